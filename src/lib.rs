@@ -1,1 +1,3 @@
-//! tunnelcheck
+//! `tunnelcheck` tells whether cloudflared can get out of a network, and what stands in the way.
+
+pub mod model;
