@@ -124,6 +124,11 @@ pub enum ContactFailure {
         /// The error of the system call.
         error: OsError,
     },
+    /// The datagram is larger than this host's own interface carries.
+    TooBig {
+        /// The error of the system call.
+        error: OsError,
+    },
     /// An error that names no cause, such as exhausted file descriptors.
     Other {
         /// The original error.
