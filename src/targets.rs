@@ -70,6 +70,8 @@ pub enum Resolution {
     Found(Vec<Answer>),
     /// No usable answer, with the status that says most.
     Failed(LookupStatus),
+    /// Silence, for less time than cloudflared's own resolver would wait.
+    Undecided,
 }
 
 /// Everything that name resolution has told so far.
@@ -106,7 +108,9 @@ impl<'a> Names<'a> {
                 .iter()
                 .filter(|l| l.name == name && l.record_type == record_type)
         };
-        if let Some(found) = rows().find(|l| l.status == LookupStatus::Ok) {
+        let usable = |l: &&Lookup| l.status == LookupStatus::Ok;
+        let by_system = rows().filter(usable).find(|l| l.via != Via::Dot);
+        if let Some(found) = by_system.or_else(|| rows().find(usable)) {
             return Resolution::Found(found.answers.clone());
         }
         let asked = (name.to_owned(), record_type);
@@ -117,8 +121,21 @@ impl<'a> Names<'a> {
             return Resolution::Waiting;
         }
         let spoken = rows().find(|l| l.status.is_final() && l.via != Via::Dot);
-        let last = spoken.or_else(|| rows().next());
-        Resolution::Failed(last.map_or(LookupStatus::TimedOut, |l| l.status))
+        let failed = spoken.or_else(|| rows().find(|l| l.status != LookupStatus::TimedOut));
+        match failed {
+            Some(lookup) => Resolution::Failed(lookup.status),
+            None if rows().any(is_long_silence) => Resolution::Failed(LookupStatus::TimedOut),
+            None => Resolution::Undecided,
+        }
+    }
+
+    /// Whether the SRV record is known from DNS over TLS alone.
+    #[must_use]
+    pub fn only_over_tls(&self, name: &str) -> bool {
+        let found = self.lookups.iter().filter(|l| {
+            l.name == name && l.record_type == RecordType::Srv && l.status == LookupStatus::Ok
+        });
+        found.clone().count() > 0 && found.clone().all(|l| l.via == Via::Dot)
     }
 
     /// The addresses of a name in one family.
@@ -141,7 +158,7 @@ impl<'a> Names<'a> {
         let name = catalog::srv_name(options.region);
         let mut found = match self.resolution(&name, RecordType::Srv) {
             Resolution::Found(answers) => services(&answers),
-            Resolution::Waiting | Resolution::Failed(_) => Vec::new(),
+            Resolution::Waiting | Resolution::Failed(_) | Resolution::Undecided => Vec::new(),
         };
         if found.is_empty() {
             let usual = catalog::usual_targets(options.region);
@@ -153,6 +170,12 @@ impl<'a> Names<'a> {
         found.truncate(catalog::MINIMUM_SRV_TARGETS);
         found
     }
+}
+
+/// Whether a resolver was silent for about as long as Go's resolver waits for one.
+fn is_long_silence(lookup: &Lookup) -> bool {
+    const SHARE: f64 = 0.8;
+    lookup.elapsed_ms.secs() >= SHARE * catalog::GO_RESOLVER_TIMEOUT.as_secs_f64()
 }
 
 /// The record type that holds a family's addresses.
@@ -211,7 +234,11 @@ pub fn targets(options: &Options, host: &Host, names: Names<'_>) -> Vec<Target> 
     let edge = names.edge_hosts(options);
     for service in [Service::Quic, Service::Http2] {
         for (number, (name, port)) in edge.iter().enumerate() {
-            for family in Family::BOTH {
+            let literal = name.parse::<IpAddr>().ok().map(Family::of);
+            for family in Family::BOTH
+                .into_iter()
+                .filter(|f| literal.is_none_or(|own| own == *f))
+            {
                 let region = format!("region{}", number + 1);
                 targets.push(edge_target(
                     options,
@@ -295,7 +322,7 @@ fn edge_addresses(names: Names<'_>, name: &str, family: Family) -> (Source, Vec<
     match names.addresses(name, family) {
         Resolution::Found(answers) => (Source::Dns, addresses_of(&answers), false),
         Resolution::Waiting => (Source::Dns, Vec::new(), true),
-        Resolution::Failed(_) => match catalog::documented(name, family) {
+        Resolution::Failed(_) | Resolution::Undecided => match catalog::documented(name, family) {
             none if none.is_empty() => (Source::Dns, none, false),
             documented => (Source::Documented, documented, false),
         },
@@ -306,7 +333,7 @@ fn optional_target(host: &Host, names: Names<'_>, name: &str, family: Family) ->
     let (addresses, waiting) = match names.addresses(name, family) {
         Resolution::Found(answers) => (addresses_of(&answers), false),
         Resolution::Waiting => (Vec::new(), true),
-        Resolution::Failed(_) => (Vec::new(), false),
+        Resolution::Failed(_) | Resolution::Undecided => (Vec::new(), false),
     };
     let state = match (host.family(family).is_available(), waiting) {
         (false, _) => TargetState::Unavailable,

@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn sha256_hex(bytes: &[u8]) -> String {
-        let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+        let suite = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
         let hash = suite.tls13().unwrap().common.hash_provider.hash(bytes);
         hash.as_ref().iter().map(|b| format!("{b:02x}")).collect()
     }

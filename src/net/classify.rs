@@ -145,7 +145,8 @@ pub fn http_head(received: &[u8]) -> (Option<u16>, Option<String>) {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     if response.parse(received).is_err() {
-        return (None, None);
+        // The status line comes first, and is good whatever follows it.
+        return (response.code, None);
     }
     let location = response
         .headers

@@ -67,12 +67,13 @@ pub async fn resolve(
     let mut silent = Vec::new();
     let mut settled = false;
     let mut next_step = Instant::now();
+    let deadline = next_step + catalog::GO_RESOLVER_TIMEOUT;
     loop {
         tokio::select! {
             () = sleep_until(next_step), if !settled && waiting.len() > 0 => {
                 if let Some(server) = waiting.next() {
                     silent.push((server, Instant::now()));
-                    asked.push(ask_one(server, &question));
+                    asked.push(ask_one(server, &question, deadline));
                 }
                 next_step = Instant::now() + HEDGE;
             }
@@ -109,9 +110,13 @@ const HEDGE: Duration = Duration::from_secs(1);
 /// How long a resolver is waited for once another one has answered: three transmissions.
 const SILENT: Duration = Duration::from_secs(2);
 
-async fn ask_one(server: SocketAddr, question: &Question) -> (SocketAddr, Lookup) {
+async fn ask_one(
+    server: SocketAddr,
+    question: &Question,
+    deadline: Instant,
+) -> (SocketAddr, Lookup) {
     let started = Instant::now();
-    let reply = exchange::ask(server, question, started + catalog::GO_RESOLVER_TIMEOUT).await;
+    let reply = exchange::ask(server, question, deadline).await;
     (
         server,
         lookup(question, Via::Resolver(server), reply, started),
