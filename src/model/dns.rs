@@ -215,7 +215,7 @@ impl FromStr for Answer {
         if let Ok(address) = text.parse() {
             return Ok(Self::Address(address));
         }
-        let fields: Vec<_> = text.split(' ').collect();
+        let fields: Vec<_> = text.splitn(4, ' ').collect();
         let wrong = || format!("`{text}` is neither an address nor an SRV record");
         let &[priority, weight, port, target] = fields.as_slice() else {
             return Err(wrong());

@@ -221,7 +221,8 @@ impl From<Duration> for Millis {
 impl From<f64> for Millis {
     /// A saved report may hold anything that JSON calls a number; what is no duration becomes 0.
     fn from(ms: f64) -> Self {
-        if ms.is_finite() && ms > 0.0 {
+        // More than thirty years, or infinite, or not a number.
+        if ms > 0.0 && ms < 1e12 {
             Self((ms * 100.0).round() / 100.0)
         } else {
             Self(0.0)
