@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{
     ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
@@ -224,7 +224,8 @@ pub fn parse() -> Result<Cli, clap::Error> {
 /// As [`parse`].
 pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command().mut_args(without_empty_variable);
-    let matches = command.try_get_matches_from_mut(args)?;
+    let matches = command.try_get_matches_from_mut(args);
+    let matches = matches.map_err(|error| naming_the_variable(&command, error))?;
     refuse_check_options_of_subcommand(&mut command, &matches)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
@@ -237,6 +238,25 @@ fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
     } else {
         arg
     }
+}
+
+/// Whoever set a variable months ago looks in vain for the option that the message names.
+fn naming_the_variable(command: &Command, mut error: clap::Error) -> clap::Error {
+    let quoted = |kind| error.get(kind).map(ToString::to_string);
+    let value = quoted(ContextKind::InvalidValue);
+    let name = quoted(ContextKind::InvalidArg);
+    let (Some(value), Some(name)) = (value, name) else {
+        return error;
+    };
+    let arg = command.get_arguments().find(|arg| arg.to_string() == name);
+    let Some(variable) = arg.and_then(clap::Arg::get_env) else {
+        return error;
+    };
+    if env::var_os(variable).is_some_and(|set| set.to_string_lossy() == value) {
+        let name = format!("{name} ({})", variable.to_string_lossy());
+        error.insert(ContextKind::InvalidArg, ContextValue::String(name));
+    }
+    error
 }
 
 /// `tunnelcheck --protocol quic show x.json` would not do what it says: a saved report brings its

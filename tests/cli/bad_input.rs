@@ -53,7 +53,9 @@ fn wrong_variables_are_refused() {
         ("TUNNEL_EDGE", "a.example"),
         ("TUNNEL_CACERT", "/nonexistent/ca.pem"),
     ] {
-        assert_refused(&tunnelcheck(&[]).env(name, value).output().unwrap(), value);
+        let output = tunnelcheck(&[]).env(name, value).output().unwrap();
+        assert_refused(&output, value);
+        assert_refused(&output, name);
     }
 }
 

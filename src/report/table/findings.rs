@@ -6,7 +6,7 @@ use super::page::Page;
 use crate::model::{Finding, Severity};
 
 /// Where a finding's text stands below its number.
-const INDENT: usize = 6;
+const INDENT: usize = 5;
 
 /// Writes the findings, numbered.
 pub(super) fn write(page: &mut Page, findings: &[Finding], verbosity: Verbosity) {
@@ -39,7 +39,7 @@ fn write_title(page: &mut Page, number: usize, finding: &Finding) {
     };
     let severity = page.style.paint(paint, &finding.severity.to_string());
     let title = format!("{severity}: {} [{}]", finding.title, finding.code);
-    page.paragraph(2, &format!("{number}."), &title);
+    page.labelled(2, &format!("{number}. "), &title);
 }
 
 fn affected(finding: &Finding) -> String {

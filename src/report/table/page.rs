@@ -46,17 +46,22 @@ impl Page {
     /// A wrapped text behind a label, with its further lines below its first. Beside a label of
     /// more than half the width the text would have no room, so it goes below.
     pub(super) fn paragraph(&mut self, indent: usize, label: &str, text: &str) {
-        let gap = if label.is_empty() { 0 } else { 2 };
-        let hang = indent + label.width() + gap;
+        let gap = if label.is_empty() { "" } else { "  " };
+        self.labelled(indent, &format!("{label}{gap}"), text);
+    }
+
+    /// As [`Page::paragraph`], with a label that brings its own space to the text.
+    pub(super) fn labelled(&mut self, indent: usize, label: &str, text: &str) {
+        let hang = indent + label.width();
         if hang > self.style.width() / 2 {
             for line in wrap(label, self.style.width() - indent) {
                 self.line(indent, &line);
             }
-            return self.paragraph(indent + 2, "", text);
+            return self.labelled(indent + 2, "", text);
         }
         for (index, line) in wrap(text, self.style.width() - hang).iter().enumerate() {
             if index == 0 && !label.is_empty() {
-                self.line(indent, &format!("{label}  {line}"));
+                self.line(indent, &format!("{label}{line}"));
             } else {
                 self.line(hang, line);
             }
