@@ -35,8 +35,8 @@ impl Family {
     }
 }
 
-/// The resolvers, two hosts beyond the router; the client's resolv.conf names the first.
-pub(crate) const RESOLVERS: [&str; 2] = ["9.9.9.9", "149.112.112.112"];
+/// The resolvers, hosts beyond the router; the client's resolv.conf names the first.
+pub(crate) const RESOLVERS: [&str; 3] = ["9.9.9.9", "149.112.112.112", "2620:fe::fe"];
 /// Where cloudflared's DNS-over-TLS fallback goes.
 pub(crate) const DOT: &str = "1.1.1.1";
 /// The two regions of the global network.
@@ -51,11 +51,36 @@ const HOSTS_V6: [u16; 10] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 0x10];
 
 /// The hosts of port 443: name, name in nft rules, IPv4 and IPv6 address.
 const HTTPS: [(&str, &str, &str, &str); 5] = [
-    ("update.argotunnel.com", "update", "104.18.25.129", "2606:4700::6812:1981"),
-    ("api.cloudflare.com", "api", "104.19.193.29", "2606:4700:300a::6813:c11d"),
-    ("pqtunnels.cloudflareresearch.com", "pqtunnels", "104.18.4.64", "2606:4700::6812:440"),
-    ("api.trycloudflare.com", "trycloudflare", "104.16.230.132", "2606:4700::6810:e684"),
-    ("lab.cloudflareaccess.com", "access", "104.19.194.29", "2606:4700:300a::6813:c21d"),
+    (
+        "update.argotunnel.com",
+        "update",
+        "104.18.25.129",
+        "2606:4700::6812:1981",
+    ),
+    (
+        "api.cloudflare.com",
+        "api",
+        "104.19.193.29",
+        "2606:4700:300a::6813:c11d",
+    ),
+    (
+        "pqtunnels.cloudflareresearch.com",
+        "pqtunnels",
+        "104.18.4.64",
+        "2606:4700::6812:440",
+    ),
+    (
+        "api.trycloudflare.com",
+        "trycloudflare",
+        "104.16.230.132",
+        "2606:4700::6810:e684",
+    ),
+    (
+        "lab.cloudflareaccess.com",
+        "access",
+        "104.19.194.29",
+        "2606:4700:300a::6813:c21d",
+    ),
 ];
 
 /// The hosts of port 443 that answer in this world.
@@ -78,17 +103,25 @@ pub(crate) fn addresses(host: &str, family: Family) -> Vec<IpAddr> {
         "fed-region2.v2.argotunnel.com" => ([172, 64, 234], ONE_TO_TEN, [0x2606, 0x4700, 0xf6]),
         _ => return Vec::new(),
     };
-    let [a, b, c] = prefix_v4;
-    let [x, y, z] = prefix_v6;
     match family {
-        Family::Ipv4 => last_v4.map(|d| Ipv4Addr::new(a, b, c, d).into()).to_vec(),
-        Family::Ipv6 => HOSTS_V6.map(|d| Ipv6Addr::new(x, y, z, 0, 0, 0, 0, d).into()).to_vec(),
+        Family::Ipv4 => last_v4.map(|last| host_v4(prefix_v4, last)).to_vec(),
+        Family::Ipv6 => HOSTS_V6.map(|last| host_v6(prefix_v6, last)).to_vec(),
     }
+}
+
+fn host_v4([a, b, c]: [u8; 3], last: u8) -> IpAddr {
+    Ipv4Addr::new(a, b, c, last).into()
+}
+
+fn host_v6([a, b, c]: [u16; 3], last: u16) -> IpAddr {
+    Ipv6Addr::new(a, b, c, 0, 0, 0, 0, last).into()
 }
 
 /// The SRV targets of a name, in order.
 pub(crate) fn srv_targets(name: &str) -> Option<[String; 2]> {
-    let prefix = name.strip_suffix("v2-origintunneld._tcp.argotunnel.com")?.strip_prefix('_')?;
+    let prefix = name
+        .strip_suffix("v2-origintunneld._tcp.argotunnel.com")?
+        .strip_prefix('_')?;
     ["", "us-", "fed-"]
         .contains(&prefix)
         .then(|| [1, 2].map(|region| format!("{prefix}region{region}.v2.argotunnel.com")))
@@ -100,8 +133,12 @@ pub(crate) fn everything() -> impl Iterator<Item = IpAddr> {
         .iter()
         .flat_map(|prefix| REGIONS.map(|region| format!("{prefix}{region}")))
         .flat_map(|host| Family::BOTH.map(|family| addresses(&host, family)).concat());
-    let hosts = https_hosts().flat_map(|host| Family::BOTH.map(|family| addresses(host, family)).concat());
-    let named = RESOLVERS.iter().chain([&DOT]).map(|text| text.parse().expect("a valid address"));
+    let hosts =
+        https_hosts().flat_map(|host| Family::BOTH.map(|family| addresses(host, family)).concat());
+    let named = RESOLVERS
+        .iter()
+        .chain([&DOT])
+        .map(|text| text.parse().expect("a valid address"));
     regions.chain(hosts).chain(named)
 }
 

@@ -46,7 +46,6 @@
 //! owns two TUN devices, one in the router and one in the edge namespace, in place of the veth
 //! pair that [`topology::Topology::build`] lays between them; nothing else changes.
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
@@ -61,6 +60,8 @@ mod internet;
 mod namespace;
 #[cfg(target_os = "linux")]
 mod pki;
+#[cfg(target_os = "linux")]
+mod rows;
 #[cfg(target_os = "linux")]
 mod runner;
 #[cfg(target_os = "linux")]
@@ -99,10 +100,10 @@ fn main() -> std::process::ExitCode {
         println!("LAB SKIPPED: TUNNELCHECK_LAB=skip is set, no scenario was run");
         return std::process::ExitCode::SUCCESS;
     }
-    if !arguments.list {
-        if let Err(error) = sandbox::enter() {
-            return refuse(&error.to_string());
-        }
+    if !arguments.list
+        && let Err(error) = sandbox::enter()
+    {
+        return refuse(&error.to_string());
     }
     match std::env::var("TUNNELCHECK_LAB_SHELL") {
         Ok(name) => runner::shell(&scenarios, &name),

@@ -33,21 +33,32 @@ impl Namespace {
     /// A new network namespace with mounts and a host name of its own, so that it can have its
     /// own `/etc/resolv.conf` and reports that do not name this machine.
     pub(crate) fn host(name: &str) -> Outcome<Self> {
-        Self::with(name, CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
+        Self::with(
+            name,
+            CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS,
+        )
     }
 
     fn with(name: &str, kinds: CloneFlags) -> Outcome<Self> {
         let (jobs, queue) = unbounded_channel();
         let (ready, entered) = std::sync::mpsc::channel();
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            let result = unshare(kinds).map(|()| nix::unistd::gettid().as_raw());
-            let usable = result.is_ok();
-            if ready.send(result).is_ok() && usable {
-                serve(queue);
-            }
-        })?;
-        let id = entered.recv()?.map_err(|errno| format!("cannot make the {name} namespace: {errno}"))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), id })
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                let result = unshare(kinds).map(|()| nix::unistd::gettid().as_raw());
+                let usable = result.is_ok();
+                if ready.send(result).is_ok() && usable {
+                    serve(queue);
+                }
+            })?;
+        let id = entered
+            .recv()?
+            .map_err(|errno| format!("cannot make the {name} namespace: {errno}"))?;
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            id,
+        })
     }
 
     /// Runs `work` on the namespace's thread, inside its tokio runtime, and returns its result.
@@ -57,8 +68,15 @@ impl Namespace {
             let outcome = catch_unwind(AssertUnwindSafe(work));
             drop(sender.send(outcome));
         });
-        self.jobs.as_ref().expect("present until dropped").send(job).expect("the namespace thread lives");
-        result.recv().expect("the namespace thread answers").unwrap_or_else(|panic| resume_unwind(panic))
+        self.jobs
+            .as_ref()
+            .expect("present until dropped")
+            .send(job)
+            .expect("the namespace thread lives");
+        result
+            .recv()
+            .expect("the namespace thread answers")
+            .unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 
@@ -73,7 +91,10 @@ impl Drop for Namespace {
 
 /// Runs jobs until the last sender is gone; servers that jobs spawned run in between.
 fn serve(mut queue: UnboundedReceiver<Job>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         while let Some(job) = queue.recv().await {
             job();

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, LazyLock};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::ServerConfig;
 use serde::Deserialize;
@@ -67,7 +69,10 @@ pub(crate) fn server(issuer: Issuer, alpn: Option<&str>) -> Outcome<Arc<ServerCo
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
-    config.alpn_protocols = alpn.map(|name| name.as_bytes().to_vec()).into_iter().collect();
+    config.alpn_protocols = alpn
+        .map(|name| name.as_bytes().to_vec())
+        .into_iter()
+        .collect();
     Ok(Arc::new(config))
 }
 
@@ -78,13 +83,24 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key");
-        Self { issuer: CertifiedIssuer::self_signed(params, key).expect("a root") }
+        Self {
+            issuer: CertifiedIssuer::self_signed(params, key).expect("a root"),
+        }
     }
 
-    fn leaf(&self, expired: bool) -> Outcome<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
-        let names: Vec<String> =
-            EDGE_NAMES.into_iter().chain(internet::https_hosts()).map(str::to_owned).collect();
+    fn leaf(
+        &self,
+        expired: bool,
+    ) -> Outcome<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+        let names: Vec<String> = EDGE_NAMES
+            .into_iter()
+            .chain(internet::https_hosts())
+            .map(str::to_owned)
+            .collect();
         let mut params = CertificateParams::new(names)?;
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "a server of the laboratory");
         params.use_authority_key_identifier_extension = true;
         if expired {
             params.not_after = rcgen::date_time_ymd(2020, 1, 1);

@@ -25,7 +25,10 @@ impl World {
         let files = tempfile::tempdir()?;
         let topology = Topology::build(scenario, files.path())?;
         servers::start(&topology, scenario)?;
-        std::fs::write(files.path().join("trust.pem"), pki::trust_store(scenario.client.trusts_inspector))?;
+        std::fs::write(
+            files.path().join("trust.pem"),
+            pki::trust_store(scenario.client.trusts_inspector),
+        )?;
         Ok(Self { topology, files })
     }
 
@@ -38,7 +41,11 @@ impl World {
 pub(crate) fn run(scenario: &Scenario) -> Outcome {
     let world = World::build(scenario)?;
     let (run, stderr) = check(scenario, &world)?;
-    let path = keep(&directory("TUNNELCHECK_LAB_OUT", "target/lab"), scenario, &run)?;
+    let path = keep(
+        &directory("TUNNELCHECK_LAB_OUT", "target/lab"),
+        scenario,
+        &run,
+    )?;
     let differences = differences(scenario, &run);
     if differences.is_empty() {
         if std::env::var_os("TUNNELCHECK_LAB_RECORD").is_some() {
@@ -46,23 +53,48 @@ pub(crate) fn run(scenario: &Scenario) -> Outcome {
         }
         return Ok(());
     }
-    let log = if stderr.is_empty() { String::new() } else { format!("\nstandard error:\n{stderr}") };
+    let log = if stderr.is_empty() {
+        String::new()
+    } else {
+        format!("\nstandard error:\n{stderr}")
+    };
     let lines = differences.join("\n  ");
-    Err(format!("the report departs from the truth:\n  {lines}\nreport: {}{log}", path.display()).into())
+    Err(format!(
+        "the report departs from the truth:\n  {lines}\nreport: {}{log}",
+        path.display()
+    )
+    .into())
 }
 
 /// Runs the product as a child in the client's namespaces.
 fn check(scenario: &Scenario, world: &World) -> Outcome<(Run, String)> {
-    let (stdout, stderr) = (world.files.path().join("stdout"), world.files.path().join("stderr"));
+    let (stdout, stderr) = (
+        world.files.path().join("stdout"),
+        world.files.path().join("stderr"),
+    );
     let mut command = product(scenario, world);
-    command.stdin(Stdio::null()).stdout(File::create(&stdout)?).stderr(File::create(&stderr)?);
+    command
+        .stdin(Stdio::null())
+        .stdout(File::create(&stdout)?)
+        .stderr(File::create(&stderr)?);
     let begun = Instant::now();
-    let status = world.topology.client.run(move || finish(command.spawn()?))?;
+    let status = world
+        .topology
+        .client
+        .run(move || finish(command.spawn()?))?;
     let elapsed_ms = u64::try_from(begun.elapsed().as_millis())?;
     let stderr = std::fs::read_to_string(stderr)?;
-    let report = serde_json::from_slice(&std::fs::read(stdout)?)
-        .map_err(|error| format!("no JSON on standard output ({error}), {status}; standard error:\n{stderr}"))?;
-    Ok((Run { report, exit_code: status.code(), elapsed_ms }, stderr))
+    let report = serde_json::from_slice(&std::fs::read(stdout)?).map_err(|error| {
+        format!("no JSON on standard output ({error}), {status}; standard error:\n{stderr}")
+    })?;
+    Ok((
+        Run {
+            report,
+            exit_code: status.code(),
+            elapsed_ms,
+        },
+        stderr,
+    ))
 }
 
 fn product(scenario: &Scenario, world: &World) -> Command {
@@ -78,7 +110,8 @@ fn product(scenario: &Scenario, world: &World) -> Command {
 }
 
 fn binary() -> PathBuf {
-    std::env::var_os("TUNNELCHECK_LAB_BIN").map_or_else(|| env!("CARGO_BIN_EXE_tunnelcheck").into(), PathBuf::from)
+    std::env::var_os("TUNNELCHECK_LAB_BIN")
+        .map_or_else(|| env!("CARGO_BIN_EXE_tunnelcheck").into(), PathBuf::from)
 }
 
 /// Waits for the end, which is enforced. The wait is a poll because the standard library has no
@@ -112,7 +145,11 @@ fn directory(variable: &str, default: &str) -> PathBuf {
 
 /// Opens a shell in the client's namespaces of one scenario's world.
 pub(crate) fn shell(scenarios: &[Scenario], name: &str) -> ExitCode {
-    match scenarios.iter().find(|scenario| scenario.name == name).map(|one| (one, World::build(one))) {
+    match scenarios
+        .iter()
+        .find(|scenario| scenario.name == name)
+        .map(|one| (one, World::build(one)))
+    {
         Some((scenario, Ok(world))) => interact(scenario, &world),
         Some((_, Err(error))) => crate::refuse(&error.to_string()),
         None => crate::refuse(&format!("there is no scenario called {name}")),
@@ -130,7 +167,9 @@ fn interact(scenario: &Scenario, world: &World) -> ExitCode {
         world.topology.edge.id,
     );
     let mut command = Command::new(shell);
-    command.env("SSL_CERT_FILE", world.trust_store()).env("PATH", PATH);
+    command
+        .env("SSL_CERT_FILE", world.trust_store())
+        .env("PATH", PATH);
     match world.topology.client.run(move || command.status()) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => crate::refuse(&format!("the shell: {error}")),

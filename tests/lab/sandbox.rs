@@ -22,8 +22,14 @@ pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 pub(crate) fn enter() -> Outcome {
     require_tools()?;
     new_namespaces()?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .map_err(|errno| format!("cannot make the mount namespace private: {errno}"))?;
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        None::<&str>,
+    )
+    .map_err(|errno| format!("cannot make the mount namespace private: {errno}"))?;
     // Ubuntu lets an unprivileged user make the namespace, then withholds its capabilities.
     tool("ip", &["link", "set", "lo", "up"], "").map_err(|error| {
         format!(
@@ -59,8 +65,10 @@ fn no_namespaces(errno: Errno) -> String {
 }
 
 fn require_tools() -> Outcome {
-    let missing: Vec<&str> =
-        ["ip", "nft", "iptables", "ip6tables"].into_iter().filter(|name| find(name).is_none()).collect();
+    let missing: Vec<&str> = ["ip", "nft", "iptables", "ip6tables"]
+        .into_iter()
+        .filter(|name| find(name).is_none())
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -73,7 +81,9 @@ fn require_tools() -> Outcome {
 
 /// Where a tool is, if it is installed.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
-    PATH.split(':').map(|directory| PathBuf::from(directory).join(name)).find(|path| path.exists())
+    PATH.split(':')
+        .map(|directory| PathBuf::from(directory).join(name))
+        .find(|path| path.exists())
 }
 
 /// Runs a tool in the namespaces of the calling thread; its complaint is the error.
@@ -92,5 +102,10 @@ pub(crate) fn tool(name: &str, arguments: &[&str], input: &str) -> Outcome<Strin
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let complaint = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{name} {}: {}\n{input}", arguments.join(" "), complaint.trim()).into())
+    Err(format!(
+        "{name} {}: {}\n{input}",
+        arguments.join(" "),
+        complaint.trim()
+    )
+    .into())
 }

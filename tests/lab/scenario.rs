@@ -26,7 +26,7 @@ pub(crate) struct Scenario {
     /// Arguments of the product, beside `--format json`.
     #[serde(default)]
     pub(crate) args: Vec<String>,
-    /// Environment of the product, beside PATH and SSL_CERT_FILE.
+    /// Environment of the product, beside `PATH` and `SSL_CERT_FILE`.
     #[serde(default)]
     pub(crate) env: BTreeMap<String, String>,
     #[serde(default)]
@@ -233,10 +233,18 @@ pub(crate) fn load() -> Outcome<Vec<Scenario>> {
         .collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
     files.sort();
-    let scenarios = files.iter().map(|path| read(path)).collect::<Outcome<Vec<_>>>()?.into_iter().flatten();
+    let scenarios = files
+        .iter()
+        .map(|path| read(path))
+        .collect::<Outcome<Vec<_>>>()?
+        .into_iter()
+        .flatten();
     let mut names = BTreeSet::new();
     let scenarios: Vec<Scenario> = scenarios.collect();
-    match scenarios.iter().find(|scenario| !names.insert(&scenario.name)) {
+    match scenarios
+        .iter()
+        .find(|scenario| !names.insert(&scenario.name))
+    {
         Some(twice) => Err(format!("two scenarios are called {}", twice.name).into()),
         None => Ok(scenarios),
     }
@@ -244,7 +252,18 @@ pub(crate) fn load() -> Outcome<Vec<Scenario>> {
 
 fn read(path: &Path) -> Outcome<Vec<Scenario>> {
     let text = std::fs::read_to_string(path)?;
-    let file: File = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(file.scenario.into_iter().map(|scenario| Scenario { file: stem.clone(), ..scenario }).collect())
+    let file: File =
+        toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+    let stem = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Ok(file
+        .scenario
+        .into_iter()
+        .map(|scenario| Scenario {
+            file: stem.clone(),
+            ..scenario
+        })
+        .collect())
 }

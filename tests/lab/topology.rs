@@ -17,8 +17,10 @@ use crate::scenario::{Client, Impostor, Router, Scenario};
 
 /// Networks of the client's and the edge's link. Both IPv6 prefixes are global unicast: a unique
 /// local address would change source-address selection (RFC 6724).
-const CLIENT: [(Family, &str, &str); 2] =
-    [(Family::Ipv4, "10.0.1.2/24", "10.0.1.1"), (Family::Ipv6, "2a01:4f8:1::2/64", "2a01:4f8:1::1")];
+const CLIENT: [(Family, &str, &str); 2] = [
+    (Family::Ipv4, "10.0.1.2/24", "10.0.1.1"),
+    (Family::Ipv6, "2a01:4f8:1::2/64", "2a01:4f8:1::1"),
+];
 const ROUTER: &str = "\
 link set lo up
 addr add 10.0.1.1/24 dev lan
@@ -75,7 +77,11 @@ impl Topology {
         let iptables = scenario.router.iptables.clone();
         router.run(move || load_rules(&firewall, &iptables))?;
         build_client(&client, &scenario.client, files)?;
-        Ok(Self { client, router, edge })
+        Ok(Self {
+            client,
+            router,
+            edge,
+        })
     }
 }
 
@@ -97,20 +103,25 @@ fn edge_addresses() -> String {
 
 fn build_client(namespace: &Namespace, client: &Client, files: &Path) -> Outcome {
     let setup = client_links(client);
-    let rules = match client.output.as_slice() {
-        [] => String::new(),
-        output => format!("{}{}", internet::nft_definitions(), chain("output", output)),
-    };
+    let output = chain("filter", "output", "filter", &client.output);
+    let rules = [internet::nft_definitions(), output].concat();
     let iptables = client.iptables.clone();
-    let resolv_conf: String = client.resolvers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    let resolv_conf = lines("nameserver ", &client.resolvers);
     std::fs::write(files.join("resolv.conf"), resolv_conf)?;
-    std::fs::write(files.join("hosts"), "127.0.0.1 localhost laboratory\n::1 localhost laboratory\n")?;
+    std::fs::write(
+        files.join("hosts"),
+        "127.0.0.1 localhost laboratory\n::1 localhost laboratory\n",
+    )?;
     std::fs::write(files.join("nsswitch.conf"), "hosts: files dns\n")?;
     let files = files.to_owned();
     namespace.run(move || {
         nix::unistd::sethostname("laboratory")?;
         for name in ["resolv.conf", "hosts", "nsswitch.conf"] {
-            cover(&files.join(name), &Path::new("/etc").join(name))?;
+            let target = Path::new("/etc").join(name);
+            // A file that does not exist misleads nobody, but the resolvers must be ours.
+            if target.exists() || name == "resolv.conf" {
+                cover(&files.join(name), &target)?;
+            }
         }
         batch(&setup)?;
         no_offload(&["eth0"])?;
@@ -120,17 +131,35 @@ fn build_client(namespace: &Namespace, client: &Client, files: &Path) -> Outcome
 
 /// A family that the client lacks is one for which it has no address: the link stays.
 fn client_links(client: &Client) -> String {
-    let mut lines = "link set lo up\nlink set eth0 up\n".to_owned();
-    for (family, address, router) in CLIENT {
-        let v6 = family == Family::Ipv6;
-        if client.families.contains(&family) {
-            lines += &format!("addr add {address} dev eth0{}\n", if v6 { " nodad" } else { "" });
-            if client.default_routes.contains(&family) {
-                lines += &format!("route add {} via {router}\n", if v6 { "::/0" } else { "default" });
-            }
-        }
-    }
-    client.ip.iter().fold(lines, |lines, line| lines + line + "\n")
+    let has = |family: &&(Family, &str, &str)| client.families.contains(&family.0);
+    let addresses = CLIENT
+        .iter()
+        .filter(has)
+        .map(|(family, address, _)| match family {
+            Family::Ipv4 => format!("addr add {address} dev eth0"),
+            Family::Ipv6 => format!("addr add {address} dev eth0 nodad"),
+        });
+    let wanted = |family: &&(Family, &str, &str)| client.default_routes.contains(&family.0);
+    let routes = CLIENT
+        .iter()
+        .filter(has)
+        .filter(wanted)
+        .map(|(family, _, router)| match family {
+            Family::Ipv4 => format!("route add default via {router}"),
+            Family::Ipv6 => format!("route add ::/0 via {router}"),
+        });
+    let up = ["link set lo up", "link set eth0 up"].map(str::to_owned);
+    let all: Vec<String> = up
+        .into_iter()
+        .chain(addresses)
+        .chain(routes)
+        .chain(client.ip.clone())
+        .collect();
+    lines("", &all)
+}
+
+fn lines(prefix: &str, words: &[String]) -> String {
+    words.iter().flat_map(|word| [prefix, word, "\n"]).collect()
 }
 
 /// The rules of the router: what it forwards, and what falls into the hands of an impostor.
@@ -139,21 +168,16 @@ fn router_rules(router: &Router, impostors: &[Impostor]) -> String {
         .iter()
         .enumerate()
         .flat_map(|(index, impostor)| {
-            impostor.families.iter().map(move |family| redirect(impostor, *family, impostor_port(index)))
+            impostor
+                .families
+                .iter()
+                .map(move |family| redirect(impostor, *family, impostor_port(index)))
         })
         .collect();
-    let mut rules = internet::nft_definitions();
-    if !router.forward.is_empty() {
-        rules += &chain("forward", &router.forward);
-    }
-    if !redirects.is_empty() {
-        rules += &format!(
-            "table inet impostors {{ chain prerouting {{\n\
-             type nat hook prerouting priority dstnat; policy accept;\n{}\n}}\n}}\n",
-            redirects.join("\n")
-        );
-    }
-    rules
+    let definitions = internet::nft_definitions();
+    let forward = chain("filter", "forward", "filter", &router.forward);
+    let nat = chain("nat", "prerouting", "dstnat", &redirects);
+    [definitions, forward, nat].concat()
 }
 
 /// Where the scenario's impostor of this index listens on the router.
@@ -163,18 +187,32 @@ pub(crate) fn impostor_port(index: usize) -> u16 {
 
 fn redirect(impostor: &Impostor, family: Family, port: u16) -> String {
     let regions = internet::REGIONS.map(str::to_owned);
-    let hosts = if impostor.hosts.is_empty() { &regions[..] } else { &impostor.hosts[..] };
-    let addresses: Vec<IpAddr> = hosts.iter().flat_map(|host| internet::addresses(host, family)).collect();
+    let hosts = if impostor.hosts.is_empty() {
+        &regions[..]
+    } else {
+        &impostor.hosts[..]
+    };
+    let addresses: Vec<IpAddr> = hosts
+        .iter()
+        .flat_map(|host| internet::addresses(host, family))
+        .collect();
     let (ip, transport) = (family.nft(), impostor.behaviour.transport());
     let set = internet::nft_set(&addresses);
-    format!("{ip} daddr {set} {transport} dport {} redirect to :{port}", impostor.port)
+    format!(
+        "{ip} daddr {set} {transport} dport {} redirect to :{port}",
+        impostor.port
+    )
 }
 
-fn chain(hook: &str, rules: &[String]) -> String {
+/// A table with one chain; nothing where there are no rules.
+fn chain(kind: &str, hook: &str, priority: &str, rules: &[String]) -> String {
+    if rules.is_empty() {
+        return String::new();
+    }
+    let rules = rules.join("\n");
     format!(
-        "table inet firewall {{ chain {hook} {{\n\
-         type filter hook {hook} priority filter; policy accept;\n{}\n}}\n}}\n",
-        rules.join("\n")
+        "table inet {hook} {{\nchain {hook} {{\n\
+         type {kind} hook {hook} priority {priority}; policy accept;\n{rules}\n}}\n}}\n"
     )
 }
 
@@ -210,7 +248,11 @@ fn no_offload(interfaces: &[&str]) -> Outcome {
         return Err("ethtool is missing.\nRemedy: `apt-get install ethtool`.".into());
     }
     for interface in interfaces {
-        tool("ethtool", &["-K", interface, "tso", "off", "gso", "off", "gro", "off"], "")?;
+        tool(
+            "ethtool",
+            &["-K", interface, "tso", "off", "gso", "off", "gro", "off"],
+            "",
+        )?;
     }
     Ok(())
 }
@@ -218,17 +260,18 @@ fn no_offload(interfaces: &[&str]) -> Outcome {
 /// `/proc/sys/net` shows the namespace of the thread that opens it.
 fn sysctl(key: &str, value: &str) -> Outcome {
     let path = format!("/proc/sys/net/{key}");
-    std::fs::write(&path, value).map_err(|error| format!("{path}: {error}; is /proc/sys read-only here?").into())
+    std::fs::write(&path, value)
+        .map_err(|error| format!("{path}: {error}; is /proc/sys read-only here?").into())
 }
 
 /// Puts a file in the place of another, for this mount namespace only.
 fn cover(source: &Path, target: &Path) -> Outcome {
-    if !target.exists() {
-        return match target.file_name().is_some_and(|name| name == "nsswitch.conf") {
-            true => Ok(()),
-            false => Err(format!("{} does not exist, so it cannot be covered", target.display()).into()),
-        };
-    }
-    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-        .map_err(|errno| format!("{}: {errno}", target.display()).into())
+    mount(
+        Some(source),
+        target,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .map_err(|errno| format!("{}: {errno}", target.display()).into())
 }

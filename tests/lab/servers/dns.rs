@@ -20,18 +20,26 @@ use crate::servers::{listen_on, udp};
 const TTL: u32 = 300;
 const TUNNEL_PORT: u16 = 7844;
 
-/// Starts the resolvers and the DoT server.
+/// Starts the resolvers and the server of DNS over TLS.
 pub(crate) fn start(rules: Vec<DnsRule>) -> Outcome {
     let rules: Arc<[DnsRule]> = rules.into();
     for address in internet::RESOLVERS {
         let address: IpAddr = address.parse()?;
-        let zone = Zone { rules: rules.clone(), resolver: address };
+        let zone = Zone {
+            rules: rules.clone(),
+            resolver: address,
+        };
         let socket = Arc::new(udp(address, 53)?);
         tokio::spawn(serve_udp(zone.clone(), socket));
-        listen_on(SocketAddr::new(address, 53), move |stream| serve_stream(zone.clone(), Via::Tcp, stream))?;
+        listen_on(SocketAddr::new(address, 53), move |stream| {
+            serve_stream(zone.clone(), Via::Tcp, stream)
+        })?;
     }
     let dot: IpAddr = internet::DOT.parse()?;
-    let zone = Zone { rules, resolver: dot };
+    let zone = Zone {
+        rules,
+        resolver: dot,
+    };
     let acceptor = TlsAcceptor::from(pki::server(Issuer::Lab, None)?);
     listen_on(SocketAddr::new(dot, 853), move |stream| {
         let (zone, acceptor) = (zone.clone(), acceptor.clone());
@@ -46,8 +54,12 @@ pub(crate) fn start(rules: Vec<DnsRule>) -> Outcome {
 async fn serve_udp(zone: Zone, socket: Arc<UdpSocket>) {
     let mut datagram = [0; 4096];
     loop {
-        let Ok((length, client)) = socket.recv_from(&mut datagram).await else { continue };
-        let Ok(question) = Message::from_vec(&datagram[..length]) else { continue };
+        let Ok((length, client)) = socket.recv_from(&mut datagram).await else {
+            continue;
+        };
+        let Ok(question) = Message::from_vec(&datagram[..length]) else {
+            continue;
+        };
         let (zone, socket) = (zone.clone(), socket.clone());
         tokio::spawn(async move {
             if let Some(answer) = zone.answer(&question, Via::Udp).await {
@@ -64,8 +76,12 @@ async fn serve_stream(zone: Zone, via: Via, mut stream: impl AsyncRead + AsyncWr
         if stream.read_exact(&mut bytes).await.is_err() {
             return;
         }
-        let Ok(question) = Message::from_vec(&bytes) else { return };
-        let Some(answer) = zone.answer(&question, via).await else { continue };
+        let Ok(question) = Message::from_vec(&bytes) else {
+            return;
+        };
+        let Some(answer) = zone.answer(&question, via).await else {
+            continue;
+        };
         let length = u16::try_from(answer.len()).expect("a message fits its length");
         let framed = [&length.to_be_bytes()[..], &answer].concat();
         if stream.write_all(&framed).await.is_err() {
@@ -85,9 +101,16 @@ impl Zone {
     /// The bytes of the answer, none when the resolver stays silent.
     async fn answer(&self, question: &Message, via: Via) -> Option<Vec<u8>> {
         let query = question.queries.first()?;
-        let name = query.name().to_ascii().trim_end_matches('.').to_ascii_lowercase();
+        let name = query
+            .name()
+            .to_ascii()
+            .trim_end_matches('.')
+            .to_ascii_lowercase();
         let kind = query.query_type();
-        let rule = self.rules.iter().find(|rule| rule.concerns(self.resolver, via, &name, kind));
+        let rule = self
+            .rules
+            .iter()
+            .find(|rule| rule.concerns(self.resolver, via, &name, kind));
         let reply = |code, records| message(question, code, records);
         match rule.map(|rule| &rule.answer) {
             Some(Answer::Silent) => None,
@@ -97,7 +120,9 @@ impl Zone {
             Some(Answer::Servfail) => reply(ResponseCode::ServFail, vec![]),
             Some(Answer::Refused) => reply(ResponseCode::Refused, vec![]),
             Some(Answer::Truncated) if via == Via::Udp => truncated(question),
-            Some(Answer::Addresses(addresses)) => reply(ResponseCode::NoError, of_type(addresses, kind)),
+            Some(Answer::Addresses(addresses)) => {
+                reply(ResponseCode::NoError, of_type(addresses, kind))
+            }
             Some(Answer::Targets(targets)) => reply(ResponseCode::NoError, srv(targets)),
             Some(Answer::DelayedMs(delay)) => {
                 tokio::time::sleep(Duration::from_millis(*delay)).await;
@@ -123,7 +148,9 @@ impl DnsRule {
 
 /// The answer of a resolver that nobody meddles with.
 fn truth(question: &Message, name: &str, kind: RecordType) -> Option<Vec<u8>> {
-    let addresses = Family::BOTH.map(|family| internet::addresses(name, family)).concat();
+    let addresses = Family::BOTH
+        .map(|family| internet::addresses(name, family))
+        .concat();
     let targets = internet::srv_targets(name);
     let records = match (kind, &targets, txt(name)) {
         (RecordType::SRV, Some(targets), _) => srv(targets),
@@ -131,7 +158,15 @@ fn truth(question: &Message, name: &str, kind: RecordType) -> Option<Vec<u8>> {
         _ => of_type(&addresses, kind),
     };
     let exists = !addresses.is_empty() || targets.is_some() || txt(name).is_some();
-    message(question, if exists { ResponseCode::NoError } else { ResponseCode::NXDomain }, records)
+    message(
+        question,
+        if exists {
+            ResponseCode::NoError
+        } else {
+            ResponseCode::NXDomain
+        },
+        records,
+    )
 }
 
 fn txt(name: &str) -> Option<&'static str> {
@@ -167,7 +202,10 @@ fn message(question: &Message, code: ResponseCode, records: Vec<RData>) -> Optio
     let mut answer = response(question);
     answer.metadata.response_code = code;
     let name = question.queries.first()?.name();
-    answer.answers = records.into_iter().map(|data| Record::from_rdata(name.clone(), TTL, data)).collect();
+    answer.answers = records
+        .into_iter()
+        .map(|data| Record::from_rdata(name.clone(), TTL, data))
+        .collect();
     answer.to_vec().ok()
 }
 

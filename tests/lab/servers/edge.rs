@@ -21,17 +21,25 @@ pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0
 /// HTTP/2.
 pub(crate) fn start_http2() -> Outcome {
     let acceptor = TlsAcceptor::from(pki::server(Issuer::Lab, None)?);
-    listen_everywhere(TUNNEL_PORT, move |stream| serve_tls(acceptor.clone(), stream, true))
+    listen_everywhere(TUNNEL_PORT, move |stream| {
+        serve_tls(acceptor.clone(), stream, true)
+    })
 }
 
 /// Completes a handshake, sends the preface or not, and listens until the client leaves.
 pub(crate) async fn serve_tls(acceptor: TlsAcceptor, stream: TcpStream, preface: bool) {
-    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+    let Ok(mut stream) = acceptor.accept(stream).await else {
+        return;
+    };
     if preface && stream.write_all(PREFACE).await.is_err() {
         return;
     }
     let mut ignored = [0; 1024];
-    while stream.read(&mut ignored).await.is_ok_and(|length| length > 0) {}
+    while stream
+        .read(&mut ignored)
+        .await
+        .is_ok_and(|length| length > 0)
+    {}
 }
 
 /// QUIC on UDP 7844 of every address.
@@ -44,10 +52,17 @@ pub(crate) fn start_quic() -> Outcome {
 pub(crate) fn serve_quic(issuer: Issuer, alpn: &str, port: u16) -> Outcome {
     let tls = Arc::unwrap_or_clone(pki::server(issuer, Some(alpn))?);
     let config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    for address in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
+    for address in [
+        IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        Ipv6Addr::UNSPECIFIED.into(),
+    ] {
         let socket = datagram_socket(address, port)?;
-        let endpoint =
-            Endpoint::new(EndpointConfig::default(), Some(config.clone()), socket, Arc::new(TokioRuntime))?;
+        let endpoint = Endpoint::new(
+            EndpointConfig::default(),
+            Some(config.clone()),
+            socket,
+            Arc::new(TokioRuntime),
+        )?;
         tokio::spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
                 tokio::spawn(async move {
@@ -68,10 +83,16 @@ pub(crate) fn start_https() -> Outcome {
 }
 
 async fn serve_https(acceptor: TlsAcceptor, stream: TcpStream) {
-    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+    let Ok(mut stream) = acceptor.accept(stream).await else {
+        return;
+    };
     let mut request = Vec::new();
     while !request.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
-        if stream.read_buf(&mut request).await.map_or(true, |length| length == 0) {
+        if stream
+            .read_buf(&mut request)
+            .await
+            .map_or(true, |length| length == 0)
+        {
             return;
         }
     }

@@ -16,7 +16,9 @@ pub(crate) fn start(behaviour: &Behaviour, port: u16) -> Outcome {
     match behaviour {
         Behaviour::Tls { issuer, preface } => {
             let (acceptor, preface) = (TlsAcceptor::from(pki::server(*issuer, None)?), *preface);
-            listen_everywhere(port, move |stream| edge::serve_tls(acceptor.clone(), stream, preface))
+            listen_everywhere(port, move |stream| {
+                edge::serve_tls(acceptor.clone(), stream, preface)
+            })
         }
         Behaviour::Portal => listen_everywhere(port, portal),
         Behaviour::Tarpit => listen_everywhere(port, tarpit),
@@ -30,7 +32,11 @@ pub(crate) fn start(behaviour: &Behaviour, port: u16) -> Outcome {
 /// A captive portal: whatever is said to it, it answers in plain HTTP.
 async fn portal(mut stream: TcpStream) {
     let mut ignored = [0; 4096];
-    if stream.read(&mut ignored).await.is_ok_and(|length| length > 0) {
+    if stream
+        .read(&mut ignored)
+        .await
+        .is_ok_and(|length| length > 0)
+    {
         let answer = b"HTTP/1.1 302 Found\r\nLocation: http://portal.example.com/login\r\n\
             Content-Length: 0\r\nConnection: close\r\n\r\n";
         drop(stream.write_all(answer).await);
@@ -54,7 +60,10 @@ async fn reset(mut stream: TcpStream) {
 /// Answers long headers of versions that it does not know (RFC 9000, section 6) and drops those
 /// of version 1, as a filter in front of a QUIC server does.
 fn negotiate_versions(port: u16) -> Outcome {
-    for address in [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()] {
+    for address in [
+        IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        Ipv6Addr::UNSPECIFIED.into(),
+    ] {
         let socket = udp(address, port)?;
         tokio::spawn(async move { answer_unknown_versions(&socket).await });
     }
@@ -64,7 +73,9 @@ fn negotiate_versions(port: u16) -> Outcome {
 async fn answer_unknown_versions(socket: &UdpSocket) {
     let mut datagram = [0; 2048];
     loop {
-        let Ok((length, client)) = socket.recv_from(&mut datagram).await else { continue };
+        let Ok((length, client)) = socket.recv_from(&mut datagram).await else {
+            continue;
+        };
         if let Some(answer) = version_negotiation(&datagram[..length]) {
             drop(socket.send_to(&answer, client).await);
         }

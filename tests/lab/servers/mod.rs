@@ -20,7 +20,9 @@ pub(crate) fn start(topology: &Topology, scenario: &Scenario) -> Outcome {
     start_edge(&topology.edge, scenario.dns.clone())?;
     for (index, impostor) in scenario.impostors.iter().enumerate() {
         let behaviour = impostor.behaviour.clone();
-        topology.router.run(move || impostor::start(&behaviour, impostor_port(index)))?;
+        topology
+            .router
+            .run(move || impostor::start(&behaviour, impostor_port(index)))?;
     }
     Ok(())
 }
@@ -35,13 +37,20 @@ fn start_edge(edge: &Namespace, rules: Vec<DnsRule>) -> Outcome {
 }
 
 /// Accepts connections for both families on every address and hands each to `serve`.
-fn listen_everywhere<Serve>(port: u16, serve: impl Fn(TcpStream) -> Serve + Send + 'static) -> Outcome
+fn listen_everywhere<Serve>(
+    port: u16,
+    serve: impl Fn(TcpStream) -> Serve + Send + 'static,
+) -> Outcome
 where
     Serve: Future<Output = ()> + Send + 'static,
 {
     let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(Protocol::TCP))?;
     socket.set_only_v6(false)?;
-    listen(socket, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), serve)
+    listen(
+        socket,
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+        serve,
+    )
 }
 
 /// Accepts connections on one address and hands each to `serve`.
@@ -52,7 +61,15 @@ fn listen_on<Serve>(
 where
     Serve: Future<Output = ()> + Send + 'static,
 {
-    listen(Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?, address, serve)
+    listen(
+        Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?,
+        address,
+        serve,
+    )
 }
 
 fn listen<Serve>(
@@ -65,7 +82,9 @@ where
 {
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into()).map_err(|error| format!("tcp {address}: {error}"))?;
+    socket
+        .bind(&address.into())
+        .map_err(|error| format!("tcp {address}: {error}"))?;
     socket.listen(1024)?;
     let listener = TcpListener::from_std(socket.into())?;
     tokio::spawn(async move {
@@ -84,12 +103,18 @@ where
 /// A UDP socket on one address; for IPv6 it leaves IPv4 alone.
 fn datagram_socket(address: IpAddr, port: u16) -> Outcome<std::net::UdpSocket> {
     let address = SocketAddr::from((address, port));
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into()).map_err(|error| format!("udp {address}: {error}"))?;
+    socket
+        .bind(&address.into())
+        .map_err(|error| format!("udp {address}: {error}"))?;
     Ok(socket.into())
 }
 
