@@ -60,7 +60,8 @@ pub(crate) fn run(scenario: &Scenario) -> Outcome {
     };
     let lines = differences.join("\n  ");
     Err(format!(
-        "the report departs from the truth:\n  {lines}\nreport: {}{log}",
+        "{}\nThe report departs from the truth:\n  {lines}\nreport: {}{log}",
+        scenario.about,
         path.display()
     )
     .into())
@@ -159,8 +160,8 @@ pub(crate) fn shell(scenarios: &[Scenario], name: &str) -> ExitCode {
 fn interact(scenario: &Scenario, world: &World) -> ExitCode {
     let shell = std::env::var_os("SHELL").unwrap_or_else(|| "sh".into());
     println!(
-        "The client of {}. The product: {} {}\nThe router: nsenter -t {} -n   The edge: nsenter -t {} -n",
-        scenario.name,
+        "{}\nThe product: {} {}\nThe router: nsenter -t {} -n   The edge: nsenter -t {} -n",
+        scenario.about,
         binary().display(),
         scenario.args.join(" "),
         world.topology.router.id,

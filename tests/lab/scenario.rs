@@ -21,8 +21,7 @@ pub(crate) struct Scenario {
     #[serde(skip)]
     file: String,
     /// What happened to this network, in a sentence.
-    #[expect(dead_code, reason = "required of the author, read by people")]
-    about: String,
+    pub(crate) about: String,
     /// Arguments of the product, beside `--format json`.
     #[serde(default)]
     pub(crate) args: Vec<String>,
