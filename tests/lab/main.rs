@@ -53,6 +53,8 @@
 )]
 
 #[cfg(target_os = "linux")]
+mod clients;
+#[cfg(target_os = "linux")]
 mod expect;
 #[cfg(target_os = "linux")]
 mod internet;

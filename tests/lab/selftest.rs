@@ -2,24 +2,21 @@
 //! scenario calls open must answer, and what a rule blocks must not.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use hickory_proto::op::{Message, Query};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::RecordType;
 use libtest_mimic::Trial;
-use quinn::crypto::rustls::QuicClientConfig;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use crate::Outcome;
+use crate::clients::{SILENCE, ask, expect, https, preface, quic_handshakes, tls, unspecified};
 use crate::internet::{self, Family};
 use crate::runner::World;
 use crate::scenario::Scenario;
-use crate::servers::edge::PREFACE;
-use crate::{Outcome, pki};
 
-/// Everything answers at once here, so this long a silence is one.
-const SILENCE: Duration = Duration::from_millis(400);
+/// A behaviour as a scenario writes it, and what is true of what a client then sees.
+type Case<T> = (&'static str, fn(&T) -> bool);
 
 /// The trials of the laboratory itself.
 pub(crate) fn trials() -> Vec<Trial> {
@@ -31,6 +28,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("a-drop-rule-drops", a_drop_rule_drops),
         trial("a-reject-rule-answers", a_reject_rule_answers),
         trial("an-impostor-takes-the-flow", an_impostor_takes_the_flow),
+        trial("impostors-misbehave", impostors_misbehave),
+        trial("version-negotiation-answers", version_negotiation_answers),
+        trial("resolvers-misbehave", resolvers_misbehave),
         trial("a-world-is-built-quickly", a_world_is_built_quickly),
     ]
 }
@@ -130,6 +130,133 @@ fn an_impostor_takes_the_flow() -> Outcome {
     })
 }
 
+/// What a client that has sent a line gets back: bytes, or the kind of error.
+fn speak(address: IpAddr) -> Result<Vec<u8>, ErrorKind> {
+    let mut stream = TcpStream::connect_timeout(&(address, 7844).into(), SILENCE)
+        .map_err(|error| error.kind())?;
+    stream
+        .set_read_timeout(Some(SILENCE))
+        .map_err(|error| error.kind())?;
+    stream.write_all(b"hello").map_err(|error| error.kind())?;
+    let mut answer = [0; 256];
+    let length = stream.read(&mut answer).map_err(|error| error.kind())?;
+    Ok(answer[..length].to_vec())
+}
+
+fn impostors_misbehave() -> Outcome {
+    let cases: [Case<Result<Vec<u8>, ErrorKind>>; 4] = [
+        ("portal", |answer| {
+            answer
+                .as_ref()
+                .is_ok_and(|bytes| bytes.starts_with(b"HTTP/1.1 302 Found"))
+        }),
+        ("tarpit", |answer| answer == &Err(ErrorKind::WouldBlock)),
+        ("close", |answer| {
+            matches!(answer, Ok(bytes) if bytes.is_empty())
+                || answer == &Err(ErrorKind::ConnectionReset)
+        }),
+        ("reset", |answer| answer == &Err(ErrorKind::ConnectionReset)),
+    ];
+    for (behaviour, holds) in cases {
+        in_world(
+            &format!("impostors = [{{ behaviour = '{behaviour}' }}]"),
+            move || {
+                for family in Family::BOTH {
+                    let answer = speak(internet::addresses(internet::REGIONS[0], family)[0]);
+                    expect(
+                        holds(&answer),
+                        &format!("{behaviour} over {}: {answer:?}", family.word()),
+                    )?;
+                }
+                Ok(())
+            },
+        )?;
+    }
+    Ok(())
+}
+
+fn version_negotiation_answers() -> Outcome {
+    in_world(
+        "impostors = [{ behaviour = 'version_negotiation' }]",
+        || {
+            let addresses =
+                Family::BOTH.map(|family| internet::addresses(internet::REGIONS[1], family)[3]);
+            for address in addresses {
+                let mut ping = vec![0; 1200];
+                ping[..10].copy_from_slice(&[0xc0, 0x1a, 0x1a, 0x1a, 0x1a, 2, 0xd1, 0xd2, 1, 0x51]);
+                let socket = UdpSocket::bind((unspecified(address), 0))?;
+                socket.set_read_timeout(Some(SILENCE))?;
+                socket.connect((address, 7844))?;
+                socket.send(&ping)?;
+                let mut answer = [0; 64];
+                let length = socket.recv(&mut answer)?;
+                let wanted = [0x80, 0, 0, 0, 0, 1, 0x51, 2, 0xd1, 0xd2, 0, 0, 0, 1];
+                expect(
+                    answer[..length] == wanted,
+                    "the IDs change places and version 1 is offered",
+                )?;
+            }
+            expect(
+                quic_handshakes(addresses.to_vec()).is_err(),
+                "no handshake completes",
+            )
+        },
+    )
+}
+
+fn resolvers_misbehave() -> Outcome {
+    let cases: [Case<Outcome<Message>>; 8] = [
+        ("'nxdomain'", |answer| {
+            code(answer) == Some(ResponseCode::NXDomain)
+        }),
+        ("'nodata'", |answer| {
+            code(answer) == Some(ResponseCode::NoError) && count(answer) == Some(0)
+        }),
+        ("'servfail'", |answer| {
+            code(answer) == Some(ResponseCode::ServFail)
+        }),
+        ("'refused'", |answer| {
+            code(answer) == Some(ResponseCode::Refused)
+        }),
+        ("'silent'", Result::is_err),
+        ("'garbage'", Result::is_err),
+        ("'truncated'", |answer| {
+            answer
+                .as_ref()
+                .is_ok_and(|message| message.metadata.truncation)
+        }),
+        ("{ addresses = ['10.1.2.3', '::1'] }", |answer| {
+            count(answer) == Some(1)
+        }),
+    ];
+    for (answer, holds) in cases {
+        let rule =
+            format!("dns = [{{ name = '*argotunnel.com', types = ['A'], answer = {answer} }}]");
+        in_world(&rule, move || {
+            let resolver = internet::RESOLVERS[0].parse()?;
+            let actual = ask(resolver, internet::REGIONS[0], RecordType::A);
+            expect(holds(&actual), &format!("{answer}: {actual:?}"))?;
+            let other = ask(resolver, internet::REGIONS[0], RecordType::AAAA);
+            expect(
+                count(&other) == Some(10),
+                "the rule is about A records alone",
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn code(answer: &Outcome<Message>) -> Option<ResponseCode> {
+    answer
+        .as_ref()
+        .ok()
+        .map(|message| message.metadata.response_code)
+}
+
+fn count(answer: &Outcome<Message>) -> Option<usize> {
+    answer.as_ref().ok().map(|message| message.answers.len())
+}
+
 fn a_world_is_built_quickly() -> Outcome {
     let begun = Instant::now();
     in_world("", || Ok(()))?;
@@ -154,13 +281,6 @@ fn in_world(lines: &str, test: impl FnOnce() -> Outcome + Send + 'static) -> Out
         .expect("the test does not panic")
 }
 
-fn unspecified(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    }
-}
-
 fn region_addresses() -> Vec<IpAddr> {
     internet::REGIONS
         .iter()
@@ -170,97 +290,4 @@ fn region_addresses() -> Vec<IpAddr> {
                 .concat()
         })
         .collect()
-}
-
-fn expect(holds: bool, what: &str) -> Outcome {
-    if holds {
-        Ok(())
-    } else {
-        Err(format!("not so: {what}").into())
-    }
-}
-
-fn client_config(alpn: Option<&str>) -> Outcome<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(pki::lab_root())?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = alpn
-        .map(|name| name.as_bytes().to_vec())
-        .into_iter()
-        .collect();
-    Ok(config)
-}
-
-fn tls(name: &str, address: SocketAddr) -> Outcome<StreamOwned<ClientConnection, TcpStream>> {
-    let stream = TcpStream::connect_timeout(&address, SILENCE)
-        .map_err(|error| format!("{address}: {error}"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    let connection =
-        ClientConnection::new(Arc::new(client_config(None)?), name.to_owned().try_into()?)?;
-    let mut stream = StreamOwned::new(connection, stream);
-    while stream.conn.is_handshaking() {
-        stream
-            .conn
-            .complete_io(&mut stream.sock)
-            .map_err(|error| format!("{address}: {error}"))?;
-    }
-    Ok(stream)
-}
-
-fn preface(address: IpAddr) -> Outcome {
-    let mut bytes = [0; PREFACE.len()];
-    tls("h2.cftunnel.com", SocketAddr::new(address, 7844))?.read_exact(&mut bytes)?;
-    expect(bytes == PREFACE, "the edge sends the HTTP/2 preface")
-}
-
-fn https(host: &str, address: IpAddr) -> Outcome {
-    let mut stream = tls(host, SocketAddr::new(address, 443))?;
-    write!(
-        stream,
-        "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = [0; 12];
-    stream.read_exact(&mut answer)?;
-    expect(&answer == b"HTTP/1.1 404", "443 answers HTTP")
-}
-
-fn ask(resolver: IpAddr, name: &str, kind: RecordType) -> Outcome<Message> {
-    let mut question = Message::query();
-    question.add_query(Query::query(Name::from_ascii(format!("{name}."))?, kind));
-    let socket = UdpSocket::bind((unspecified(resolver), 0))?;
-    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-    socket.connect((resolver, 53))?;
-    socket.send(&question.to_vec()?)?;
-    let mut datagram = [0; 4096];
-    let length = socket.recv(&mut datagram)?;
-    Ok(Message::from_vec(&datagram[..length])?)
-}
-
-/// A handshake with each address, all of them from one socket a family.
-fn quic_handshakes(addresses: Vec<IpAddr>) -> Outcome {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let tls = QuicClientConfig::try_from(client_config(Some("argotunnel"))?)?;
-        let config = quinn::ClientConfig::new(Arc::new(tls));
-        for address in addresses {
-            let local = unspecified(address);
-            let endpoint = quinn::Endpoint::client((local, 0).into())?;
-            let attempt = endpoint.connect_with(
-                config.clone(),
-                (address, 7844).into(),
-                "quic.cftunnel.com",
-            )?;
-            let connection = tokio::time::timeout(SILENCE, attempt)
-                .await
-                .map_err(|_| format!("{address}: QUIC is silent"))??;
-            connection.close(0u8.into(), b"");
-        }
-        Ok(())
-    })
 }
