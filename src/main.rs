@@ -1,1 +1,116 @@
-fn main() {}
+//! The program: parse, run, exit.
+
+use std::fs;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use tunnelcheck::cli;
+use tunnelcheck::diagnose::diagnose;
+use tunnelcheck::exit::ExitStatus;
+use tunnelcheck::model::Report;
+use tunnelcheck::report::{self, Progress, Style, Verbosity, escape};
+use tunnelcheck::settings::{Presentation, Request, Settings, ShowSettings, UsageError};
+use tunnelcheck::terminal::Terminal;
+
+fn main() -> ExitCode {
+    let cli = match cli::parse() {
+        Ok(cli) => cli,
+        Err(error) => return answer_or_refuse(&error),
+    };
+    let told = Request::new(cli, Terminal::detect()).and_then(|request| match request {
+        Request::Check(settings) => run(&settings),
+        Request::Show(settings) => show(&settings),
+    });
+    match told {
+        Ok(status) => status.into(),
+        Err(error) => {
+            complain(&error.to_string());
+            ExitStatus::Usage.into()
+        }
+    }
+}
+
+/// clap's errors include the answers to `--help` and `--version`.
+fn answer_or_refuse(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        // clap quotes what was typed as it is.
+        let text = error.render().to_string();
+        let lines: Vec<_> = text.lines().map(escape).collect();
+        let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
+        return ExitStatus::Usage.into();
+    }
+    // Whoever closed the pipe does not want the rest.
+    let _ = error.print();
+    ExitCode::SUCCESS
+}
+
+fn run(settings: &Settings) -> Result<ExitStatus, UsageError> {
+    let mut progress = Progress::new(settings.presentation.progress);
+    let report = tunnelcheck::check(settings, &mut |event| progress.on(&event));
+    progress.finish();
+    Ok(match report {
+        Ok(report) => tell(report, &settings.presentation),
+        Err(error) => {
+            complain(&error.to_string());
+            ExitStatus::Inconclusive
+        }
+    })
+}
+
+fn show(settings: &ShowSettings) -> Result<ExitStatus, UsageError> {
+    let report = report::load(&settings.report).map_err(|why| UsageError::Report {
+        path: settings.report.clone(),
+        why,
+    })?;
+    Ok(tell(
+        diagnose(report.into_observations()),
+        &settings.presentation,
+    ))
+}
+
+/// Prints and writes the report, and returns what its verdict says to the caller.
+fn tell(report: Report, presentation: &Presentation) -> ExitStatus {
+    let status = ExitStatus::of(report.verdict, report.options.allow_degraded);
+    match present(report, presentation) {
+        Ok(()) => status,
+        // The reader has seen enough, as in `tunnelcheck | head -1`; the verdict holds.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => status,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitStatus::Usage
+        }
+    }
+}
+
+/// Files come first: a closed standard output must not cost them.
+fn present(report: Report, to: &Presentation) -> io::Result<()> {
+    let report = if to.redact {
+        report::redact(&report)?
+    } else {
+        report
+    };
+    for (path, format) in &to.outputs {
+        let mut text = Vec::new();
+        let verbosity = match to.verbosity {
+            Verbosity::Quiet => Verbosity::Normal,
+            other => other,
+        };
+        report::render(&report, *format, Style::default(), verbosity, &mut text)?;
+        fs::write(path, text).map_err(|error| {
+            let message = format!("--output: {}: cannot be written: {error}", path.display());
+            io::Error::other(message)
+        })?;
+    }
+    report::render(
+        &report,
+        to.format,
+        to.style,
+        to.verbosity,
+        &mut io::stdout().lock(),
+    )
+}
+
+/// Says on standard error why there is no report. There is nobody to tell when that fails.
+fn complain(message: &str) {
+    let _ = writeln!(io::stderr(), "tunnelcheck: {}", escape(message));
+}

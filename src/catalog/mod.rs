@@ -1,0 +1,157 @@
+//! What cloudflared needs: names, addresses, handshakes and trust anchors, each with its source.
+//!
+//! Read from cloudflared 2026.8.2's source and Cloudflare's public documentation. Where a fact can
+//! drift, such as an address, the live answer wins and the difference is a finding.
+
+mod addresses;
+mod roots;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+pub use addresses::{documented, is_documented};
+pub use roots::{cloudflare_roots, trust_anchor};
+
+use crate::model::{Family, Region, Service};
+
+/// The edge's port, used where no SRV record tells one (cloudflared `edgediscovery/allregions`).
+pub const EDGE_PORT: u16 = 7844;
+
+/// The port of the optional HTTPS hosts.
+pub const HTTPS_PORT: u16 = 443;
+
+/// cloudflared refuses to start with fewer SRV targets (`edgediscovery/allregions/discovery.go`).
+pub const MINIMUM_SRV_TARGETS: usize = 2;
+
+/// Server name of the HTTP/2 tunnel (cloudflared `connection/protocol.go`).
+pub const HTTP2_SNI: &str = "h2.cftunnel.com";
+
+/// Server name of the QUIC tunnel (cloudflared `connection/protocol.go`).
+pub const QUIC_SNI: &str = "quic.cftunnel.com";
+
+/// Server name of cloudflared's own start-up pre-checks (cloudflared `prechecks`).
+pub const PROBE_SNI: &str = "probe.cftunnel.com";
+
+/// Server name that the documentation lists for firewalls; the source no longer sends it.
+pub const DOCUMENTED_SNI: &str = "cftunnel.com";
+
+/// Application protocol of the QUIC tunnel (RFC 7301); the HTTP/2 tunnel offers none.
+pub const QUIC_ALPN: &[u8] = b"argotunnel";
+
+/// Where cloudflared asks for the SRV record when the system resolver fails
+/// (cloudflared `edgediscovery/allregions/discovery.go`).
+pub const DOT_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(1, 1, 1, 1)), 853);
+
+/// The name in the certificate of [`DOT_SERVER`].
+pub const DOT_SERVER_NAME: &str = "cloudflare-dns.com";
+
+/// UDP payload of cloudflared's Initial datagrams in octets (`supervisor/tunnel.go`): 1232 over
+/// IPv4 and 1252 over IPv6; with `--edge` 1252 over both.
+#[must_use]
+pub const fn quic_datagram_size(family: Family, static_edge: bool) -> u16 {
+    match (family, static_edge) {
+        (Family::Ipv4, false) => 1232,
+        (Family::Ipv4, true) | (Family::Ipv6, _) => 1252,
+    }
+}
+
+/// quinn sends its first retransmission after three times this; it gives cloudflared's schedule.
+pub const QUIC_INITIAL_RTT: Duration = Duration::from_millis(67);
+
+/// When cloudflared's QUIC library sends its Initials, since the start of a connection, measured.
+pub const QUIC_SCHEDULE: &[f64] = &[0.0, 0.2, 0.6, 1.4, 3.0];
+
+/// When Linux sends a SYN or an unanswered first segment again (RFC 6298 with an RTO of 1 s).
+pub const SYN_SCHEDULE: &[f64] = &[0.0, 1.0, 3.0, 7.0];
+
+/// How long Go's resolver waits for one server, in seconds (`net/dnsconfig_unix.go`).
+pub const GO_RESOLVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The server name that decides whether a tunnel gets through.
+#[must_use]
+pub const fn tunnel_sni(service: Service) -> Option<&'static str> {
+    match service {
+        Service::Quic => Some(QUIC_SNI),
+        Service::Http2 => Some(HTTP2_SNI),
+        Service::Https => None,
+    }
+}
+
+/// The name of the SRV record (RFC 2782) for a region.
+#[must_use]
+pub fn srv_name(region: Option<Region>) -> String {
+    let prefix = region.map_or_else(String::new, |region| format!("{region}-"));
+    format!("_{prefix}v2-origintunneld._tcp.argotunnel.com")
+}
+
+/// The targets that the SRV record usually names, so that their addresses can be asked for at once.
+#[must_use]
+pub fn usual_targets(region: Option<Region>) -> [String; 2] {
+    let prefix = region.map_or_else(String::new, |region| format!("{region}-"));
+    [1, 2].map(|number| format!("{prefix}region{number}.v2.argotunnel.com"))
+}
+
+/// Whether some region's SRV record usually names the target.
+#[must_use]
+pub fn is_usual_target(target: &str) -> bool {
+    [None, Some(Region::Us), Some(Region::Fed)]
+        .into_iter()
+        .any(|region| usual_targets(region).iter().any(|usual| usual == target))
+}
+
+/// The optional hosts that are always probed, in the order of the report.
+pub const OPTIONAL_HOSTS: &[&str] = &[
+    "api.cloudflare.com",
+    "update.argotunnel.com",
+    "api.trycloudflare.com",
+    RESEARCH_HOST,
+];
+
+/// Asked by cloudflared of 2023 for post-quantum error reports, by today's no longer: it never counts.
+pub const RESEARCH_HOST: &str = "pqtunnels.cloudflareresearch.com";
+
+/// The host that validates Access tokens, with the `access` setting of a team.
+#[must_use]
+pub fn access_host(team: &str, region: Option<Region>) -> String {
+    match region {
+        Some(Region::Fed) => format!("{team}.fed.cloudflareaccess.com"),
+        Some(Region::Us) | None => format!("{team}.cloudflareaccess.com"),
+    }
+}
+
+/// What an optional host is for, in a few words.
+#[must_use]
+pub fn purpose(host: &str) -> &'static str {
+    match host {
+        "update.argotunnel.com" => "software updates",
+        "api.cloudflare.com" => "the management API and updates",
+        "api.trycloudflare.com" => "quick tunnels only",
+        RESEARCH_HOST => {
+            "post-quantum error reports of 2023; today's cloudflared no longer asks it"
+        }
+        _ => "validation of Access tokens",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_region() {
+        assert_eq!(srv_name(None), "_v2-origintunneld._tcp.argotunnel.com");
+        assert_eq!(
+            srv_name(Some(Region::Us)),
+            "_us-v2-origintunneld._tcp.argotunnel.com"
+        );
+        assert_eq!(
+            usual_targets(Some(Region::Fed))[1],
+            "fed-region2.v2.argotunnel.com"
+        );
+        assert_eq!(access_host("acme", None), "acme.cloudflareaccess.com");
+        assert_eq!(
+            access_host("acme", Some(Region::Fed)),
+            "acme.fed.cloudflareaccess.com"
+        );
+    }
+}

@@ -1,0 +1,332 @@
+//! The command line: only what was typed, or set in the environment. `settings` gives it meaning.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{
+    ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
+};
+
+use crate::model::{IpVersionChoice, ProtocolChoice};
+use crate::report::Format;
+
+const EXAMPLES: &str = "\
+Examples:
+  tunnelcheck
+      Check everything that cloudflared may use.
+  tunnelcheck --protocol http2 --team example
+      Check what `cloudflared tunnel --protocol http2` needs, and Access.
+  tunnelcheck --format json --output check.txt
+      JSON to standard output, the table to a file.
+  tunnelcheck --redact --output report.json
+      Write a report that can be passed on.
+  tunnelcheck show report.json
+      Print a saved report again; nothing is sent.
+
+Exit codes:
+  0  ready: every required destination is reachable
+     (with --allow-degraded, degraded too)
+  1  blocked: no tunnel can be established with these options
+  2  wrong usage, and nothing was sent; or a report that cannot be
+     read or written
+  3  degraded: a tunnel can be established, but something required
+     is blocked
+  4  inconclusive: interrupted, or out of time, before the evidence
+     sufficed
+
+Options with a TUNNEL_ variable have cloudflared's own names, values
+and variables. An empty variable counts as unset.";
+
+/// Tells in seconds whether cloudflared can get out of this network, and what stands in the way.
+///
+/// Looks up cloudflared's names, makes the connections that cloudflared would make (QUIC and HTTP/2
+/// on port 7844, over IPv4 and IPv6, to every address of the edge), and says what works, what does
+/// not, how it is blocked, and what to ask for. Needs no configuration, no account and no root.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, max_term_width = 100, subcommand_value_name = "COMMAND")]
+pub struct Cli {
+    /// What to do instead of a check.
+    #[command(subcommand)]
+    pub command: Option<Action>,
+    /// What to check.
+    #[command(flatten)]
+    pub check: CheckArgs,
+    /// How to report.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What to do instead of a check.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Diagnose and print a saved report again; nothing is sent
+    Show {
+        /// The report, as `--format json` or `--output FILE.json` wrote it; `-` reads standard input
+        #[arg(value_name = "REPORT.json")]
+        report: PathBuf,
+    },
+}
+
+/// The options of a check. Ranges and forms are left to `settings`, whose messages say more.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The transports that cloudflared may use; auto tries QUIC, then HTTP/2
+    #[arg(
+        long,
+        env = "TUNNEL_TRANSPORT_PROTOCOL",
+        value_name = "PROTOCOL",
+        default_value = "auto"
+    )]
+    #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
+    pub protocol: ProtocolChoice,
+
+    /// The families that cloudflared may use
+    #[arg(
+        long,
+        env = "TUNNEL_EDGE_IP_VERSION",
+        value_name = "VERSION",
+        default_value = "auto"
+    )]
+    #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
+    pub edge_ip_version: IpVersionChoice,
+
+    /// The local address to connect to the edge from
+    #[arg(long, env = "TUNNEL_EDGE_BIND_ADDRESS", value_name = "IP")]
+    #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
+    pub edge_bind_address: Option<String>,
+
+    /// The regional service; none is the global one
+    #[arg(long, env = "TUNNEL_REGION", value_name = "REGION")]
+    #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
+    pub region: Option<RegionArg>,
+
+    /// An address of the edge instead of discovery; repeatable, or separated by commas
+    #[arg(
+        long,
+        env = "TUNNEL_EDGE",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
+    #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
+    pub edge: Vec<String>,
+
+    /// Certificate authorities (PEM) that replace the system's and Cloudflare's for the tunnel
+    #[arg(long, env = "TUNNEL_CACERT", value_name = "FILE")]
+    #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
+    pub cacert: Option<PathBuf>,
+
+    /// Check <NAME>.cloudflareaccess.com too, which tunnels with Access need
+    #[arg(long, value_name = "NAME", help_heading = "The check")]
+    pub team: Option<String>,
+
+    /// Leave out the optional hosts (updates, management) on port 443
+    #[arg(long, help_heading = "The check")]
+    pub no_optional: bool,
+
+    /// Ask this resolver instead of the system's; repeatable, asked in this order
+    #[arg(long, value_name = "IP[:PORT]", help_heading = "The check")]
+    pub resolver: Vec<String>,
+
+    /// The time for the whole check, from 0.1 to 3600 seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "10",
+        allow_negative_numbers = true
+    )]
+    #[arg(help_heading = "The check")]
+    pub timeout: String,
+
+    /// Exit 0 when degraded
+    #[arg(long, help_heading = "The verdict")]
+    pub allow_degraded: bool,
+
+    /// Let a blocked optional host degrade the verdict
+    #[arg(long, help_heading = "The verdict")]
+    pub strict: bool,
+}
+
+/// How to report. Every subcommand that prints reports takes these.
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// What standard output carries
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "table")]
+    #[arg(help_heading = "The report")]
+    pub format: Format,
+
+    /// Write the report to a file as well, in the format of its ending (.json, .txt); repeatable
+    #[arg(long, global = true, value_name = "FILE", help_heading = "The report")]
+    pub output: Vec<PathBuf>,
+
+    /// Mask the host's name, local addresses, resolvers, team and file names in all reports
+    #[arg(long, global = true, help_heading = "The report")]
+    pub redact: bool,
+
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(help_heading = "The report")]
+    pub color: ColorChoice,
+
+    /// No progress, and of the table only the line with the verdict
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "The report"
+    )]
+    pub quiet: bool,
+
+    /// Every lookup and every attempt in the table
+    #[arg(short, long, global = true, help_heading = "The report")]
+    pub verbose: bool,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+    #[value(help = "On a terminal, unless NO_COLOR is set")]
+    Auto,
+    /// Even into a pipe, even with `NO_COLOR`.
+    #[value(help = "Even into a pipe, even with NO_COLOR")]
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// `--region` as cloudflared takes it: the empty word is the global service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RegionArg {
+    /// Not regional.
+    #[value(name = "", hide = true)]
+    Global,
+    /// The United States.
+    Us,
+    /// The United States' federal agencies (FedRAMP).
+    Fed,
+}
+
+/// Reads the command line and the environment of this process.
+///
+/// # Errors
+/// clap's: wrong usage, but also `--help` and `--version`, which it prints and exits 0 for.
+pub fn parse() -> Result<Cli, clap::Error> {
+    parse_from(env::args_os())
+}
+
+/// Reads a given command line, and the environment of this process.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut command = Cli::command().mut_args(without_empty_variable);
+    let matches = command.try_get_matches_from_mut(args)?;
+    refuse_check_options_of_subcommand(&mut command, &matches)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// An empty variable is how shells, units and CI systems leave an option out, so it is no value.
+fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
+    let is_empty = |name| env::var_os(name).is_some_and(|value| value.is_empty());
+    if arg.get_env().is_some_and(is_empty) {
+        arg.env(None::<&'static str>)
+    } else {
+        arg
+    }
+}
+
+/// `tunnelcheck --protocol quic show x.json` would not do what it says: a saved report brings its
+/// own options. Variables are no offence: they are there for the check.
+fn refuse_check_options_of_subcommand(
+    command: &mut Command,
+    matches: &ArgMatches,
+) -> Result<(), clap::Error> {
+    let Some(subcommand) = matches.subcommand_name() else {
+        return Ok(());
+    };
+    let typed = command.get_arguments().find(|arg| {
+        let id = arg.get_id().as_str();
+        !arg.is_global_set() && matches.value_source(id) == Some(ValueSource::CommandLine)
+    });
+    let Some(option) = typed.and_then(clap::Arg::get_long) else {
+        return Ok(());
+    };
+    let message = format!("`--{option}` is for a check; `{subcommand}` does not take it");
+    Err(command.error(ErrorKind::ArgumentConflict, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        parse_from(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_arguments_is_a_whole_check() {
+        let cli = parse("tunnelcheck").unwrap();
+        assert!(cli.command.is_none());
+        assert_eq!(cli.check.protocol, ProtocolChoice::Auto);
+        assert_eq!(cli.output.format, Format::Table);
+        assert!(!cli.check.no_optional);
+    }
+
+    #[test]
+    fn report_options_stand_on_either_side_of_a_subcommand() {
+        for line in [
+            "tunnelcheck --format json show x.json",
+            "tunnelcheck show x.json --format json",
+        ] {
+            assert_eq!(parse(line).unwrap().output.format, Format::Json, "{line}");
+        }
+    }
+
+    #[test]
+    fn check_options_do_not_go_with_show() {
+        for option in ["--protocol quic", "--strict", "--team a", "--timeout 5"] {
+            let error = parse(&format!("tunnelcheck {option} show x.json")).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+
+    #[test]
+    fn edges_are_repeated_or_listed() {
+        let cli = parse("tunnelcheck --edge a:1,b:2 --edge c:3").unwrap();
+        assert_eq!(cli.check.edge, ["a:1", "b:2", "c:3"]);
+    }
+
+    #[test]
+    fn unknown_values_exit_2() {
+        for line in [
+            "--protocol QUIC",
+            "--protocol h2mux",
+            "--edge-ip-version 5",
+            "--region eu",
+            "--format xml",
+            "--color sometimes",
+            "--nonsense",
+            "nonsense",
+            "-q -v",
+        ] {
+            let error = parse(&format!("tunnelcheck {line}")).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_empty_region_is_the_global_one() {
+        let args = ["tunnelcheck", "--region", ""].map(OsString::from);
+        let cli = parse_from(args).unwrap();
+        assert_eq!(cli.check.region, Some(RegionArg::Global));
+    }
+}

@@ -1,0 +1,182 @@
+//! PURE: what the lookups mean for cloudflared.
+
+use super::verdict::Usable;
+use crate::catalog;
+use crate::model::{Family, FamilyState, Host, IpVersionChoice, LookupStatus, Options, RecordType};
+use crate::targets::{Names, Resolution, services, uses_family};
+
+/// What discovery gives cloudflared to work with.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Discovery {
+    /// How cloudflared comes by the SRV record.
+    pub(super) srv: SrvState,
+    /// The edge hosts in order, with the families that resolve.
+    pub(super) hosts: Vec<EdgeHost>,
+}
+
+/// How cloudflared comes by the SRV record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SrvState {
+    /// `--edge` makes it unnecessary.
+    NotNeeded,
+    /// A system resolver has it.
+    System,
+    /// Only DNS over TLS has it.
+    OverTls,
+    /// It names fewer targets than cloudflared wants.
+    TooFew {
+        /// How many there are.
+        targets: usize,
+    },
+    /// Nobody has it.
+    Failed(LookupStatus),
+    /// The run ended before that was known.
+    Undecided,
+}
+
+/// Whether a name resolves in one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resolves {
+    /// It does.
+    Yes,
+    /// It does not.
+    No(LookupStatus),
+    /// The run ended before that was known.
+    Undecided,
+}
+
+/// One edge host and how it resolves.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct EdgeHost {
+    pub(super) name: String,
+    pub(super) ipv4: Resolves,
+    pub(super) ipv6: Resolves,
+}
+
+impl EdgeHost {
+    pub(super) fn resolves(&self, family: Family) -> bool {
+        self.family(family) == Resolves::Yes
+    }
+
+    pub(super) fn family(&self, family: Family) -> Resolves {
+        match family {
+            Family::Ipv4 => self.ipv4,
+            Family::Ipv6 => self.ipv6,
+        }
+    }
+
+    /// Whether the name resolves to anything, which is what cloudflared needs of it.
+    pub(super) fn resolves_at_all(&self) -> Usable {
+        match (self.ipv4, self.ipv6) {
+            (Resolves::Yes, _) | (_, Resolves::Yes) => Usable::Yes,
+            (Resolves::Undecided, _) | (_, Resolves::Undecided) => Usable::Unknown,
+            (Resolves::No(_), Resolves::No(_)) => Usable::No,
+        }
+    }
+
+    /// The families that cloudflared tries in this region, in its order.
+    ///
+    /// `auto` takes the family that RFC 6724 sorts first, and falls back from IPv6 to IPv4 but never
+    /// the other way.
+    pub(super) fn families(&self, options: &Options, host: &Host) -> Vec<Family> {
+        let has = |family: Family| self.resolves(family) && uses_family(options, family);
+        match options.edge_ip_version {
+            IpVersionChoice::V4 | IpVersionChoice::V6 => Family::BOTH
+                .into_iter()
+                .filter(|family| has(*family))
+                .collect(),
+            IpVersionChoice::Auto if has(Family::Ipv6) && prefers_ipv6(host) => {
+                [Family::Ipv6, Family::Ipv4]
+                    .into_iter()
+                    .filter(|family| has(*family))
+                    .collect()
+            }
+            IpVersionChoice::Auto if has(Family::Ipv4) => vec![Family::Ipv4],
+            IpVersionChoice::Auto => [Family::Ipv6]
+                .into_iter()
+                .filter(|family| has(*family))
+                .collect(),
+        }
+    }
+}
+
+impl Discovery {
+    /// Whether cloudflared gets as far as dialling: every target must resolve to something.
+    pub(super) fn usable(&self) -> Usable {
+        let hosts = self.hosts.iter().map(EdgeHost::resolves_at_all);
+        let srv = match self.srv {
+            // cloudflared goes on with those of the given addresses that resolve.
+            SrvState::NotNeeded => return hosts.max().unwrap_or(Usable::No),
+            SrvState::System | SrvState::OverTls => Usable::Yes,
+            SrvState::Undecided => Usable::Unknown,
+            SrvState::TooFew { .. } | SrvState::Failed(_) => Usable::No,
+        };
+        hosts.min().unwrap_or(Usable::No).min(srv)
+    }
+}
+
+/// Reads the lookups as cloudflared would.
+pub(super) fn discovery(options: &Options, names: Names<'_>) -> Discovery {
+    let hosts = names
+        .edge_hosts(options)
+        .into_iter()
+        .map(|(name, _)| edge_host(name, names));
+    Discovery {
+        srv: srv_state(options, names),
+        hosts: hosts.collect(),
+    }
+}
+
+fn srv_state(options: &Options, names: Names<'_>) -> SrvState {
+    if !options.edge.is_empty() {
+        return SrvState::NotNeeded;
+    }
+    let name = catalog::srv_name(options.region);
+    match names.resolution(&name, RecordType::Srv) {
+        Resolution::Found(answers) => match services(&answers).len() {
+            targets if targets < catalog::MINIMUM_SRV_TARGETS => SrvState::TooFew { targets },
+            _ if names.only_over_tls(&name) => SrvState::OverTls,
+            _ => SrvState::System,
+        },
+        Resolution::Failed(status) => SrvState::Failed(status),
+        Resolution::Waiting | Resolution::Undecided => SrvState::Undecided,
+    }
+}
+
+fn edge_host(name: String, names: Names<'_>) -> EdgeHost {
+    let given = name.parse::<std::net::IpAddr>().ok().map(Family::of);
+    let resolves = |family| match (given, names.addresses(&name, family)) {
+        (Some(own), _) if own == family => Resolves::Yes,
+        (Some(_), _) => Resolves::No(LookupStatus::NoRecords),
+        (None, Resolution::Found(_)) => Resolves::Yes,
+        (None, Resolution::Failed(status)) => Resolves::No(status),
+        (None, Resolution::Waiting | Resolution::Undecided) => Resolves::Undecided,
+    };
+    EdgeHost {
+        ipv4: resolves(Family::Ipv4),
+        ipv6: resolves(Family::Ipv6),
+        name,
+    }
+}
+
+/// Whether RFC 6724 sorts the edge's IPv6 addresses before its IPv4 addresses on this host.
+///
+/// Destinations without a source sort last (rule 1), then those whose source has the same label
+/// (rule 5: a 6to4 or Teredo source has not), then IPv6 (rule 6).
+fn prefers_ipv6(host: &Host) -> bool {
+    let same_label = |state: &FamilyState| match state.source() {
+        Some(std::net::IpAddr::V6(source)) => {
+            let [first, second, ..] = source.segments();
+            let teredo = first == 0x2001 && second == 0;
+            let six_to_four = first == 0x2002;
+            !(teredo || six_to_four)
+        }
+        _ => false,
+    };
+    match (host.ipv6.source(), host.ipv4.source()) {
+        (None, Some(_)) => false,
+        (None, None) => host.ipv6.is_available() && !host.ipv4.is_available(),
+        (Some(_), None) => true,
+        (Some(_), Some(_)) => same_label(&host.ipv6),
+    }
+}

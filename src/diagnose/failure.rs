@@ -1,0 +1,195 @@
+//! PURE: which failures prove which cause.
+//!
+//! ```text
+//! seen on the address                                    proves, when firm
+//!   this host refused to send                            local_firewall
+//!   no route                                             no_route
+//!   too big for the interface, ICMP packet too big       mtu
+//!   a certificate that cloudflared does not trust        tls_intercepted
+//!   no TLS, wrong ALPN, an alert, a QUIC refusal         not_the_edge
+//!   Version Negotiation                                  quic_filtered
+//!   an ICMP error of another machine                     rejected
+//!   a reset in answer to the SYN                         reset
+//!   reset, closed or silent after TCP had connected      interrupted
+//!   nothing                                              dropped
+//! ```
+//! What stands higher is stronger evidence and wins. Firm is what was seen twice on the address, or
+//! once on it and several times in a row of which nothing passes: one reset may be an accident.
+
+use crate::model::{Attempt, Cause, ContactFailure, HandshakeFailure, Outcome};
+
+/// How often each kind of failure was seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) local: u32,
+    pub(super) no_route: u32,
+    pub(super) too_big: u32,
+    pub(super) untrusted: u32,
+    pub(super) foreign: u32,
+    pub(super) refused: u32,
+    pub(super) version: u32,
+    pub(super) icmp: u32,
+    pub(super) reset: u32,
+    pub(super) cut: u32,
+    pub(super) other: u32,
+}
+
+impl Tally {
+    pub(super) fn of<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> Self {
+        attempts.fold(Self::default(), |mut tally, attempt| {
+            tally.count(attempt);
+            tally
+        })
+    }
+
+    fn count(&mut self, attempt: &Attempt) {
+        match &attempt.outcome {
+            Outcome::Secured { .. } | Outcome::Abandoned => {}
+            Outcome::Unanswered { failure } => match failure {
+                ContactFailure::Silent => self.icmp += u32::from(has_remote_icmp(attempt)),
+                ContactFailure::Reset => self.reset += 1,
+                ContactFailure::Icmp { icmp } if icmp.is_too_big() => self.too_big += 1,
+                ContactFailure::Icmp { .. } => self.icmp += 1,
+                ContactFailure::LocalFirewall { .. } => self.local += 1,
+                ContactFailure::NoRoute { .. } => self.no_route += 1,
+                ContactFailure::TooBig { .. } => self.too_big += 1,
+                ContactFailure::Other { .. } => self.other += 1,
+            },
+            Outcome::Unsecured { failure } => match failure {
+                HandshakeFailure::Silent => {}
+                HandshakeFailure::Reset | HandshakeFailure::Closed => self.cut += 1,
+                HandshakeFailure::Icmp { .. } => self.icmp += 1,
+                HandshakeFailure::Untrusted { .. } => self.untrusted += 1,
+                HandshakeFailure::NotTls { .. } | HandshakeFailure::WrongAlpn => self.foreign += 1,
+                HandshakeFailure::Alert { .. } | HandshakeFailure::Refused { .. } => {
+                    self.refused += 1;
+                }
+                HandshakeFailure::VersionNegotiation => self.version += 1,
+                HandshakeFailure::Other { .. } => self.other += 1,
+            },
+        }
+    }
+}
+
+/// An attempt that was given up as silent may have seen an ICMP error on the way.
+fn has_remote_icmp(attempt: &Attempt) -> bool {
+    let rejects = |icmp: &crate::model::IcmpError| !icmp.is_too_big();
+    attempt
+        .stray
+        .iter()
+        .any(|stray| !stray.local && stray.icmp.as_ref().is_some_and(rejects))
+}
+
+/// The cause that the failures of one address prove, given those of its whole row.
+///
+/// `waited` says that at least one try of the address went unanswered for long enough.
+pub(super) fn proven_cause(
+    own: &Tally,
+    row: &Tally,
+    any_pass: bool,
+    silence_proves: bool,
+    hush_proves: bool,
+    waited: bool,
+) -> Option<Cause> {
+    const SEVERAL: u32 = 4;
+    let firm = |own: u32, row: u32| own >= 2 || (own >= 1 && !any_pass && row >= SEVERAL);
+    // Routers answer only some packets of a burst with ICMP, so a row shares what it saw.
+    let rejected = own.icmp >= 2 || (!any_pass && row.icmp >= 2 && (own.icmp >= 1 || waited));
+    let table = [
+        (firm(own.local, row.local), Cause::LocalFirewall),
+        (own.no_route >= 1, Cause::NoRoute),
+        (firm(own.too_big, row.too_big), Cause::Mtu),
+        (own.untrusted >= 1, Cause::TlsIntercepted),
+        (
+            own.foreign >= 1 || firm(own.refused, row.refused),
+            Cause::NotTheEdge,
+        ),
+        (firm(own.version, row.version), Cause::QuicFiltered),
+        (rejected, Cause::Rejected),
+        (firm(own.reset, row.reset), Cause::Reset),
+        (firm(own.cut, row.cut) || hush_proves, Cause::Interrupted),
+        (silence_proves && row.icmp > 0 && !any_pass, Cause::Rejected),
+        (silence_proves, Cause::Dropped),
+        (firm(own.other, row.other), Cause::Unknown),
+    ];
+    table
+        .into_iter()
+        .find(|(proven, _)| *proven)
+        .map(|(_, cause)| cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause(own: Tally, row: Tally, any_pass: bool) -> Option<Cause> {
+        proven_cause(&own, &row, any_pass, false, false, true)
+    }
+
+    #[test]
+    fn one_reset_among_addresses_that_pass_is_an_accident() {
+        let once = Tally {
+            reset: 1,
+            ..Tally::default()
+        };
+        assert_eq!(cause(once, once, true), None);
+        let twice = Tally {
+            reset: 2,
+            ..Tally::default()
+        };
+        assert_eq!(cause(twice, twice, true), Some(Cause::Reset));
+    }
+
+    #[test]
+    fn a_row_without_a_pass_shares_its_evidence() {
+        let own = Tally {
+            reset: 1,
+            ..Tally::default()
+        };
+        let row = Tally {
+            reset: 10,
+            ..Tally::default()
+        };
+        assert_eq!(cause(own, row, false), Some(Cause::Reset));
+        assert_eq!(cause(own, row, true), None);
+    }
+
+    #[test]
+    fn icmp_is_pooled_over_a_row_only_where_nothing_passes() {
+        let row = Tally {
+            icmp: 2,
+            ..Tally::default()
+        };
+        assert_eq!(cause(Tally::default(), row, false), Some(Cause::Rejected));
+        assert_eq!(cause(Tally::default(), row, true), None);
+        let unanswered_yet = proven_cause(&Tally::default(), &row, false, false, false, false);
+        assert_eq!(unanswered_yet, None);
+    }
+
+    #[test]
+    fn stronger_evidence_wins() {
+        let own = Tally {
+            reset: 5,
+            local: 2,
+            ..Tally::default()
+        };
+        assert_eq!(cause(own, own, false), Some(Cause::LocalFirewall));
+    }
+
+    #[test]
+    fn silence_is_the_weakest_evidence() {
+        let none = Tally::default();
+        assert_eq!(
+            proven_cause(&none, &none, false, true, false, true),
+            Some(Cause::Dropped)
+        );
+        let icmp = Tally {
+            icmp: 1,
+            ..Tally::default()
+        };
+        assert_eq!(
+            proven_cause(&none, &icmp, false, true, false, true),
+            Some(Cause::Rejected)
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! PURE: what is wrong, on what evidence, what it means for cloudflared, and what to do.
+
+mod dns;
+mod network;
+mod optional;
+mod run;
+
+use super::JudgedRow;
+use super::dns::Discovery;
+use super::verdict::Conclusion;
+use crate::model::{Affected, Evidence, Finding, FindingCode, Observations, Remedy, Severity};
+
+/// Everything worth telling, the most fundamental first.
+pub(super) fn findings(
+    seen: &Observations,
+    discovery: &Discovery,
+    rows: &[JudgedRow],
+    conclusion: &Conclusion,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(run::findings(seen, rows));
+    findings.extend(dns::findings(seen, discovery));
+    findings.extend(network::findings(seen, rows, conclusion));
+    findings.extend(optional::findings(seen, rows));
+    findings.sort_by_key(|finding| (finding.severity, finding.code));
+    findings
+}
+
+/// A finding in the making: the parts in the order in which a reader wants them.
+struct Draft {
+    code: FindingCode,
+    severity: Severity,
+    title: String,
+    detail: String,
+    evidence: Vec<String>,
+    summary: String,
+    commands: Vec<String>,
+}
+
+impl Draft {
+    fn about(self, rows: &[&JudgedRow]) -> Finding {
+        Finding {
+            code: self.code,
+            severity: self.severity,
+            title: self.title,
+            detail: self.detail,
+            affects: rows.iter().map(|row| affected(row)).collect(),
+            evidence: self.evidence.into_iter().map(Evidence).collect(),
+            remedy: Remedy {
+                summary: self.summary,
+                commands: self.commands,
+            },
+        }
+    }
+}
+
+fn affected(row: &JudgedRow) -> Affected {
+    Affected {
+        host: row.target.host.clone(),
+        port: row.target.port,
+        transport: row.target.service.transport(),
+        family: row.target.family,
+    }
+}

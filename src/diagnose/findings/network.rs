@@ -1,0 +1,340 @@
+//! Findings about what stands between this host and the edge, one for each cause and transport.
+
+use std::collections::BTreeMap;
+
+use super::Draft;
+use crate::diagnose::verdict::Conclusion;
+use crate::diagnose::{JudgedRow, words};
+use crate::model::{
+    Cause, DistrustKind, Finding, FindingCode, Observations, Outcome, Requirement, Service,
+    Severity, Status, Transport, Verdict,
+};
+
+pub(super) fn findings(
+    seen: &Observations,
+    rows: &[JudgedRow],
+    conclusion: &Conclusion,
+) -> Vec<Finding> {
+    let mut groups = BTreeMap::<(FindingCode, Transport), Vec<&JudgedRow>>::new();
+    let required = |row: &&JudgedRow| row.target.requirement == Requirement::Required;
+    for row in rows.iter().filter(required).filter(|row| row.is_blocked()) {
+        if let Some(cause) = row.judgement.cause {
+            let transport = row.target.service.transport();
+            groups
+                .entry((code(cause, transport, row), transport))
+                .or_default()
+                .push(row);
+        }
+    }
+    let blocked = groups.into_iter().map(|((code, transport), group)| {
+        blocked_finding(code, transport, &group, rows, conclusion)
+    });
+    blocked.chain(preface_missing(seen, rows)).collect()
+}
+
+/// The finding that stands for a cause.
+fn code(cause: Cause, transport: Transport, row: &JudgedRow) -> FindingCode {
+    let by_clock = |kind| matches!(kind, DistrustKind::Expired | DistrustKind::NotYetValid);
+    match (cause, transport) {
+        (Cause::Dropped, Transport::Udp) => FindingCode::UdpDropped,
+        (Cause::Dropped, Transport::Tcp) => FindingCode::TcpDropped,
+        (Cause::Rejected, Transport::Udp) => FindingCode::UdpRejected,
+        (Cause::Rejected, Transport::Tcp) => FindingCode::TcpRejected,
+        (Cause::Reset, _) => FindingCode::TcpReset,
+        (Cause::LocalFirewall, _) => FindingCode::LocalFirewall,
+        (Cause::NoRoute, _) => FindingCode::NoRoute,
+        (Cause::Interrupted, _) => FindingCode::Interrupted,
+        (Cause::SniFiltered, _) => FindingCode::SniFiltered,
+        (Cause::LargeHelloDropped, _) => FindingCode::LargeHelloDropped,
+        (Cause::TlsIntercepted, _)
+            if words::chains(row).iter().all(|chain| by_clock(chain.kind)) =>
+        {
+            FindingCode::CertificateTime
+        }
+        (Cause::TlsIntercepted, _) => FindingCode::TlsIntercepted,
+        (Cause::NotTheEdge, _) => FindingCode::NotTheEdge,
+        (Cause::QuicFiltered, _) => FindingCode::QuicFiltered,
+        (Cause::Mtu, _) => FindingCode::Mtu,
+        (Cause::Dns | Cause::Unknown, _) => FindingCode::Unexplained,
+    }
+}
+
+fn blocked_finding(
+    code: FindingCode,
+    transport: Transport,
+    group: &[&JudgedRow],
+    rows: &[JudgedRow],
+    conclusion: &Conclusion,
+) -> Finding {
+    let port = group.first().map_or(0, |row| row.target.port);
+    let (summary, mut commands) = remedy(code, transport);
+    if asks_for_a_rule(code) {
+        commands.extend(words::tuples(group));
+    }
+    Draft {
+        code,
+        severity: Severity::Error,
+        title: format!("{} {}", title(code, transport, port), extent(group, rows))
+            .trim()
+            .to_owned(),
+        detail: consequence(transport, group, conclusion),
+        evidence: evidence(group, rows),
+        summary,
+        commands,
+    }
+    .about(group)
+}
+
+fn title(code: FindingCode, transport: Transport, port: u16) -> String {
+    let flow = format!("{transport} {port}");
+    match code {
+        FindingCode::UdpDropped | FindingCode::TcpDropped => {
+            format!("{flow} is silently dropped on the way out")
+        }
+        FindingCode::UdpRejected | FindingCode::TcpRejected => {
+            format!("{flow} is rejected with an ICMP error")
+        }
+        FindingCode::TcpReset => format!("{flow} is answered with a reset"),
+        FindingCode::LocalFirewall => format!("{flow} is refused by this host's own firewall"),
+        FindingCode::NoRoute => format!("{flow} has no route on this host"),
+        FindingCode::Interrupted => format!("{flow} connects, and is cut during the handshake"),
+        FindingCode::SniFiltered => format!("{flow} is filtered by server name"),
+        FindingCode::LargeHelloDropped => {
+            format!("{flow} loses a ClientHello as large as cloudflared's")
+        }
+        FindingCode::TlsIntercepted => {
+            format!("{flow} is intercepted: the certificate is not one that cloudflared trusts")
+        }
+        FindingCode::CertificateTime => {
+            format!("{flow}: the certificate is outside its validity by this host's clock")
+        }
+        FindingCode::NotTheEdge => format!("{flow} is answered by something else than the edge"),
+        FindingCode::QuicFiltered => format!("{flow} lets packets through, but no QUIC handshake"),
+        FindingCode::Mtu => format!("{flow} does not carry datagrams of cloudflared's size"),
+        _ => format!("{flow} fails for a reason without a name"),
+    }
+}
+
+/// Which part of the transport is meant, when it is not all of it.
+fn extent(group: &[&JudgedRow], rows: &[JudgedRow]) -> String {
+    let service = group.first().map(|row| row.target.service);
+    let kin: Vec<_> = rows
+        .iter()
+        .filter(|row| Some(row.target.service) == service && !is_out_of_play(row.status()))
+        .collect();
+    if kin.len() == group.len() && group.iter().all(|row| row.status() == Status::Blocked) {
+        return String::new();
+    }
+    let part = |row: &&JudgedRow| {
+        let region = row
+            .target
+            .region
+            .clone()
+            .unwrap_or_else(|| row.target.host.clone());
+        let count = row.judgement.blocked().count();
+        match row.status() {
+            Status::Partial => {
+                format!(
+                    "{region} {} ({count} of {})",
+                    row.target.family,
+                    row.target.addresses.len()
+                )
+            }
+            _ => format!("{region} {}", row.target.family),
+        }
+    };
+    format!(
+        "({})",
+        group.iter().map(part).collect::<Vec<_>>().join(", ")
+    )
+}
+
+const fn is_out_of_play(status: Status) -> bool {
+    matches!(status, Status::Unavailable | Status::Skipped)
+}
+
+/// What it means for cloudflared.
+fn consequence(transport: Transport, group: &[&JudgedRow], conclusion: &Conclusion) -> String {
+    let quic_dead = conclusion.quic.status == Verdict::Blocked;
+    let http2_dead = conclusion.http2.status == Verdict::Blocked;
+    let text = match (transport, conclusion.quic.usable, conclusion.http2.usable) {
+        (_, false, false) if conclusion.verdict == Verdict::Blocked => {
+            "cloudflared cannot establish a tunnel with these options."
+        }
+        (Transport::Udp, false, true) if quic_dead => {
+            "cloudflared tries QUIC first and falls back to http2; what needs UDP through the tunnel \
+             stops working."
+        }
+        (Transport::Tcp, true, false) if http2_dead => {
+            "cloudflared connects over QUIC; the day QUIC fails it has nothing to fall back on."
+        }
+        _ if group.iter().all(|row| row.status() == Status::Partial) => {
+            "cloudflared retries until it draws an address that passes; starts and reconnects are slow \
+             and uneven."
+        }
+        _ => {
+            "cloudflared keeps its connections to what is left, with less redundancy and slower \
+             reconnects."
+        }
+    };
+    text.to_owned()
+}
+
+fn evidence(group: &[&JudgedRow], rows: &[JudgedRow]) -> Vec<String> {
+    let mut lines: Vec<_> = group.iter().map(|row| row_evidence(row)).collect();
+    let other = rows.iter().find(|row| {
+        group.iter().any(|blocked| {
+            blocked.target.host == row.target.host
+                && blocked.target.family == row.target.family
+                && blocked.target.service != row.target.service
+        }) && row.status() == Status::Reachable
+    });
+    if let Some((row, rtt)) = other.and_then(|row| Some((row, round_trip(row)?))) {
+        lines.push(format!(
+            "{} to the same addresses of {} answers in {rtt}",
+            row.target.service.transport(),
+            row.target.host
+        ));
+    }
+    lines
+}
+
+fn round_trip(row: &JudgedRow) -> Option<crate::model::Millis> {
+    crate::diagnose::row::round_trips(&row.attempts.iter().collect::<Vec<_>>())
+        .map(|rtt| rtt.median)
+}
+
+fn row_evidence(row: &JudgedRow) -> String {
+    let target = &row.target;
+    let ran = row
+        .attempts
+        .iter()
+        .filter(|a| !matches!(a.outcome, Outcome::Abandoned));
+    let end = row
+        .attempts
+        .iter()
+        .map(|a| a.started_ms.secs() + a.elapsed_ms.secs())
+        .fold(0.0, f64::max);
+    let start = row
+        .attempts
+        .iter()
+        .map(|a| a.started_ms.secs())
+        .fold(end, f64::min);
+    let sent: u32 = row.attempts.iter().filter_map(|a| a.sent).sum();
+    let sent = match target.service {
+        Service::Quic => format!(", {sent} datagrams"),
+        Service::Http2 | Service::Https => String::new(),
+    };
+    let cause = row
+        .judgement
+        .cause
+        .map_or_else(String::new, |c| words::cause_detail(c, row));
+    format!(
+        "{} {}: {} of {} addresses blocked, {} attempts{sent} in {:.1} s: {cause}",
+        target.host,
+        target.family,
+        row.judgement.blocked().count(),
+        target.addresses.len(),
+        ran.count(),
+        end - start,
+    )
+}
+
+const fn asks_for_a_rule(code: FindingCode) -> bool {
+    !matches!(
+        code,
+        FindingCode::CertificateTime
+            | FindingCode::NoRoute
+            | FindingCode::Mtu
+            | FindingCode::Unexplained
+    )
+}
+
+fn remedy(code: FindingCode, transport: Transport) -> (String, Vec<String>) {
+    let (summary, commands): (&str, &[&str]) = match code {
+        FindingCode::LocalFirewall => (
+            "Allow it in this host's own firewall (OUTPUT); `nft list ruleset` or `iptables-save` shows \
+             the rule.",
+            &["nft list ruleset"],
+        ),
+        FindingCode::NoRoute => (
+            "Add or mend the route; look for unreachable, prohibit and blackhole routes and for the \
+             gateway.",
+            &["ip route show table all", "ip -6 route show table all"],
+        ),
+        FindingCode::TlsIntercepted => (
+            "Exempt the tunnel from TLS inspection: cloudflared trusts the system's authorities and \
+             Cloudflare's own, or those of --cacert alone.",
+            &[],
+        ),
+        FindingCode::CertificateTime => (
+            "Set this host's clock (NTP, UDP 123); if it is right, something presents an outdated \
+             certificate.",
+            &["timedatectl status", "date -u"],
+        ),
+        FindingCode::NotTheEdge => (
+            "Find the portal, proxy or server that answers in the edge's place, and let the flow pass \
+             unchanged.",
+            &[],
+        ),
+        FindingCode::SniFiltered => (
+            "Allow the server names h2.cftunnel.com, quic.cftunnel.com and probe.cftunnel.com.",
+            &[],
+        ),
+        FindingCode::Mtu => (
+            "Raise the MTU or clamp it properly on the tunnel interface; over IPv4 cloudflared's \
+             datagrams are smaller.",
+            &["cloudflared tunnel --edge-ip-version 4"],
+        ),
+        FindingCode::Interrupted | FindingCode::QuicFiltered | FindingCode::LargeHelloDropped => (
+            "Exempt the flow from application control, deep packet inspection and transparent proxies.",
+            &[],
+        ),
+        _ if transport == Transport::Udp => (
+            "Ask for this rule (replies to established flows included):",
+            &[],
+        ),
+        _ => (
+            "Ask for this rule (replies to established flows included):",
+            &[],
+        ),
+    };
+    (
+        summary.to_owned(),
+        commands.iter().map(|c| (*c).to_owned()).collect(),
+    )
+}
+
+/// TLS passes, but the edge does not speak as it should: a proxy that waits for the client hangs the
+/// tunnel.
+fn preface_missing(_seen: &Observations, rows: &[JudgedRow]) -> Option<Finding> {
+    let http2: Vec<_> = rows
+        .iter()
+        .filter(|row| row.target.service == Service::Http2 && row.judgement.reachable() > 0)
+        .collect();
+    let prefaces: Vec<_> = http2
+        .iter()
+        .flat_map(|row| &row.attempts)
+        .filter_map(|attempt| match &attempt.outcome {
+            Outcome::Secured { secured } => secured.preface,
+            _ => None,
+        })
+        .collect();
+    if prefaces.is_empty() || prefaces.contains(&true) {
+        return None;
+    }
+    Some(
+        Draft {
+            code: FindingCode::PrefaceMissing,
+            severity: Severity::Warning,
+            title: "TLS completes, but the edge's HTTP/2 preface does not arrive".to_owned(),
+            detail: "The edge speaks first on this connection. A TLS inspector whose authority this host \
+                     trusts waits for the client to speak, and the tunnel would hang."
+                .to_owned(),
+            evidence: vec![format!("{} handshakes completed, no preface was received", prefaces.len())],
+            summary: "Exempt the tunnel from TLS inspection.".to_owned(),
+            commands: words::tuples(&http2),
+        }
+        .about(&http2),
+    )
+}

@@ -1,0 +1,76 @@
+//! Findings about the optional hosts.
+
+use super::Draft;
+use crate::catalog;
+use crate::diagnose::{JudgedRow, words};
+use crate::model::{Finding, FindingCode, Observations, Service, Severity, Status};
+
+pub(super) fn findings(seen: &Observations, rows: &[JudgedRow]) -> Vec<Finding> {
+    let optional: Vec<_> = rows
+        .iter()
+        .filter(|row| row.target.service == Service::Https)
+        .collect();
+    let mut hosts: Vec<&str> = optional
+        .iter()
+        .map(|row| row.target.host.as_str())
+        .collect();
+    hosts.dedup();
+    hosts
+        .into_iter()
+        .filter_map(|host| blocked(host, &optional, seen))
+        .collect()
+}
+
+fn blocked(host: &str, rows: &[&JudgedRow], seen: &Observations) -> Option<Finding> {
+    let own: Vec<_> = rows
+        .iter()
+        .filter(|row| row.target.host == host)
+        .copied()
+        .collect();
+    let lost: Vec<_> = own.iter().filter(|row| row.is_blocked()).copied().collect();
+    let unresolved = own
+        .iter()
+        .all(|row| matches!(row.status(), Status::Unresolved | Status::Unavailable))
+        && own.iter().any(|row| row.status() == Status::Unresolved);
+    let affected: Vec<_> = if unresolved {
+        own.iter()
+            .filter(|row| row.status() == Status::Unresolved)
+            .copied()
+            .collect()
+    } else {
+        lost
+    };
+    affected.first()?;
+    let counts = seen.options.strict && host != catalog::RESEARCH_HOST;
+    let evidence = affected.iter().map(|row| {
+        let cause = row
+            .judgement
+            .cause
+            .map_or_else(String::new, |cause| cause.to_string());
+        let detail = words::detail(row, &seen.host).unwrap_or_default();
+        format!("{} {}: {cause}: {detail}", row.target.family, row.status())
+    });
+    Some(
+        Draft {
+            code: FindingCode::OptionalBlocked,
+            severity: if counts {
+                Severity::Error
+            } else {
+                Severity::Info
+            },
+            title: if unresolved {
+                format!("The optional host {host} does not resolve")
+            } else {
+                format!("The optional host {host} cannot be reached")
+            },
+            detail: format!(
+                "Used for {}. The tunnel itself does not need it.",
+                catalog::purpose(host)
+            ),
+            evidence: evidence.collect(),
+            summary: "Allow it if you want what it is for.".to_owned(),
+            commands: words::tuples(&affected),
+        }
+        .about(&affected),
+    )
+}

@@ -1,0 +1,216 @@
+//! PURE: observations in, report out. No clock, no socket, no global.
+
+mod dns;
+mod failure;
+mod findings;
+mod row;
+mod sni;
+mod verdict;
+mod words;
+
+pub use row::{AddressState, Judgement, Role, belongs, judge};
+
+use std::collections::BTreeMap;
+
+use crate::evidence::Climate;
+use crate::model::{
+    AddressCount, Attempt, Destination, DnsReport, Family, Observations, ProtocolReport, Protocols,
+    RegionReport, Report, SCHEMA_VERSION, Service, Status, Tool, Transport,
+};
+use crate::targets::{Names, Target, targets};
+
+/// Diagnoses what a run saw. The order of attempts never changes the result.
+#[must_use]
+pub fn diagnose(seen: Observations) -> Report {
+    let names = Names::settled(&seen.lookups);
+    let targets = targets(&seen.options, &seen.host, names);
+    let climates = Climates::of(&seen.attempts);
+    let rows: Vec<_> = targets
+        .into_iter()
+        .map(|target| judged(target, &seen.attempts, &climates))
+        .collect();
+    let discovery = dns::discovery(&seen.options, names);
+    let conclusion = verdict::conclude(&seen, &discovery, &rows);
+    let findings = findings::findings(&seen, &discovery, &rows, &conclusion);
+    let verdict = conclusion.verdict;
+    Report {
+        schema_version: SCHEMA_VERSION,
+        tool: tool(),
+        summary: words::summary(&conclusion, &rows, &findings),
+        scope: words::scope(&seen.host),
+        verdict,
+        exit_code: crate::exit::exit_code(verdict, seen.options.allow_degraded),
+        suggested_protocol: conclusion.suggested,
+        protocols: Protocols {
+            quic: protocol(Service::Quic, &conclusion, &rows),
+            http2: protocol(Service::Http2, &conclusion, &rows),
+        },
+        sni: sni::sni(&rows),
+        destinations: rows.iter().map(|row| destination(row, &seen)).collect(),
+        findings,
+        dns: DnsReport {
+            resolvers: seen.resolvers,
+            lookups: seen.lookups,
+        },
+        started_at: seen.started_at,
+        duration_ms: seen.duration,
+        ended: seen.ended,
+        host: seen.host,
+        options: seen.options,
+    }
+}
+
+/// A row with its attempts and what they prove.
+pub(crate) struct JudgedRow {
+    pub(crate) target: Target,
+    pub(crate) judgement: Judgement,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) climate: Climate,
+}
+
+impl JudgedRow {
+    pub(crate) fn status(&self) -> Status {
+        self.judgement.status
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        matches!(self.status(), Status::Blocked | Status::Partial)
+    }
+}
+
+/// The climates of a run: of each kind of flow where enough of them answered, else of all.
+#[derive(Debug, Clone)]
+pub struct Climates {
+    all: Climate,
+    kinds: Vec<(Transport, Family, Climate)>,
+}
+
+impl Climates {
+    /// Reads the climates from all attempts of a run.
+    #[must_use]
+    pub fn of(attempts: &[Attempt]) -> Self {
+        /// With fewer answers the kind's own loss is not known well enough.
+        const ENOUGH: usize = 8;
+        let all = Climate::of(attempts.iter());
+        let kinds = [Transport::Tcp, Transport::Udp]
+            .into_iter()
+            .flat_map(|transport| {
+                Family::BOTH.map(|family| {
+                    let family_only = attempts.iter().filter(move |a| a.family() == family);
+                    let icmp_seen = Climate::of(family_only.clone()).icmp_seen;
+                    let kin = family_only.filter(move |a| a.transport == transport);
+                    let answers = kin.clone().filter(|a| a.contact_ms.is_some()).count();
+                    let climate = if answers >= ENOUGH {
+                        Climate::of(kin)
+                    } else {
+                        all
+                    };
+                    (
+                        transport,
+                        family,
+                        Climate {
+                            icmp_seen,
+                            ..climate
+                        },
+                    )
+                })
+            });
+        Self {
+            all,
+            kinds: kinds.collect(),
+        }
+    }
+
+    /// The climate of a row.
+    #[must_use]
+    pub fn for_target(&self, target: &Target) -> Climate {
+        let kind = (target.service.transport(), target.family);
+        let found = self
+            .kinds
+            .iter()
+            .find(|(transport, family, _)| (*transport, *family) == kind);
+        found.map_or(self.all, |(.., climate)| *climate)
+    }
+}
+
+fn judged(target: Target, attempts: &[Attempt], climates: &Climates) -> JudgedRow {
+    let climate = climates.for_target(&target);
+    let mut own: Vec<_> = attempts
+        .iter()
+        .filter(|a| belongs(a, &target))
+        .cloned()
+        .collect();
+    own.sort_by(|a, b| a.started_ms.get().total_cmp(&b.started_ms.get()));
+    let judgement = judge(&target, &own.iter().collect::<Vec<_>>(), &climate);
+    JudgedRow {
+        target,
+        judgement,
+        attempts: own,
+        climate,
+    }
+}
+
+fn tool() -> Tool {
+    Tool {
+        name: env!("CARGO_PKG_NAME").to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn protocol(
+    service: Service,
+    conclusion: &verdict::Conclusion,
+    rows: &[JudgedRow],
+) -> ProtocolReport {
+    let mut regions = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.target.service == service) {
+        let none = RegionReport {
+            ipv4: Status::Unresolved,
+            ipv6: Status::Unresolved,
+        };
+        let region = regions
+            .entry(row.target.region.clone().unwrap_or_default())
+            .or_insert(none);
+        match row.target.family {
+            Family::Ipv4 => region.ipv4 = row.status(),
+            Family::Ipv6 => region.ipv6 = row.status(),
+        }
+    }
+    let state = conclusion.protocol(service);
+    ProtocolReport {
+        status: state.status,
+        usable: state.usable,
+        regions,
+    }
+}
+
+fn destination(row: &JudgedRow, seen: &Observations) -> Destination {
+    let target = &row.target;
+    let attempts: Vec<_> = row.attempts.iter().collect();
+    let probed = target
+        .addresses
+        .iter()
+        .filter(|address| attempts.iter().any(|a| a.address == **address))
+        .count();
+    Destination {
+        host: target.host.clone(),
+        port: target.port,
+        transport: target.service.transport(),
+        service: target.service,
+        sni: target.deciding_sni().to_owned(),
+        family: target.family,
+        region: target.region.clone(),
+        requirement: target.requirement,
+        source: target.source,
+        status: row.status(),
+        cause: row.judgement.cause,
+        detail: words::detail(row, &seen.host),
+        addresses: AddressCount {
+            total: target.addresses.len(),
+            probed,
+            reachable: row.judgement.reachable(),
+        },
+        rtt_ms: row::round_trips(&attempts),
+        probes: row.attempts.clone(),
+    }
+}

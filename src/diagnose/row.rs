@@ -1,0 +1,333 @@
+//! PURE: the attempts at one row become its status and its cause.
+//!
+//! ```text
+//! an address ...                                                        is
+//!   passes with the tunnel's name                                       reachable
+//!   passes with the probe's name, the tunnel's is proven in the row     reachable
+//!   passes with the probe's name, the tunnel's is proven cut            blocked, sni_filtered
+//!   never passes, and a failure is proven (see `failure.rs`)            blocked, by that failure
+//!   anything else                                                       inconclusive
+//!
+//! blocked addresses   reachable ones   the row is
+//!   none                some             reachable
+//!   some                some             partial
+//!   some                none             blocked
+//!   none                none             inconclusive
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::failure::{Tally, proven_cause};
+use crate::catalog;
+use crate::evidence::Climate;
+use crate::model::{Attempt, Cause, Millis, RttRange, Service, Status};
+use crate::targets::{Target, TargetState};
+
+/// What the attempts at one row prove.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// What is known of the row.
+    pub status: Status,
+    /// How it is blocked.
+    pub cause: Option<Cause>,
+    /// Each address with what is known of it, in the order of the row.
+    pub addresses: Vec<(IpAddr, AddressState)>,
+    /// Whether the tunnel's own server name has passed anywhere in the row.
+    pub tunnel_proven: bool,
+}
+
+/// What is known of one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressState {
+    /// It passes.
+    Reachable,
+    /// It is proven blocked.
+    Blocked(Cause),
+    /// The evidence does not suffice.
+    Open,
+}
+
+impl Judgement {
+    /// True when more attempts could not change the row.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.addresses
+            .iter()
+            .all(|(_, state)| *state != AddressState::Open)
+    }
+
+    /// How many addresses pass.
+    #[must_use]
+    pub fn reachable(&self) -> usize {
+        self.addresses
+            .iter()
+            .filter(|(_, state)| *state == AddressState::Reachable)
+            .count()
+    }
+
+    /// The addresses that are proven blocked.
+    pub fn blocked(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let blocked = |(address, state): &(IpAddr, AddressState)| {
+            matches!(state, AddressState::Blocked(_)).then_some(*address)
+        };
+        self.addresses.iter().filter_map(blocked)
+    }
+}
+
+/// The role of a server name in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The name that decides: the tunnel's own, or the HTTPS host's.
+    Tunnel,
+    /// The name of cloudflared's pre-checks.
+    Probe,
+    /// A documented name that decides nothing.
+    Documented,
+}
+
+impl Role {
+    /// The role that an attempt's server name has in the row.
+    #[must_use]
+    pub fn of(attempt: &Attempt, target: &Target) -> Self {
+        match attempt.sni.as_str() {
+            sni if sni == target.deciding_sni() => Self::Tunnel,
+            catalog::PROBE_SNI => Self::Probe,
+            _ => Self::Documented,
+        }
+    }
+
+    /// The server name that plays the role in the row.
+    #[must_use]
+    pub fn sni(self, target: &Target) -> &str {
+        match self {
+            Self::Tunnel => target.deciding_sni(),
+            Self::Probe => catalog::PROBE_SNI,
+            Self::Documented => catalog::DOCUMENTED_SNI,
+        }
+    }
+}
+
+/// Whether an attempt belongs to the row.
+#[must_use]
+pub fn belongs(attempt: &Attempt, target: &Target) -> bool {
+    attempt.port == target.port
+        && attempt.transport == target.service.transport()
+        && target.addresses.contains(&attempt.address)
+        && (target.service != Service::Https || attempt.sni == target.host)
+}
+
+/// Judges a row by the attempts that belong to it.
+#[must_use]
+pub fn judge(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judgement {
+    let (status, cause) = match target.state {
+        TargetState::Skipped => (Status::Skipped, None),
+        TargetState::Unavailable => (Status::Unavailable, Some(Cause::NoRoute)),
+        TargetState::Unresolved => (Status::Unresolved, Some(Cause::Dns)),
+        TargetState::Waiting => (Status::Inconclusive, Some(Cause::Unknown)),
+        TargetState::Probed => return judge_probed(target, attempts, climate),
+    };
+    Judgement {
+        status,
+        cause,
+        addresses: Vec::new(),
+        tunnel_proven: false,
+    }
+}
+
+fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judgement {
+    let row = Row::new(target, attempts);
+    let sni_cut = !row.tunnel_proven
+        && target
+            .addresses
+            .iter()
+            .any(|address| row.proves_sni_filter(*address, climate));
+    let states: Vec<_> = target
+        .addresses
+        .iter()
+        .map(|address| (*address, row.address_state(*address, sni_cut, climate)))
+        .collect();
+    let reachable = states
+        .iter()
+        .any(|(_, state)| *state == AddressState::Reachable);
+    let cause = row_cause(&states);
+    let status = match (cause.is_some(), reachable) {
+        (true, true) => Status::Partial,
+        (true, false) => Status::Blocked,
+        (false, true) => Status::Reachable,
+        (false, false) => Status::Inconclusive,
+    };
+    let cause = match status {
+        Status::Inconclusive => Some(Cause::Unknown),
+        _ => cause,
+    };
+    Judgement {
+        status,
+        cause,
+        addresses: states,
+        tunnel_proven: row.tunnel_proven,
+    }
+}
+
+/// The cause that most blocked addresses share; of equals the one that is stronger evidence.
+fn row_cause(states: &[(IpAddr, AddressState)]) -> Option<Cause> {
+    let mut counts = BTreeMap::<Cause, usize>::new();
+    for (_, state) in states {
+        if let AddressState::Blocked(cause) = state {
+            *counts.entry(*cause).or_default() += 1;
+        }
+    }
+    // The causes are declared from the weakest evidence (silence) on, so the last of equals wins.
+    counts
+        .into_iter()
+        .max_by_key(|(_, count)| *count)
+        .map(|(cause, _)| cause)
+}
+
+/// The attempts of a row by address and role.
+struct Row<'a> {
+    by_address: BTreeMap<(IpAddr, Role), Vec<&'a Attempt>>,
+    everything: Tally,
+    any_pass: bool,
+    tunnel_proven: bool,
+    span: f64,
+}
+
+impl<'a> Row<'a> {
+    fn new(target: &Target, attempts: &[&'a Attempt]) -> Self {
+        let mut by_address = BTreeMap::<_, Vec<&Attempt>>::new();
+        let deciding = |a: &&&Attempt| Role::of(a, target) != Role::Documented;
+        for attempt in attempts.iter().filter(deciding) {
+            by_address
+                .entry((attempt.address, Role::of(attempt, target)))
+                .or_default()
+                .push(attempt);
+        }
+        let passes = |role| {
+            by_address
+                .iter()
+                .any(|((_, r), list)| *r == role && list.iter().any(|a| a.passed()))
+        };
+        let tunnel_proven = passes(Role::Tunnel);
+        Self {
+            any_pass: tunnel_proven || passes(Role::Probe),
+            tunnel_proven,
+            everything: Tally::of(by_address.values().flatten().copied()),
+            span: span(by_address.values().flatten().copied()),
+            by_address,
+        }
+    }
+
+    fn attempts(&self, address: IpAddr, role: Role) -> &[&'a Attempt] {
+        self.by_address
+            .get(&(address, role))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    fn passes(&self, address: IpAddr, role: Role) -> bool {
+        self.attempts(address, role)
+            .iter()
+            .any(|attempt| attempt.passed())
+    }
+
+    fn address_state(&self, address: IpAddr, sni_cut: bool, climate: &Climate) -> AddressState {
+        let tunnel = self.passes(address, Role::Tunnel);
+        let probe = self.passes(address, Role::Probe);
+        match (tunnel, probe, self.tunnel_proven, sni_cut) {
+            (true, ..) | (_, true, true, _) => AddressState::Reachable,
+            (_, true, false, true) => AddressState::Blocked(Cause::SniFiltered),
+            (_, true, false, false) => AddressState::Open,
+            (false, false, ..) => {
+                let failed: Vec<_> = [Role::Tunnel, Role::Probe]
+                    .into_iter()
+                    .flat_map(|role| self.attempts(address, role))
+                    .copied()
+                    .collect();
+                let own = Tally::of(failed.iter().copied());
+                let silent = failed.iter().map(|a| climate.silent_tries(a)).sum();
+                let hushed = failed.iter().map(|a| climate.hushed_tries(a)).sum();
+                let own_span = span(failed.iter().copied());
+                self.proven(&own, silent, hushed, own_span, climate)
+                    .map_or(AddressState::Open, AddressState::Blocked)
+            }
+        }
+    }
+
+    /// What the failures of one address prove, with the row's evidence beside.
+    fn proven(
+        &self,
+        own: &Tally,
+        silent: u32,
+        hushed: u32,
+        span: f64,
+        climate: &Climate,
+    ) -> Option<Cause> {
+        let row_silent = self
+            .by_address
+            .values()
+            .flatten()
+            .map(|a| climate.silent_tries(a))
+            .sum::<u32>();
+        let silence_proves = if self.any_pass {
+            climate.proves_address(silent, span)
+        } else {
+            silent > 0 && climate.proves_row(row_silent, self.span)
+        };
+        let hush_proves = climate.proves_address(hushed, span);
+        proven_cause(
+            own,
+            &self.everything,
+            self.any_pass,
+            silence_proves,
+            hush_proves,
+            silent > 0,
+        )
+    }
+
+    /// True when the tunnel's name is cut on this address while the probe's passes.
+    fn proves_sni_filter(&self, address: IpAddr, climate: &Climate) -> bool {
+        if !self.passes(address, Role::Probe) {
+            return false;
+        }
+        let cut = self.attempts(address, Role::Tunnel);
+        let tally = Tally::of(cut.iter().copied());
+        let silent: u32 = cut
+            .iter()
+            .map(|a| climate.silent_tries(a) + climate.hushed_tries(a))
+            .sum();
+        tally.cut >= 2
+            || tally.refused >= 2
+            || climate.proves_address(silent, span(cut.iter().copied()))
+    }
+}
+
+/// Seconds between the first start and the last moment that is accounted for.
+fn span<'a>(attempts: impl Iterator<Item = &'a Attempt> + Clone) -> f64 {
+    let first = attempts
+        .clone()
+        .map(|a| a.started_ms.secs())
+        .fold(f64::INFINITY, f64::min);
+    let last = attempts
+        .map(|a| a.started_ms.secs() + a.elapsed_ms.secs())
+        .fold(0.0, f64::max);
+    (last - first).max(0.0)
+}
+
+/// Round-trip times of the answering addresses of a row.
+#[must_use]
+pub(super) fn round_trips(attempts: &[&Attempt]) -> Option<RttRange> {
+    let mut by_address = BTreeMap::<IpAddr, f64>::new();
+    for attempt in attempts.iter().filter(|attempt| attempt.passed()) {
+        if let Some(contact) = attempt.contact_ms {
+            let best = by_address.entry(attempt.address).or_insert(f64::INFINITY);
+            *best = best.min(contact.get());
+        }
+    }
+    let mut times: Vec<_> = by_address.into_values().collect();
+    times.sort_by(f64::total_cmp);
+    Some(RttRange {
+        min: Millis::from(*times.first()?),
+        median: Millis::from(*times.get(times.len() / 2)?),
+        max: Millis::from(*times.last()?),
+    })
+}

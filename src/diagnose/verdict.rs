@@ -1,0 +1,185 @@
+//! PURE: the rows become a verdict.
+//!
+//! ```text
+//! a region over one protocol   = the best of the families that cloudflared tries there
+//! a protocol is usable         = discovery works, and some region of it is usable
+//!
+//! required rows                          some protocol usable   verdict
+//!   all reachable or unavailable         yes                    ready
+//!   one blocked, partial or unresolved   yes                    degraded
+//!   one inconclusive, none of the above  yes                    inconclusive
+//!   no protocol can be usable            no                     blocked
+//!   anything else                        not proven             inconclusive
+//! ```
+//! An interrupted run is inconclusive whatever it saw.
+
+use super::JudgedRow;
+use super::dns::Discovery;
+use crate::catalog;
+use crate::model::{Ended, Observations, Requirement, Service, Status, Verdict};
+
+/// The verdict and what leads to it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Conclusion {
+    pub(super) verdict: Verdict,
+    pub(super) suggested: Option<Service>,
+    pub(super) quic: ProtocolState,
+    pub(super) http2: ProtocolState,
+    pub(super) ended: Ended,
+}
+
+impl Conclusion {
+    pub(super) const fn protocol(&self, service: Service) -> ProtocolState {
+        match service {
+            Service::Quic => self.quic,
+            Service::Http2 | Service::Https => self.http2,
+        }
+    }
+}
+
+/// One protocol by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ProtocolState {
+    pub(super) status: Verdict,
+    pub(super) usable: bool,
+}
+
+/// Whether cloudflared gets a connection somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Usable {
+    /// Proven not.
+    No,
+    /// Not known.
+    Unknown,
+    /// Proven.
+    Yes,
+}
+
+/// Concludes from the rows and from discovery.
+pub(super) fn conclude(
+    seen: &Observations,
+    discovery: &Discovery,
+    rows: &[JudgedRow],
+) -> Conclusion {
+    let [quic, http2] = [Service::Quic, Service::Http2].map(|s| protocol(s, seen, discovery, rows));
+    let suggested = [(Service::Quic, quic), (Service::Http2, http2)]
+        .into_iter()
+        .find(|(_, state)| state.usable)
+        .map(|(service, _)| service);
+    let wanted: Vec<_> = [quic, http2]
+        .into_iter()
+        .filter(|p| p.status != Verdict::Skipped)
+        .collect();
+    let verdict = match seen.ended {
+        Ended::Interrupted => Verdict::Inconclusive,
+        Ended::Complete | Ended::Budget => overall(&wanted, strict_loss(seen, rows)),
+    };
+    Conclusion {
+        verdict,
+        suggested,
+        quic,
+        http2,
+        ended: seen.ended,
+    }
+}
+
+/// The verdicts of the wanted protocols together.
+fn overall(wanted: &[ProtocolState], optional_lost: bool) -> Verdict {
+    let is = |status| wanted.iter().any(|p| p.status == status);
+    if wanted.iter().any(|p| p.usable) {
+        if is(Verdict::Degraded) || is(Verdict::Blocked) || optional_lost {
+            Verdict::Degraded
+        } else if is(Verdict::Inconclusive) {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Ready
+        }
+    } else if is(Verdict::Inconclusive) {
+        Verdict::Inconclusive
+    } else {
+        Verdict::Blocked
+    }
+}
+
+fn protocol(
+    service: Service,
+    seen: &Observations,
+    discovery: &Discovery,
+    rows: &[JudgedRow],
+) -> ProtocolState {
+    let own: Vec<_> = rows
+        .iter()
+        .filter(|row| row.target.service == service)
+        .collect();
+    if own.iter().all(|row| row.status() == Status::Skipped) {
+        return ProtocolState {
+            status: Verdict::Skipped,
+            usable: false,
+        };
+    }
+    let usable = best_region(&own, seen, discovery).min(discovery.usable());
+    let required = || {
+        own.iter()
+            .filter(|row| row.target.requirement == Requirement::Required)
+    };
+    let status = match usable {
+        Usable::No => Verdict::Blocked,
+        Usable::Unknown => Verdict::Inconclusive,
+        Usable::Yes if required().any(|row| is_lost(row)) => Verdict::Degraded,
+        Usable::Yes if required().any(|row| row.status() == Status::Inconclusive) => {
+            Verdict::Inconclusive
+        }
+        Usable::Yes => Verdict::Ready,
+    };
+    ProtocolState {
+        status,
+        usable: usable == Usable::Yes,
+    }
+}
+
+fn best_region(own: &[&JudgedRow], seen: &Observations, discovery: &Discovery) -> Usable {
+    let regions = discovery.hosts.iter().map(|host| {
+        let families = host.families(&seen.options, &seen.host);
+        let tried = own
+            .iter()
+            .filter(|row| row.target.host == host.name && families.contains(&row.target.family));
+        tried
+            .map(|row| usable_row(row.status()))
+            .max()
+            .unwrap_or(Usable::No)
+    });
+    regions.max().unwrap_or(Usable::No)
+}
+
+const fn usable_row(status: Status) -> Usable {
+    match status {
+        Status::Reachable | Status::Partial => Usable::Yes,
+        Status::Inconclusive => Usable::Unknown,
+        Status::Blocked | Status::Unavailable | Status::Unresolved | Status::Skipped => Usable::No,
+    }
+}
+
+fn is_lost(row: &JudgedRow) -> bool {
+    matches!(
+        row.status(),
+        Status::Blocked | Status::Partial | Status::Unresolved
+    )
+}
+
+/// With `--strict`, whether an optional destination that counts is lost.
+///
+/// A host that has no address of one family is not lost while the other family resolves.
+fn strict_loss(seen: &Observations, rows: &[JudgedRow]) -> bool {
+    let counts = |row: &&JudgedRow| {
+        row.target.service == Service::Https && row.target.host != catalog::RESEARCH_HOST
+    };
+    let lost = |row: &JudgedRow| match row.status() {
+        Status::Blocked | Status::Partial => true,
+        Status::Unresolved => !rows.iter().any(|other| {
+            other.target.host == row.target.host
+                && !matches!(other.status(), Status::Unresolved | Status::Unavailable)
+        }),
+        _ => false,
+    };
+    seen.options.strict && rows.iter().filter(counts).any(lost)
+}

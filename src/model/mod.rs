@@ -1,0 +1,28 @@
+//! The words of the domain. Every other module imports these and they import nothing but each other.
+
+mod dns;
+mod event;
+mod failure;
+mod finding;
+mod network;
+mod observation;
+mod probe;
+mod report;
+mod status;
+
+pub use dns::{Answer, Lookup, LookupStatus, RecordType, Via};
+pub use event::{Event, RowProgress};
+pub use failure::{
+    ContactFailure, DistrustKind, HandshakeFailure, IcmpError, OsError, UntrustedChain,
+};
+pub use finding::{Affected, Evidence, Finding, FindingCode, Remedy, Severity};
+pub use network::{Family, FamilyState, Host, Millis, NoFamily, Requirement, Service, Transport};
+pub use observation::{
+    EdgeAddress, Ended, IpVersionChoice, Observations, Options, ProtocolChoice, Region,
+};
+pub use probe::{Attempt, Outcome, Profile, Secured, StrayError};
+pub use report::{
+    AddressCount, Destination, DnsReport, ProtocolReport, Protocols, RegionReport, Report,
+    RttRange, SCHEMA_VERSION, SniReport, Source, Tool,
+};
+pub use status::{Cause, Status, Verdict};

@@ -1,0 +1,130 @@
+//! One attempt at one address, and how it ended.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ContactFailure, Family, HandshakeFailure, IcmpError, Millis, OsError, Transport};
+
+/// One attempt: a fresh flow to one address with one first flight. Retries are attempts of their
+/// own, so that no success erases a failure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Attempt {
+    /// Where the flow went.
+    pub address: IpAddr,
+    /// The destination port.
+    pub port: u16,
+    /// The transport of the flow.
+    pub transport: Transport,
+    /// The server name in the `ClientHello` (RFC 6066), and nothing that DNS was asked for.
+    pub sni: String,
+    /// Which first flight was sent.
+    pub profile: Profile,
+    /// The how-manieth attempt at this address with this name and profile, from 1.
+    pub attempt: u32,
+    /// Start, since the start of the run.
+    pub started_ms: Millis,
+    /// How long the attempt lasted, or how long it had waited when it was given up.
+    pub elapsed_ms: Millis,
+    /// Time to the first answer: the TCP handshake, or the first datagram that came back.
+    pub contact_ms: Option<Millis>,
+    /// Time to the end of the TLS or QUIC handshake.
+    pub handshake_ms: Option<Millis>,
+    /// UDP datagrams sent; absent for TCP, whose segments the kernel counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<u32>,
+    /// UDP datagrams received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub received: Option<u32>,
+    /// Socket errors on the way that did not end the attempt, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stray: Vec<StrayError>,
+    /// How it ended.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+impl Attempt {
+    /// The family of the address.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        Family::of(self.address)
+    }
+
+    /// True when the handshake completed with a certificate that cloudflared trusts.
+    #[must_use]
+    pub const fn passed(&self) -> bool {
+        matches!(self.outcome, Outcome::Secured { .. })
+    }
+}
+
+/// A socket error that surfaced while an attempt went on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StrayError {
+    /// When, since the start of the attempt.
+    pub at_ms: Millis,
+    /// The ICMP error behind it, where the error queue held one.
+    pub icmp: Option<IcmpError>,
+    /// True when this host itself is the sender of the ICMP error, or refused the packet.
+    pub local: bool,
+    /// The error as the system put it.
+    pub error: OsError,
+}
+
+/// Which first flight a probe sends.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// cloudflared's own: a post-quantum `ClientHello` larger than one packet.
+    Cloudflared,
+    /// An ordinary HTTPS client's.
+    Https,
+}
+
+/// How an attempt ended. "Blocked" is concluded from outcomes, never one of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// The handshake completed with a certificate that cloudflared trusts.
+    Secured {
+        /// What was learned of the other side.
+        secured: Secured,
+    },
+    /// The other side answered, and then no acceptable handshake came about.
+    Unsecured {
+        /// What happened instead.
+        failure: HandshakeFailure,
+    },
+    /// No proper answer to the first packet.
+    Unanswered {
+        /// What happened instead.
+        failure: ContactFailure,
+    },
+    /// Given up before it could tell anything, because the question was settled or the run ended.
+    Abandoned,
+}
+
+/// What a completed handshake tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Secured {
+    /// TLS version, as `TLSv1_3`.
+    pub version: String,
+    /// The negotiated key exchange group.
+    pub group: Option<String>,
+    /// The negotiated application protocol.
+    pub alpn: Option<String>,
+    /// Issuer of the leaf certificate.
+    pub issuer: String,
+    /// http2 only: whether the edge's HTTP/2 preface arrived while we waited for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preface: Option<bool>,
+    /// https only: the status of the HTTP response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_status: Option<u16>,
+    /// https only: what went wrong after the handshake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_error: Option<String>,
+}

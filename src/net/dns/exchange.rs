@@ -1,0 +1,207 @@
+//! One question to one resolver: UDP, TCP after truncation, or TLS.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use socket2::Type;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::message::{Question, Received, Reply, decode, encode};
+use crate::catalog;
+use crate::model::{ContactFailure, LookupStatus};
+use crate::net::trust::Trust;
+use crate::net::{Trace, classify, new_socket, os, stream};
+
+/// When the question is sent again, since the start; Go's resolver sends it once, and we must not
+/// take loss for silence.
+const RESEND: [Duration; 4] = [
+    Duration::from_millis(400),
+    Duration::from_millis(1000),
+    Duration::from_millis(2000),
+    Duration::from_millis(3200),
+];
+
+/// Asks over UDP, and over TCP when the answer is truncated.
+pub(super) async fn ask(server: SocketAddr, question: &Question, deadline: Instant) -> Reply {
+    match ask_udp(server, question, deadline).await {
+        Ok(Received::Answer(reply)) => reply,
+        Ok(Received::Truncated) => match ask_tcp(server, question, deadline).await {
+            Reply {
+                detail: None,
+                answers,
+                status,
+            } => {
+                let detail = Some("truncated over UDP, asked again over TCP".to_owned());
+                Reply {
+                    status,
+                    answers,
+                    detail,
+                }
+            }
+            Reply {
+                detail: Some(detail),
+                answers,
+                status,
+            } => {
+                let detail = Some(format!("truncated over UDP; over TCP: {detail}"));
+                Reply {
+                    status,
+                    answers,
+                    detail,
+                }
+            }
+        },
+        Ok(Received::Foreign(what)) => Reply::failed(LookupStatus::Malformed, what),
+        Err(reply) => reply,
+    }
+}
+
+/// Asks over TLS at 1.1.1.1:853 (RFC 7858), as cloudflared does for the SRV record alone.
+pub(super) async fn ask_dot(question: &Question, trust: &Trust, deadline: Instant) -> Reply {
+    let exchange = async {
+        let stream = connect(catalog::DOT_SERVER).await?;
+        let failed =
+            |error: &dyn ToString| Reply::failed(LookupStatus::Unreachable, error.to_string());
+        let name = ServerName::try_from(catalog::DOT_SERVER_NAME).map_err(|e| failed(&e))?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&trust.dot));
+        let tls = connector
+            .connect(name, stream)
+            .await
+            .map_err(|e| failed(&e))?;
+        ask_stream(tls, question).await
+    };
+    within(deadline, exchange).await
+}
+
+async fn ask_tcp(server: SocketAddr, question: &Question, deadline: Instant) -> Reply {
+    within(deadline, async {
+        ask_stream(connect(server).await?, question).await
+    })
+    .await
+}
+
+async fn within(deadline: Instant, exchange: impl Future<Output = Result<Reply, Reply>>) -> Reply {
+    match timeout_at(deadline, exchange).await {
+        Ok(Ok(reply) | Err(reply)) => reply,
+        Err(_) => Reply::failed(LookupStatus::TimedOut, "no answer"),
+    }
+}
+
+async fn connect(server: SocketAddr) -> Result<tokio::net::TcpStream, Reply> {
+    let own = crate::net::host::own_addresses();
+    stream::connect(server, None, &own, &Trace::start())
+        .await
+        .map_err(|failure| unreachable(&failure))
+}
+
+fn unreachable(failure: &ContactFailure) -> Reply {
+    let detail = match failure {
+        ContactFailure::Silent => return Reply::failed(LookupStatus::TimedOut, "no answer"),
+        ContactFailure::Reset => "connection refused".to_owned(),
+        ContactFailure::Icmp { icmp } => icmp.to_string(),
+        ContactFailure::LocalFirewall { error, .. } => {
+            format!("this host's own firewall refuses to send: {error}")
+        }
+        ContactFailure::NoRoute { error }
+        | ContactFailure::TooBig { error }
+        | ContactFailure::Other { error } => error.to_string(),
+    };
+    Reply::failed(LookupStatus::Unreachable, detail)
+}
+
+/// The message with its length in front (RFC 1035, section 4.2.2).
+async fn ask_stream<S>(mut stream: S, question: &Question) -> Result<Reply, Reply>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (id, query) = encode(question).map_err(|e| Reply::failed(LookupStatus::Malformed, e))?;
+    let failed = |error: io::Error| Reply::failed(LookupStatus::Unreachable, error);
+    let length = u16::try_from(query.len()).unwrap_or(u16::MAX);
+    stream
+        .write_all(&[&length.to_be_bytes(), query.as_slice()].concat())
+        .await
+        .map_err(failed)?;
+    stream.flush().await.map_err(failed)?;
+    let length = stream.read_u16().await.map_err(failed)?;
+    let mut octets = vec![0; length.into()];
+    stream.read_exact(&mut octets).await.map_err(failed)?;
+    match decode(&octets, id, question) {
+        Received::Answer(reply) => Ok(reply),
+        Received::Truncated => Err(Reply::failed(LookupStatus::Malformed, "truncated over TCP")),
+        Received::Foreign(what) => Err(Reply::failed(LookupStatus::Malformed, what)),
+    }
+}
+
+/// Sends until an answer comes; something else than an answer is remembered for the end.
+async fn ask_udp(
+    server: SocketAddr,
+    question: &Question,
+    deadline: Instant,
+) -> Result<Received, Reply> {
+    let (id, query) = encode(question).map_err(|e| Reply::failed(LookupStatus::Malformed, e))?;
+    let local = |error: io::Error| unreachable(&classify::local_error(&error));
+    let socket = open(server).map_err(local)?;
+    let started = Instant::now();
+    let mut resend = RESEND.into_iter();
+    let mut foreign = None;
+    socket.send(&query).await.map_err(local)?;
+    let mut next = resend.next().map(|after| started + after);
+    loop {
+        tokio::select! {
+            received = receive(&socket) => match received? {
+                octets if octets.is_empty() => {}
+                octets => match decode(&octets, id, question) {
+                    Received::Foreign(what) => foreign = Some(what),
+                    answer => return Ok(answer),
+                },
+            },
+            () = sleep_until(next.unwrap_or(deadline).min(deadline)) => {
+                if Instant::now() >= deadline {
+                    return foreign.map(Received::Foreign)
+                        .ok_or_else(|| Reply::failed(LookupStatus::TimedOut, "no answer"));
+                }
+                socket.send(&query).await.map_err(local)?;
+                next = resend.next().map(|after| started + after);
+            }
+        }
+    }
+}
+
+fn open(server: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = new_socket(server, None, Type::DGRAM)?;
+    socket.connect(&server.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// Waits for a datagram or for an ICMP error, which does not wake a reader by itself.
+async fn receive(socket: &UdpSocket) -> Result<Vec<u8>, Reply> {
+    let mut octets = vec![0; 4096];
+    tokio::select! {
+        received = socket.recv(&mut octets) => match received {
+            Ok(length) => {
+                octets.truncate(length);
+                Ok(octets)
+            }
+            Err(error) => Err(explain(socket, &error)),
+        },
+        queued = socket.async_io(Interest::ERROR, || os::next_queued_error(socket)) => match queued {
+            Ok(queued) => {
+                let error = io::Error::from_raw_os_error(queued.errno);
+                let detail = queued.icmp.map_or_else(|| error.to_string(), |icmp| icmp.to_string());
+                Err(Reply::failed(LookupStatus::Unreachable, detail))
+            }
+            Err(error) => Err(Reply::failed(LookupStatus::Unreachable, error)),
+        },
+    }
+}
+
+fn explain(socket: &UdpSocket, error: &io::Error) -> Reply {
+    let queued = std::iter::from_fn(|| os::next_queued_error(socket).ok()).find_map(|e| e.icmp);
+    let detail = queued.map_or_else(|| error.to_string(), |icmp| icmp.to_string());
+    Reply::failed(LookupStatus::Unreachable, detail)
+}

@@ -1,0 +1,321 @@
+//! DNS messages (RFC 1035): the question as Go's resolver puts it, and what an answer says. Pure.
+
+use std::net::IpAddr;
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType as WireType};
+
+use crate::catalog;
+use crate::model::{Answer, LookupStatus, RecordType};
+
+/// A name and a record type.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// The name, without the root's dot.
+    pub name: String,
+    /// The record type.
+    pub record_type: RecordType,
+}
+
+/// What an answer says, or why it says nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) status: LookupStatus,
+    pub(super) answers: Vec<Answer>,
+    pub(super) detail: Option<String>,
+}
+
+impl Reply {
+    pub(super) fn failed(status: LookupStatus, detail: impl ToString) -> Self {
+        Self {
+            status,
+            answers: Vec::new(),
+            detail: Some(detail.to_string()),
+        }
+    }
+}
+
+/// What a received message is to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Received {
+    /// The answer.
+    Answer(Reply),
+    /// The answer did not fit into a datagram (RFC 1035, section 4.1.1): ask again over TCP.
+    Truncated,
+    /// No answer to our question; the real one may still come.
+    Foreign(String),
+}
+
+/// The question as octets, with an id to know the answer by.
+///
+/// # Errors
+/// A name that DNS cannot carry.
+pub(super) fn encode(question: &Question) -> Result<(u16, Vec<u8>), String> {
+    /// What Go's resolver offers to receive (`net/dnsclient_unix.go`).
+    const GO_MAX_PAYLOAD: u16 = 1232;
+    let name = Name::from_ascii(format!("{}.", question.name)).map_err(|e| e.to_string())?;
+    let mut message = Message::query();
+    message.metadata.op_code = OpCode::Query;
+    message.metadata.recursion_desired = true;
+    message
+        .queries
+        .push(Query::query(name, wire_type(question.record_type)));
+    let mut edns = Edns::new();
+    edns.set_max_payload(GO_MAX_PAYLOAD);
+    message.edns = Some(edns);
+    message
+        .to_vec()
+        .map(|octets| (message.metadata.id, octets))
+        .map_err(|e| e.to_string())
+}
+
+/// Reads what came back.
+pub(super) fn decode(octets: &[u8], id: u16, question: &Question) -> Received {
+    let message = match Message::from_vec(octets) {
+        Ok(message) => message,
+        Err(error) => {
+            return Received::Foreign(format!(
+                "{} octets are no DNS message: {error}",
+                octets.len()
+            ));
+        }
+    };
+    let header = &message.metadata;
+    if header.message_type != MessageType::Response || header.id != id {
+        return Received::Foreign("a message that is no response to this query".to_owned());
+    }
+    let asks_the_same = |query: &Query| {
+        same_name(&query.name().to_ascii(), &question.name)
+            && query.query_type() == wire_type(question.record_type)
+    };
+    if !message.queries.iter().all(asks_the_same) {
+        return Received::Foreign("a response to another question".to_owned());
+    }
+    if header.truncation {
+        return Received::Truncated;
+    }
+    let failed = |status| Received::Answer(Reply::failed(status, header.response_code));
+    match header.response_code {
+        ResponseCode::NoError => Received::Answer(read_answers(&message, question)),
+        ResponseCode::NXDomain => failed(LookupStatus::NoSuchName),
+        ResponseCode::Refused => failed(LookupStatus::Refused),
+        ResponseCode::FormErr => failed(LookupStatus::Malformed),
+        _ => failed(LookupStatus::ServerFailure),
+    }
+}
+
+/// Those of `answers` that the documentation does not list for `name`; none for undocumented names.
+pub(super) fn unexpected(name: &str, answers: &[Answer]) -> Vec<Answer> {
+    let expected = |answer: &Answer| match answer {
+        Answer::Address(address) => {
+            let family = crate::model::Family::of(*address);
+            catalog::documented(name, family).is_empty() || catalog::is_documented(name, *address)
+        }
+        Answer::Service { target, .. } => catalog::is_usual_target(target),
+    };
+    answers
+        .iter()
+        .filter(|answer| !expected(answer))
+        .cloned()
+        .collect()
+}
+
+fn read_answers(message: &Message, question: &Question) -> Reply {
+    let answers: Vec<_> = message
+        .answers
+        .iter()
+        .filter_map(|record| answer(&record.data, question.record_type))
+        .collect();
+    let bogus: Vec<_> = answers
+        .iter()
+        .filter(|answer| matches!(answer, Answer::Address(address) if !can_be_public(*address)))
+        .map(ToString::to_string)
+        .collect();
+    if answers.is_empty() {
+        return Reply {
+            status: LookupStatus::NoRecords,
+            answers,
+            detail: None,
+        };
+    }
+    if bogus.is_empty() {
+        return Reply {
+            status: LookupStatus::Ok,
+            answers,
+            detail: None,
+        };
+    }
+    let detail = Some(format!(
+        "no public server has the address {}",
+        bogus.join(", ")
+    ));
+    Reply {
+        status: LookupStatus::Suspicious,
+        answers,
+        detail,
+    }
+}
+
+fn answer(data: &RData, asked: RecordType) -> Option<Answer> {
+    match (data, asked) {
+        (RData::A(a), RecordType::A) => Some(Answer::Address(a.0.into())),
+        (RData::AAAA(aaaa), RecordType::Aaaa) => Some(Answer::Address(aaaa.0.into())),
+        (RData::SRV(srv), RecordType::Srv) => Some(Answer::Service {
+            priority: srv.priority,
+            weight: srv.weight,
+            port: srv.port,
+            target: srv
+                .target
+                .to_ascii()
+                .trim_end_matches('.')
+                .to_ascii_lowercase(),
+        }),
+        _ => None,
+    }
+}
+
+/// Whether a public server can have the address: not one that is reserved for hosts, links, private
+/// networks or tests (RFC 6890). Proxies with fake answers use 198.18.0.0/15, sinkholes 0.0.0.0.
+fn can_be_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            let shared = a == 100 && (64..128).contains(&b);
+            let benchmark = a == 198 && (18..20).contains(&b);
+            let protocol = a == 192 && b == 0 && c == 0;
+            let reserved = a == 0 || a >= 240;
+            !(v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || v4.is_documentation()
+                || shared
+                || benchmark
+                || protocol
+                || reserved)
+        }
+        IpAddr::V6(v6) => {
+            let [first, second, ..] = v6.segments();
+            let global_unicast = first & 0xe000 == 0x2000;
+            let documentation = first == 0x2001 && second == 0x0db8;
+            global_unicast && !documentation
+        }
+    }
+}
+
+const fn wire_type(record_type: RecordType) -> WireType {
+    match record_type {
+        RecordType::A => WireType::A,
+        RecordType::Aaaa => WireType::AAAA,
+        RecordType::Srv => WireType::SRV,
+    }
+}
+
+fn same_name(a: &str, b: &str) -> bool {
+    a.trim_end_matches('.')
+        .eq_ignore_ascii_case(b.trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hickory_proto::rr::Record;
+    use hickory_proto::rr::rdata::A;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn question() -> Question {
+        Question {
+            name: "region1.v2.argotunnel.com".to_owned(),
+            record_type: RecordType::A,
+        }
+    }
+
+    fn response(id: u16, change: impl FnOnce(&mut Message)) -> Vec<u8> {
+        let (_, octets) = encode(&question()).unwrap();
+        let query = Message::from_vec(&octets).unwrap();
+        let mut message = Message::response(id, OpCode::Query);
+        message.queries = query.queries;
+        change(&mut message);
+        message.to_vec().unwrap()
+    }
+
+    fn with_address(address: [u8; 4]) -> impl FnOnce(&mut Message) {
+        move |message| {
+            let name = message.queries[0].name().clone();
+            let data = RData::A(A(Ipv4Addr::from(address)));
+            message.answers.push(Record::from_rdata(name, 60, data));
+        }
+    }
+
+    fn status(octets: &[u8]) -> LookupStatus {
+        match decode(octets, 7, &question()) {
+            Received::Answer(reply) => reply.status,
+            other => panic!("an answer expected, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn addresses_are_read() {
+        let octets = response(7, with_address([198, 41, 192, 7]));
+        assert_eq!(status(&octets), LookupStatus::Ok);
+    }
+
+    #[test]
+    fn sinkholes_are_suspicious() {
+        for address in [
+            [0, 0, 0, 0],
+            [127, 0, 0, 1],
+            [10, 1, 2, 3],
+            [198, 18, 0, 7],
+            [198, 19, 255, 1],
+        ] {
+            assert_eq!(
+                status(&response(7, with_address(address))),
+                LookupStatus::Suspicious
+            );
+        }
+    }
+
+    #[test]
+    fn response_codes_keep_their_meaning() {
+        let by_code = |code| status(&response(7, |m| m.metadata.response_code = code));
+        assert_eq!(by_code(ResponseCode::NXDomain), LookupStatus::NoSuchName);
+        assert_eq!(by_code(ResponseCode::ServFail), LookupStatus::ServerFailure);
+        assert_eq!(by_code(ResponseCode::Refused), LookupStatus::Refused);
+        assert_eq!(by_code(ResponseCode::NoError), LookupStatus::NoRecords);
+    }
+
+    #[test]
+    fn a_foreign_message_is_not_the_answer() {
+        let octets = response(8, with_address([198, 41, 192, 7]));
+        assert!(matches!(
+            decode(&octets, 7, &question()),
+            Received::Foreign(_)
+        ));
+        let truncated = response(7, |m| m.metadata.truncation = true);
+        assert_eq!(decode(&truncated, 7, &question()), Received::Truncated);
+    }
+
+    #[test]
+    fn drift_is_what_the_documentation_lacks() {
+        let address = |text: &str| Answer::Address(text.parse().unwrap());
+        let answers = [address("198.41.192.7"), address("198.41.192.8")];
+        assert_eq!(
+            unexpected("region1.v2.argotunnel.com", &answers),
+            [address("198.41.192.8")]
+        );
+        assert!(unexpected("api.cloudflare.com", &answers).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics_and_never_answers(octets in prop::collection::vec(any::<u8>(), 0..600)) {
+            let received = decode(&octets, 7, &question());
+            let answered = matches!(&received, Received::Answer(r) if r.status == LookupStatus::Ok);
+            prop_assert!(!answered);
+        }
+    }
+}

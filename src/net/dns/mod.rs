@@ -1,0 +1,146 @@
+//! Asks the system's resolvers as cloudflared would, and keeps every answer and every silence.
+//!
+//! The resolver library gives the system's configuration and the message format. The exchange is our
+//! own, because a library resolver hides which server answered, what it said, and truncation.
+
+mod exchange;
+mod message;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::{Instant, sleep_until};
+
+pub use message::Question;
+
+use self::message::Reply;
+use super::trust::Trust;
+use crate::catalog;
+use crate::model::{Lookup, LookupStatus, Via};
+
+/// What the walk through the resolvers tells as it goes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Progress {
+    /// One resolver has answered, or has been given up.
+    Lookup(Lookup),
+    /// The question is settled: a resolver has spoken for it, or none is left to ask.
+    Settled(Question),
+}
+
+/// The resolvers that the system's configuration names, in order, each once.
+///
+/// Without a configuration that is this host itself, as for Go's resolver.
+#[must_use]
+pub fn system_resolvers() -> Vec<SocketAddr> {
+    const DNS_PORT: u16 = 53;
+    let configured = hickory_resolver::system_conf::read_system_conf().map(|(config, _)| {
+        let servers = config.name_servers().iter();
+        servers
+            .map(|server| SocketAddr::new(server.ip, DNS_PORT))
+            .collect::<Vec<_>>()
+    });
+    let mut resolvers = Vec::new();
+    for server in configured.unwrap_or_default() {
+        if !resolvers.contains(&server) {
+            resolvers.push(server);
+        }
+    }
+    if resolvers.is_empty() {
+        resolvers.push(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DNS_PORT));
+    }
+    resolvers
+}
+
+/// Asks the resolvers in order until one has spoken. The next is asked as soon as one fails, or stays
+/// silent for a second, while the silent one may still answer.
+pub async fn resolve(
+    question: Question,
+    resolvers: Arc<[SocketAddr]>,
+    tell: UnboundedSender<Progress>,
+) {
+    let mut waiting = resolvers.iter().copied();
+    let mut asked = FuturesUnordered::new();
+    let mut silent = Vec::new();
+    let mut settled = false;
+    let mut next_step = Instant::now();
+    let deadline = next_step + catalog::GO_RESOLVER_TIMEOUT;
+    loop {
+        tokio::select! {
+            () = sleep_until(next_step), if !settled && waiting.len() > 0 => {
+                if let Some(server) = waiting.next() {
+                    silent.push((server, Instant::now()));
+                    asked.push(ask_one(server, &question, deadline));
+                }
+                next_step = Instant::now() + HEDGE;
+            }
+            () = sleep_until(next_step), if settled && !asked.is_empty() => break,
+            Some((server, lookup)) = asked.next(), if !asked.is_empty() => {
+                silent.retain(|(other, _)| *other != server);
+                let spoken = lookup.status.is_final();
+                drop(tell.send(Progress::Lookup(lookup)));
+                if spoken && !settled {
+                    settled = true;
+                    drop(tell.send(Progress::Settled(question.clone())));
+                    let oldest = silent.iter().map(|(_, asked)| *asked).min();
+                    next_step = oldest.unwrap_or_else(Instant::now) + SILENT;
+                } else if !settled {
+                    next_step = Instant::now();
+                }
+            }
+            else => break,
+        }
+    }
+    for (server, asked) in silent {
+        let reply = Reply::failed(LookupStatus::TimedOut, "no answer");
+        let lookup = lookup(&question, Via::Resolver(server), reply, asked);
+        drop(tell.send(Progress::Lookup(lookup)));
+    }
+    if !settled {
+        drop(tell.send(Progress::Settled(question.clone())));
+    }
+}
+
+/// How long one resolver may stay silent before the next is asked as well.
+const HEDGE: Duration = Duration::from_secs(1);
+
+/// How long a resolver is waited for once another one has answered: three transmissions.
+const SILENT: Duration = Duration::from_secs(2);
+
+async fn ask_one(
+    server: SocketAddr,
+    question: &Question,
+    deadline: Instant,
+) -> (SocketAddr, Lookup) {
+    let started = Instant::now();
+    let reply = exchange::ask(server, question, deadline).await;
+    (
+        server,
+        lookup(question, Via::Resolver(server), reply, started),
+    )
+}
+
+/// Asks for the SRV record over TLS, as cloudflared does when the system's resolvers fail it.
+pub async fn resolve_over_tls(question: Question, trust: &Trust) -> Lookup {
+    /// cloudflared waits 15 s; a path that takes longer than this to 1.1.1.1 carries no tunnel.
+    const PATIENCE: Duration = Duration::from_secs(4);
+    let started = Instant::now();
+    let reply = exchange::ask_dot(&question, trust, started + PATIENCE).await;
+    lookup(&question, Via::Dot, reply, started)
+}
+
+fn lookup(question: &Question, via: Via, reply: Reply, started: Instant) -> Lookup {
+    Lookup {
+        name: question.name.clone(),
+        record_type: question.record_type,
+        via,
+        status: reply.status,
+        unexpected: message::unexpected(&question.name, &reply.answers),
+        answers: reply.answers,
+        elapsed_ms: started.elapsed().into(),
+        detail: reply.detail,
+    }
+}

@@ -1,0 +1,132 @@
+//! Linux: the socket error queue (`IP_RECVERR`, ip(7)) and the interfaces' addresses.
+
+use std::io::{self, IoSliceMut};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
+};
+
+use super::classify::QueuedError;
+use crate::model::IcmpError;
+
+/// Asks the kernel to keep ICMP errors of this socket, with their senders.
+pub(super) fn enable_error_queue(socket: &impl AsFd, ipv6: bool) -> io::Result<()> {
+    if ipv6 {
+        setsockopt(socket, sockopt::Ipv6RecvErr, &true)?;
+    } else {
+        setsockopt(socket, sockopt::Ipv4RecvErr, &true)?;
+    }
+    Ok(())
+}
+
+/// Takes the next error from the queue.
+///
+/// # Errors
+/// `WouldBlock` when the queue is empty.
+pub(super) fn next_queued_error(socket: &impl AsRawFd) -> io::Result<QueuedError> {
+    let mut payload = [0_u8; 64];
+    let mut iov = [IoSliceMut::new(&mut payload)];
+    let mut control = nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6);
+    let message = recvmsg::<SockaddrStorage>(
+        socket.as_raw_fd(),
+        &mut iov,
+        Some(&mut control),
+        MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT,
+    )?;
+    let found = message.cmsgs()?.find_map(|control| match control {
+        ControlMessageOwned::Ipv4RecvErr(error, from) => {
+            let from = from.map(|a| IpAddr::from(u32::from_be(a.sin_addr.s_addr).to_be_bytes()));
+            Some(queued(&error, from))
+        }
+        ControlMessageOwned::Ipv6RecvErr(error, from) => Some(queued(
+            &error,
+            from.map(|a| IpAddr::from(a.sin6_addr.s6_addr)),
+        )),
+        _ => None,
+    });
+    // A message without an error report is none of ours; the caller asks for the next one.
+    Ok(found.unwrap_or(QueuedError {
+        errno: 0,
+        icmp: None,
+    }))
+}
+
+fn queued(error: &libc::sock_extended_err, from: Option<IpAddr>) -> QueuedError {
+    let version = match error.ee_origin {
+        libc::SO_EE_ORIGIN_ICMP => Some(4),
+        libc::SO_EE_ORIGIN_ICMP6 => Some(6),
+        _ => None,
+    };
+    let icmp = version.map(|version| {
+        let icmp = IcmpError {
+            version,
+            kind: error.ee_type,
+            code: error.ee_code,
+            from,
+            mtu: None,
+        };
+        let mtu = icmp.is_too_big().then_some(error.ee_info);
+        IcmpError {
+            mtu,
+            from: icmp.from.filter(|from| !from.is_unspecified()),
+            ..icmp
+        }
+    });
+    QueuedError {
+        errno: i32::try_from(error.ee_errno).unwrap_or_default(),
+        icmp,
+    }
+}
+
+/// The addresses of all interfaces that are up.
+pub(super) fn interface_addresses() -> Vec<IpAddr> {
+    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else {
+        return Vec::new();
+    };
+    interfaces
+        .filter(|i| i.flags.contains(nix::net::if_::InterfaceFlags::IFF_UP))
+        .filter_map(|interface| interface.address)
+        .filter_map(|address| {
+            let v4 = address.as_sockaddr_in().map(|a| IpAddr::V4(a.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::V6(a.ip())))
+        })
+        .collect()
+}
+
+/// The host's name.
+pub(super) fn host_name() -> Option<String> {
+    nix::unistd::gethostname()
+        .ok()
+        .map(|name| name.to_string_lossy().into_owned())
+}
+
+/// What an error of a system call says, for [`super::classify`].
+pub(super) mod errno {
+    use super::Errno;
+
+    pub(in crate::net) const REFUSED: i32 = Errno::ECONNREFUSED as i32;
+    pub(in crate::net) const RESET: i32 = Errno::ECONNRESET as i32;
+    pub(in crate::net) const TIMED_OUT: i32 = Errno::ETIMEDOUT as i32;
+    pub(in crate::net) const TOO_BIG: i32 = Errno::EMSGSIZE as i32;
+    /// netfilter's verdict on a packet that this host sends.
+    pub(in crate::net) const LOCAL_FIREWALL: &[i32] = &[Errno::EPERM as i32];
+    /// The routing decision: no route, unreachable, prohibit, blackhole, no source address.
+    pub(in crate::net) const NO_ROUTE: &[i32] = &[
+        Errno::ENETUNREACH as i32,
+        Errno::EHOSTUNREACH as i32,
+        Errno::EACCES as i32,
+        Errno::EINVAL as i32,
+        Errno::EADDRNOTAVAIL as i32,
+        Errno::ENETDOWN as i32,
+    ];
+    /// Of those, the ones that say that a route exists and forbids.
+    pub(in crate::net) const ROUTE_FORBIDS: &[i32] = &[
+        Errno::EHOSTUNREACH as i32,
+        Errno::EACCES as i32,
+        Errno::EINVAL as i32,
+    ];
+}

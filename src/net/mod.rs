@@ -1,0 +1,98 @@
+//! The only place that opens sockets. Everything it learns leaves it as words of the model.
+
+pub mod classify;
+pub mod dns;
+
+pub mod host;
+pub mod quic;
+pub mod stream;
+pub mod trust;
+
+#[cfg_attr(target_os = "linux", path = "linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "portable.rs")]
+mod os;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::model::StrayError;
+
+/// What an attempt has seen so far. It outlives the attempt, so that one that is given up still
+/// tells how far it came.
+#[derive(Debug, Clone)]
+pub struct Trace(Arc<Mutex<TraceState>>);
+
+/// The contents of a [`Trace`].
+#[derive(Debug, Clone)]
+pub struct TraceState {
+    /// When the attempt began.
+    pub started: Instant,
+    /// When the first answer of the other side came, since the start.
+    pub contact: Option<Duration>,
+    /// When the handshake completed, since the start.
+    pub handshake: Option<Duration>,
+    /// UDP datagrams sent.
+    pub sent: u32,
+    /// UDP datagrams received.
+    pub received: u32,
+    /// Socket errors on the way.
+    pub stray: Vec<StrayError>,
+}
+
+impl Trace {
+    /// A trace that begins now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Arc::new(Mutex::new(TraceState {
+            started: Instant::now(),
+            contact: None,
+            handshake: None,
+            sent: 0,
+            received: 0,
+            stray: Vec::new(),
+        })))
+    }
+
+    /// A copy of what has been seen so far.
+    #[must_use]
+    pub fn state(&self) -> TraceState {
+        self.with(|state| state.clone())
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut TraceState) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes the first answer; later ones change nothing.
+    fn contact(&self) {
+        self.with(|state| state.contact = state.contact.or(Some(state.started.elapsed())));
+    }
+
+    fn handshake(&self) {
+        self.with(|state| state.handshake = Some(state.started.elapsed()));
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.with(|state| state.started.elapsed())
+    }
+}
+
+/// A non-blocking socket for one flow, with the kernel's error queue switched on where there is one.
+fn new_socket(remote: SocketAddr, bind: Option<IpAddr>, kind: Type) -> io::Result<Socket> {
+    let protocol = if kind == Type::STREAM {
+        Protocol::TCP
+    } else {
+        Protocol::UDP
+    };
+    let socket = Socket::new(Domain::for_address(remote), kind, Some(protocol))?;
+    socket.set_nonblocking(true)?;
+    os::enable_error_queue(&socket, remote.is_ipv6())?;
+    if let Some(local) = bind.filter(|local| local.is_ipv4() == remote.is_ipv4()) {
+        socket.bind(&SocketAddr::new(local, 0).into())?;
+    }
+    Ok(socket)
+}

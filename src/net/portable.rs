@@ -1,0 +1,55 @@
+//! Systems without an error queue: what an ICMP error becomes is up to the socket call.
+
+use std::io;
+use std::net::IpAddr;
+
+use super::classify::QueuedError;
+
+pub(super) fn enable_error_queue<S>(_socket: &S, _ipv6: bool) -> io::Result<()> {
+    Ok(())
+}
+
+pub(super) fn next_queued_error<S>(_socket: &S) -> io::Result<QueuedError> {
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+/// Unknown here; a family then counts as available when the routing decision names a source.
+pub(super) fn interface_addresses() -> Vec<IpAddr> {
+    Vec::new()
+}
+
+pub(super) fn host_name() -> Option<String> {
+    std::env::var("COMPUTERNAME")
+        .or_else(|_| std::env::var("HOSTNAME"))
+        .ok()
+}
+
+/// Winsock's numbers on Windows.
+#[cfg(windows)]
+pub(super) mod errno {
+    pub(in crate::net) const REFUSED: i32 = 10061;
+    pub(in crate::net) const RESET: i32 = 10054;
+    pub(in crate::net) const TIMED_OUT: i32 = 10060;
+    pub(in crate::net) const TOO_BIG: i32 = 10040;
+    pub(in crate::net) const LOCAL_FIREWALL: &[i32] = &[10013];
+    pub(in crate::net) const NO_ROUTE: &[i32] = &[10051, 10065, 10049, 10050];
+    pub(in crate::net) const ROUTE_FORBIDS: &[i32] = &[10065];
+}
+
+#[cfg(not(windows))]
+pub(super) mod errno {
+    use nix::errno::Errno;
+
+    pub(in crate::net) const REFUSED: i32 = Errno::ECONNREFUSED as i32;
+    pub(in crate::net) const RESET: i32 = Errno::ECONNRESET as i32;
+    pub(in crate::net) const TIMED_OUT: i32 = Errno::ETIMEDOUT as i32;
+    pub(in crate::net) const TOO_BIG: i32 = Errno::EMSGSIZE as i32;
+    pub(in crate::net) const LOCAL_FIREWALL: &[i32] = &[Errno::EPERM as i32, Errno::EACCES as i32];
+    pub(in crate::net) const NO_ROUTE: &[i32] = &[
+        Errno::ENETUNREACH as i32,
+        Errno::EHOSTUNREACH as i32,
+        Errno::EADDRNOTAVAIL as i32,
+        Errno::ENETDOWN as i32,
+    ];
+    pub(in crate::net) const ROUTE_FORBIDS: &[i32] = &[Errno::EHOSTUNREACH as i32];
+}

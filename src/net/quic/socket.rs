@@ -1,0 +1,255 @@
+//! A UDP socket under quinn that keeps every error which quinn's own would hide.
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
+use quinn::{AsyncUdpSocket, UdpPoller};
+use socket2::Type;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+
+use crate::model::{OsError, StrayError};
+use crate::net::classify::{QueuedError, is_own_address};
+use crate::net::{Trace, new_socket, os};
+
+/// A connected UDP socket that counts datagrams and collects errors, and tells quinn of neither:
+/// an ICMP error may be forged or passing, and a handshake that completes outweighs it.
+pub(super) struct ProbeSocket {
+    io: UdpSocket,
+    state: UdpSocketState,
+    remote: SocketAddr,
+    local: SocketAddr,
+    own: Arc<[IpAddr]>,
+    trace: Trace,
+    failed: Notify,
+}
+
+impl ProbeSocket {
+    /// Connects, which takes the routing decision and sends nothing.
+    ///
+    /// # Errors
+    /// The routing decision's, or those of a host without sockets to spare.
+    pub(super) fn connect(
+        remote: SocketAddr,
+        bind: Option<IpAddr>,
+        own: Arc<[IpAddr]>,
+        trace: Trace,
+    ) -> io::Result<Self> {
+        let socket = new_socket(remote, bind, Type::DGRAM)?;
+        socket.connect(&remote.into())?;
+        let io = UdpSocket::from_std(socket.into())?;
+        // Sets don't-fragment: a datagram that does not fit must fail, as cloudflared's does.
+        let state = UdpSocketState::new((&io).into())?;
+        let local = io.local_addr()?;
+        Ok(Self {
+            io,
+            state,
+            remote,
+            local,
+            own,
+            trace,
+            failed: Notify::new(),
+        })
+    }
+
+    /// Waits for errors that arrive when nobody sends or reads: an ICMP error does not wake a reader.
+    pub(super) async fn watch_errors(self: Arc<Self>) {
+        loop {
+            let queued = self
+                .io
+                .async_io(Interest::ERROR, || os::next_queued_error(&self.io))
+                .await;
+            match queued {
+                Ok(queued) => self.note_queued(queued),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Returns once an error has been seen, and then enough time went by without any datagram.
+    pub(super) async fn hopeless(&self) {
+        /// A packet that never left cannot be answered; a moment covers the second datagram.
+        const AFTER_LOCAL_ERROR: Duration = Duration::from_millis(250);
+        /// An ICMP error may be forged, or one route of several; the real answer may be on its way.
+        const AFTER_ICMP: Duration = Duration::from_millis(700);
+        loop {
+            self.failed.notified().await;
+            let grace = if self.trace.state().sent == 0 {
+                AFTER_LOCAL_ERROR
+            } else {
+                AFTER_ICMP
+            };
+            tokio::time::sleep(grace).await;
+            if self.trace.state().received == 0 {
+                return;
+            }
+        }
+    }
+
+    fn note_queued(&self, queued: QueuedError) {
+        let error = io::Error::from_raw_os_error(queued.errno);
+        let local = queued.icmp.as_ref().is_none_or(|icmp| {
+            icmp.from
+                .is_some_and(|from| is_own_address(from, Some(self.local.ip()), &self.own))
+        });
+        self.note(StrayError {
+            at_ms: self.trace.elapsed().into(),
+            icmp: queued.icmp,
+            local,
+            error: OsError::from(&error),
+        });
+    }
+
+    fn note(&self, stray: StrayError) {
+        // Enough to prove the point; a peer that answers every datagram with ICMP adds nothing.
+        const KEPT: usize = 16;
+        self.trace.with(|state| {
+            if state.stray.len() < KEPT {
+                state.stray.push(stray);
+            }
+        });
+        self.failed.notify_one();
+    }
+
+    /// An error of a system call: the pending one of an earlier ICMP message, which the queue
+    /// explains, or this very call's own.
+    ///
+    /// Returns whether it was a pending one, so that the call is worth repeating.
+    fn note_call(&self, error: &io::Error) -> bool {
+        let mut explained = false;
+        while let Ok(queued) = os::next_queued_error(&self.io) {
+            explained |= Some(queued.errno) == error.raw_os_error();
+            self.note_queued(queued);
+        }
+        if !explained && !self.is_pending(error) {
+            let error = OsError::from(error);
+            self.note(StrayError {
+                at_ms: self.trace.elapsed().into(),
+                icmp: None,
+                local: true,
+                error,
+            });
+        }
+        explained || self.is_pending(error)
+    }
+
+    /// An error that the watcher has already taken from the queue, and the socket still reports.
+    fn is_pending(&self, error: &io::Error) -> bool {
+        let code = error.raw_os_error();
+        let explains = |stray: &StrayError| stray.icmp.is_some() && stray.error.code == code;
+        self.trace.with(|state| state.stray.iter().any(explains))
+    }
+
+    fn send_once(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.io.try_io(Interest::WRITABLE, || {
+            self.state.try_send((&self.io).into(), transmit)
+        })
+    }
+
+    fn receive(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
+        let count = self.io.try_io(Interest::READABLE, || {
+            self.state.recv((&self.io).into(), bufs, meta)
+        })?;
+        let datagrams: usize = meta
+            .iter()
+            .take(count)
+            .map(|m| {
+                if m.stride == 0 {
+                    1
+                } else {
+                    m.len.div_ceil(m.stride)
+                }
+            })
+            .sum();
+        self.trace.contact();
+        self.trace
+            .with(|state| state.received += u32::try_from(datagrams).unwrap_or(u32::MAX));
+        Ok(count)
+    }
+}
+
+impl AsyncUdpSocket for ProbeSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(Writable(self))
+    }
+
+    /// Errors are noted and hidden from quinn, which would end the connection on the first.
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        // A pending error costs a call each; more than a few in a row are no pending ones.
+        for _ in 0..4 {
+            match self.send_once(transmit) {
+                Ok(()) => {
+                    self.trace.with(|state| state.sent += 1);
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+                Err(error) => {
+                    if !self.note_call(&error) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.io.poll_recv_ready(cx))?;
+            match self.receive(bufs, meta) {
+                Ok(count) => return Poll::Ready(Ok(count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    self.note_call(&error);
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.local)
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.state.gro_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.state.may_fragment()
+    }
+}
+
+impl fmt::Debug for ProbeSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbeSocket")
+            .field("remote", &self.remote)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Write readiness; a probe's socket has one writer.
+struct Writable(Arc<ProbeSocket>);
+
+impl UdpPoller for Writable {
+    fn poll_writable(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.io.poll_send_ready(cx)
+    }
+}
+
+impl fmt::Debug for Writable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Writable")
+    }
+}

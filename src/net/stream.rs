@@ -1,0 +1,272 @@
+//! TCP, TLS on it, and what is spoken above: the edge's HTTP/2 preface or an HTTPS request.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use socket2::Type;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+
+use super::classify::{self, is_own_address};
+use super::trust::Trust;
+use super::{Trace, new_socket, os};
+use crate::model::{ContactFailure, HandshakeFailure, OsError, Outcome, Secured, Service};
+
+/// One fresh TCP flow: where to, and what to say.
+#[derive(Debug, Clone)]
+pub struct StreamProbe {
+    /// The other side.
+    pub remote: SocketAddr,
+    /// The local address to bind to, if one was asked for.
+    pub bind: Option<IpAddr>,
+    /// The server name to present.
+    pub sni: String,
+    /// `Http2` for the tunnel, `Https` for anything else.
+    pub service: Service,
+}
+
+/// Runs the probe to its end. It has no deadline of its own: dropping it gives it up, and `trace`
+/// tells how far it came.
+pub async fn probe(probe: &StreamProbe, trust: &Trust, own: &[IpAddr], trace: &Trace) -> Outcome {
+    let stream = match connect(probe.remote, probe.bind, own, trace).await {
+        Ok(stream) => stream,
+        Err(failure) => return Outcome::Unanswered { failure },
+    };
+    trace.contact();
+    match secure(stream, probe, trust, trace).await {
+        Ok(secured) => Outcome::Secured { secured },
+        Err(failure) => Outcome::Unsecured { failure },
+    }
+}
+
+/// A TCP handshake whose failure is named with the evidence of the error queue.
+pub(super) async fn connect(
+    remote: SocketAddr,
+    bind: Option<IpAddr>,
+    own: &[IpAddr],
+    trace: &Trace,
+) -> Result<TcpStream, ContactFailure> {
+    let stream = start_connect(remote, bind).map_err(|error| classify::local_error(&error))?;
+    let other = |error: io::Error| ContactFailure::Other {
+        error: OsError::from(&error),
+    };
+    stream.writable().await.map_err(other)?;
+    let failed = match stream.take_error().map_err(other)? {
+        Some(error) => error,
+        // Writable without an error and without a peer would be a spurious wake-up of the poller.
+        None => match stream.peer_addr() {
+            Ok(_) => return Ok(stream),
+            Err(error) => error,
+        },
+    };
+    let local = stream.local_addr().ok().map(|address| address.ip());
+    let queued = std::iter::from_fn(|| os::next_queued_error(&stream).ok()).find_map(|e| e.icmp);
+    Err(match queued {
+        Some(icmp) => {
+            let from_us = icmp
+                .from
+                .is_some_and(|from| is_own_address(from, local, own));
+            classify::icmp_failure(icmp, from_us, trace.elapsed(), OsError::from(&failed))
+        }
+        None => classify::connect_error(&failed),
+    })
+}
+
+fn start_connect(remote: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = new_socket(remote, bind, Type::STREAM)?;
+    socket.set_tcp_nodelay(true)?;
+    match socket.connect(&remote.into()) {
+        Ok(()) => {}
+        Err(error) if is_in_progress(&error) => {}
+        Err(error) => return Err(error),
+    }
+    TcpStream::from_std(socket.into())
+}
+
+fn is_in_progress(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let in_progress = error.raw_os_error() == Some(nix::errno::Errno::EINPROGRESS as i32);
+    #[cfg(not(unix))]
+    let in_progress = false;
+    in_progress || error.kind() == io::ErrorKind::WouldBlock
+}
+
+async fn secure(
+    stream: TcpStream,
+    probe: &StreamProbe,
+    trust: &Trust,
+    trace: &Trace,
+) -> Result<Secured, HandshakeFailure> {
+    let name =
+        ServerName::try_from(probe.sni.clone()).map_err(|error| HandshakeFailure::Other {
+            error: error.to_string(),
+        })?;
+    let config = match probe.service {
+        Service::Https => &trust.https_tcp,
+        Service::Http2 | Service::Quic => &trust.tunnel_tcp,
+    };
+    let mut tls = handshake(stream, name.clone(), config).await?;
+    let (_, session) = tls.get_ref();
+    let chain = session.peer_certificates().unwrap_or_default();
+    let judged = match probe.service {
+        Service::Https => trust.judge_https(chain, &name),
+        Service::Http2 | Service::Quic => trust.judge_edge(chain, &name),
+    };
+    judged.map_err(|chain| HandshakeFailure::Untrusted { chain })?;
+    trace.handshake();
+    let mut secured = describe(session);
+    let patience = answer_patience(trace);
+    match probe.service {
+        Service::Https => match timeout(patience, http_status(&mut tls, &probe.sni)).await {
+            Ok(Ok(status)) => secured.http_status = Some(status),
+            Ok(Err(error)) => secured.http_error = Some(error.to_string()),
+            Err(_) => secured.http_error = Some(format!("no HTTP response in {patience:.1?}")),
+        },
+        Service::Http2 | Service::Quic => secured.preface = Some(preface(&mut tls, patience).await),
+    }
+    Ok(secured)
+}
+
+/// A TLS handshake that keeps what the other side sent first, for the case that it is no TLS.
+async fn handshake(
+    stream: TcpStream,
+    name: ServerName<'static>,
+    config: &Arc<ClientConfig>,
+) -> Result<TlsStream<FirstBytes>, HandshakeFailure> {
+    let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
+    let stream = FirstBytes {
+        stream,
+        received: Vec::new(),
+    };
+    match connector.connect(name, stream).into_fallible().await {
+        Ok(tls) => Ok(tls),
+        Err((error, stream)) => Err(failed_flow(&error, &stream)),
+    }
+}
+
+/// An ICMP error in the queue explains a flow that died after it was established.
+fn failed_flow(error: &io::Error, stream: &FirstBytes) -> HandshakeFailure {
+    let queued =
+        std::iter::from_fn(|| os::next_queued_error(&stream.stream).ok()).find_map(|e| e.icmp);
+    match queued {
+        Some(icmp)
+            if error.raw_os_error().is_some() && error.kind() != io::ErrorKind::ConnectionReset =>
+        {
+            HandshakeFailure::Icmp { icmp }
+        }
+        _ => classify::tls_error(error, &stream.received),
+    }
+}
+
+fn describe(session: &rustls::ClientConnection) -> Secured {
+    let leaf = session.peer_certificates().and_then(<[_]>::first);
+    Secured {
+        version: session
+            .protocol_version()
+            .map_or_else(String::new, |v| format!("{v:?}")),
+        group: session
+            .negotiated_key_exchange_group()
+            .map(|group| format!("{:?}", group.name())),
+        alpn: session
+            .alpn_protocol()
+            .map(|alpn| String::from_utf8_lossy(alpn).into_owned()),
+        issuer: classify::issuer_of(leaf),
+        preface: None,
+        http_status: None,
+        http_error: None,
+    }
+}
+
+/// How long to wait for what only informs: a few round trips, so that it never holds up a verdict.
+fn answer_patience(trace: &Trace) -> Duration {
+    let round_trip = trace.state().contact.unwrap_or_default();
+    (Duration::from_millis(250) + 5 * round_trip).min(Duration::from_secs(2))
+}
+
+/// Whether the edge, which is the HTTP/2 client here, opens with its preface (RFC 9113, section 3.4).
+async fn preface(tls: &mut TlsStream<FirstBytes>, patience: Duration) -> bool {
+    const START: &[u8] = b"PRI * HTTP/2.0\r\n";
+    let mut received = [0; START.len()];
+    matches!(
+        timeout(patience, tls.read_exact(&mut received)).await,
+        Ok(Ok(_))
+    ) && received == START
+}
+
+/// Asks for the root page and reads the status of the answer.
+async fn http_status(tls: &mut TlsStream<FirstBytes>, host: &str) -> io::Result<u16> {
+    const LIMIT: usize = 16 * 1024;
+    let version = env!("CARGO_PKG_VERSION");
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: tunnelcheck/{version}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    );
+    tls.write_all(request.as_bytes()).await?;
+    tls.flush().await?;
+    let mut head = Vec::new();
+    loop {
+        if let (Some(status), _) = classify::http_head(&head) {
+            return Ok(status);
+        }
+        if head.len() >= LIMIT {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the answer is no HTTP response",
+            ));
+        }
+        if tls.read_buf(&mut head).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+/// A stream that keeps the first octets that it received.
+struct FirstBytes {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl FirstBytes {
+    const KEPT: usize = 1024;
+}
+
+impl AsyncRead for FirstBytes {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let room = Self::KEPT.saturating_sub(self.received.len());
+        let new = buffer.filled().get(before..).unwrap_or_default();
+        self.received
+            .extend_from_slice(new.get(..room.min(new.len())).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for FirstBytes {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,231 @@
+//! Whom cloudflared trusts, and the TLS configurations of the probes.
+//!
+//! Probes complete a handshake with anyone and judge the chain afterwards: only so is an
+//! interceptor seen for what it is, with proof that it holds the key of what it presents.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use super::classify;
+use crate::catalog;
+use crate::model::UntrustedChain;
+
+/// The certificate authorities of a run and the handshakes built on them; made once.
+#[derive(Debug)]
+pub struct Trust {
+    edge: Judge,
+    https: Judge,
+    /// How many authorities the system trusts.
+    pub system_roots: usize,
+    /// cloudflared's first flight over TCP.
+    pub(super) tunnel_tcp: Arc<ClientConfig>,
+    /// cloudflared's first flight over QUIC.
+    pub(super) tunnel_quic: Arc<ClientConfig>,
+    /// An ordinary HTTPS client's first flight.
+    pub(super) https_tcp: Arc<ClientConfig>,
+    /// DNS over TLS, which stands or falls with its certificate.
+    pub(super) dot: Arc<ClientConfig>,
+}
+
+impl Trust {
+    /// Loads the system's authorities, which takes tens of milliseconds, and builds the handshakes.
+    ///
+    /// With `cacert` those authorities alone decide about the edge, as in cloudflared.
+    ///
+    /// # Errors
+    /// The TLS library's own, which would be a defect of this program.
+    pub fn load(cacert: Option<&[CertificateDer<'static>]>) -> Result<Self, rustls::Error> {
+        let mut system = RootCertStore::empty();
+        // Go skips what it cannot read as well; an empty store becomes a finding.
+        system.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let system_roots = system.len();
+        let mut edge = RootCertStore::empty();
+        match cacert {
+            Some(given) => {
+                edge.add_parsable_certificates(given.iter().cloned());
+            }
+            None => edge.roots.extend(
+                system
+                    .roots
+                    .iter()
+                    .cloned()
+                    .chain(catalog::cloudflare_roots()),
+            ),
+        }
+        let system = Arc::new(system);
+        Ok(Self {
+            edge: Judge::new(Arc::new(edge))?,
+            https: Judge::new(Arc::clone(&system))?,
+            system_roots,
+            tunnel_tcp: Arc::new(tunnel_config(&[], TCP_HELLO_FILLER)?),
+            tunnel_quic: Arc::new(tunnel_config(&[catalog::QUIC_ALPN], QUIC_HELLO_FILLER)?),
+            https_tcp: Arc::new(https_config()?),
+            dot: Arc::new(dot_config(system)?),
+        })
+    }
+
+    /// Judges a chain as cloudflared would judge the edge's.
+    pub(super) fn judge_edge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+    ) -> Result<(), UntrustedChain> {
+        self.edge.judge(chain, name)
+    }
+
+    /// Judges a chain as an ordinary HTTPS client of this host would.
+    pub(super) fn judge_https(
+        &self,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+    ) -> Result<(), UntrustedChain> {
+        self.https.judge(chain, name)
+    }
+}
+
+/// A set of authorities; an empty one trusts nobody.
+#[derive(Debug)]
+struct Judge(Option<Arc<WebPkiServerVerifier>>);
+
+impl Judge {
+    fn new(roots: Arc<RootCertStore>) -> Result<Self, rustls::Error> {
+        if roots.is_empty() {
+            return Ok(Self(None));
+        }
+        WebPkiServerVerifier::builder_with_provider(roots, Arc::new(aws_lc_rs::default_provider()))
+            .build()
+            .map(|verifier| Self(Some(verifier)))
+            .map_err(|error| rustls::Error::General(error.to_string()))
+    }
+
+    fn judge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+    ) -> Result<(), UntrustedChain> {
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let verdict = match (chain.split_first(), &self.0) {
+            (Some((leaf, above)), Some(verifier)) => verifier
+                .verify_server_cert(leaf, above, name, &[], UnixTime::now())
+                .map(|_| ()),
+            (None, _) => Err(rustls::Error::NoCertificatesPresented),
+            (_, None) => Err(unknown),
+        };
+        verdict.map_err(|error| classify::untrusted_chain(chain, &error))
+    }
+}
+
+/// cloudflared's key exchange: X25519MLKEM768 with the only key share, then P-256.
+fn tunnel_config(alpn: &[&[u8]], filler: usize) -> Result<ClientConfig, rustls::Error> {
+    let provider = CryptoProvider {
+        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::SECP256R1],
+        ..aws_lc_rs::default_provider()
+    };
+    let mut config = probe_config(provider, filler)?;
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
+}
+
+fn https_config() -> Result<ClientConfig, rustls::Error> {
+    let mut config = probe_config(aws_lc_rs::default_provider(), 0)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn probe_config(provider: CryptoProvider, filler: usize) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(provider);
+    let verifier = Arc::new(JudgedLater {
+        provider: Arc::clone(&provider),
+        filler,
+    });
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    // A resumed session would shorten the hello, and presents no certificate to judge.
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+fn dot_config(roots: Arc<RootCertStore>) -> Result<ClientConfig, rustls::Error> {
+    ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map(|builder| builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// How many code points fill the hello up to cloudflared's length: the record that carries it over
+/// TCP is 1461 octets long with `h2.cftunnel.com`, two more octets for each.
+const TCP_HELLO_FILLER: usize = 16;
+const QUIC_HELLO_FILLER: usize = 16;
+
+/// Accepts every certificate for the time being, but no handshake without the key's signature.
+///
+/// Safe because a handshake becomes a success only through [`Trust::judge_edge`] or
+/// [`Trust::judge_https`], and because nothing secret is ever sent.
+#[derive(Debug)]
+struct JudgedLater {
+    provider: Arc<CryptoProvider>,
+    filler: usize,
+}
+
+impl ServerCertVerifier for JudgedLater {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    /// Behind the real schemes come code points of the private-use range (RFC 8446, section 4.2.3),
+    /// which no server chooses.
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let mut schemes = self
+            .provider
+            .signature_verification_algorithms
+            .supported_schemes();
+        let filler = (0xfe00_u16..)
+            .take(self.filler)
+            .map(SignatureScheme::Unknown);
+        schemes.extend(filler);
+        schemes
+    }
+}

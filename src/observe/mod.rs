@@ -1,0 +1,262 @@
+//! Runs the plan: the clock, the budget, and the tasks. What is started and when it is enough is
+//! decided by the pure stages; this one carries it out.
+
+mod board;
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::task::JoinMap;
+
+use self::board::Board;
+use crate::catalog;
+use crate::model::{Ended, Event, Lookup, LookupStatus, Millis, Observations, Options, RecordType};
+use crate::net::dns::{self, Progress, Question};
+use crate::net::host;
+use crate::net::trust::Trust;
+use crate::targets::{Asked, Names, Resolution, optional_hosts, record_type};
+
+/// Looks at the network until every question is settled, the budget is used up, or `interrupted`
+/// comes true.
+pub async fn observe(
+    options: Options,
+    trust: Arc<Trust>,
+    interrupted: impl Future<Output = ()>,
+    on_event: &mut dyn FnMut(Event),
+) -> Observations {
+    let started = Instant::now();
+    let started_at = jiff::Timestamp::now().to_string();
+    let deadline = started + Duration::from_secs_f64(options.timeout_s);
+    let mut run = Run::begin(options, trust, started);
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::pin!(interrupted);
+    let ended = loop {
+        run.advance(on_event);
+        if run.is_complete() {
+            break Ended::Complete;
+        }
+        tokio::select! {
+            progress = run.answers.recv() => run.learn(progress, on_event),
+            () = run.board.next_end() => {}
+            _ = tick.tick() => {}
+            () = sleep_until(deadline) => break Ended::Budget,
+            () = &mut interrupted => break Ended::Interrupted,
+        }
+    };
+    run.board.give_up();
+    Observations {
+        started_at,
+        duration: Millis::from(started.elapsed()),
+        ended,
+        host: run.host,
+        options: run.options,
+        resolvers: run.resolvers.to_vec(),
+        lookups: run.lookups,
+        attempts: run.board.into_attempts(),
+    }
+}
+
+/// How often silence is looked at; answers are looked at when they come.
+const TICK: Duration = Duration::from_millis(25);
+
+/// How long the edge's addresses may take before the documented ones are probed in the meantime.
+const DNS_PATIENCE: Duration = Duration::from_millis(1200);
+
+/// How long the system's resolvers may take for the SRV record before DNS over TLS is asked too.
+const DOT_PATIENCE: Duration = Duration::from_millis(1000);
+
+struct Run {
+    options: Options,
+    host: crate::model::Host,
+    resolvers: Arc<[SocketAddr]>,
+    trust: Arc<Trust>,
+    started: Instant,
+    board: Board,
+    lookups: Vec<Lookup>,
+    unsettled: HashSet<Asked>,
+    asked: HashSet<Asked>,
+    over_tls: OverTls,
+    tell: UnboundedSender<Progress>,
+    answers: UnboundedReceiver<Progress>,
+    questions: JoinMap<Asked, ()>,
+}
+
+/// Where the question over TLS stands.
+#[derive(Debug, Clone, PartialEq)]
+enum OverTls {
+    NotAsked,
+    Asked,
+    Answered(Box<Lookup>),
+}
+
+impl Run {
+    fn begin(options: Options, trust: Arc<Trust>, started: Instant) -> Self {
+        let host = host::describe(&options, trust.system_roots);
+        let resolvers: Arc<[SocketAddr]> = if options.resolver.is_empty() {
+            dns::system_resolvers().into()
+        } else {
+            options.resolver.clone().into()
+        };
+        let (tell, answers) = unbounded_channel();
+        let board = Board::new(
+            options.edge_bind_address,
+            !options.edge.is_empty(),
+            Arc::clone(&trust),
+            started,
+        );
+        let mut run = Self {
+            options,
+            host,
+            resolvers,
+            trust,
+            started,
+            board,
+            lookups: Vec::new(),
+            unsettled: HashSet::new(),
+            asked: HashSet::new(),
+            over_tls: OverTls::NotAsked,
+            tell,
+            answers,
+            questions: JoinMap::new(),
+        };
+        run.ask_first();
+        run
+    }
+
+    /// The SRV record, and at the same time the addresses of the targets that it usually names.
+    fn ask_first(&mut self) {
+        if self.options.edge.is_empty() {
+            self.ask(&catalog::srv_name(self.options.region), RecordType::Srv);
+        }
+        self.ask_edge_addresses();
+        for name in optional_hosts(&self.options) {
+            self.ask_addresses(&name);
+        }
+    }
+
+    fn ask_edge_addresses(&mut self) {
+        for (name, _) in self.names().edge_hosts(&self.options) {
+            self.ask_addresses(&name);
+        }
+    }
+
+    fn ask_addresses(&mut self, name: &str) {
+        if name.parse::<std::net::IpAddr>().is_ok() {
+            return;
+        }
+        for family in crate::model::Family::BOTH {
+            self.ask(name, record_type(family));
+        }
+    }
+
+    fn ask(&mut self, name: &str, record_type: RecordType) {
+        let asked = (name.to_owned(), record_type);
+        if self.asked.insert(asked.clone()) {
+            self.unsettled.insert(asked.clone());
+            let question = Question {
+                name: name.to_owned(),
+                record_type,
+            };
+            let resolvers = Arc::clone(&self.resolvers);
+            self.questions
+                .spawn(asked, dns::resolve(question, resolvers, self.tell.clone()));
+        }
+    }
+
+    fn names(&self) -> Names<'_> {
+        Names::so_far(&self.lookups, &self.unsettled)
+    }
+
+    fn learn(&mut self, progress: Option<Progress>, on_event: &mut dyn FnMut(Event)) {
+        match progress {
+            Some(Progress::Lookup(lookup)) if lookup.via == crate::model::Via::Dot => {
+                self.over_tls = OverTls::Answered(Box::new(lookup));
+            }
+            Some(Progress::Lookup(lookup)) => {
+                on_event(Event::LookedUp(lookup.clone()));
+                self.lookups.push(lookup);
+            }
+            Some(Progress::Settled(question)) => {
+                self.unsettled
+                    .remove(&(question.name, question.record_type));
+            }
+            None => {}
+        }
+    }
+
+    fn advance(&mut self, on_event: &mut dyn FnMut(Event)) {
+        self.ask_over_tls(on_event);
+        self.ask_edge_addresses();
+        // A name that takes long is probed at its documented addresses in the meantime.
+        let hurried = HashSet::new();
+        let patient = self.started.elapsed() < DNS_PATIENCE;
+        let unsettled = if patient { &self.unsettled } else { &hurried };
+        let names = Names::so_far(&self.lookups, unsettled);
+        self.board.advance(
+            crate::targets::targets(&self.options, &self.host, names),
+            on_event,
+        );
+    }
+
+    /// DNS over TLS, once the system's resolvers have failed the SRV record or hesitate; its answer
+    /// counts only if theirs does not come.
+    fn ask_over_tls(&mut self, on_event: &mut dyn FnMut(Event)) {
+        let name = catalog::srv_name(self.options.region);
+        let system = match self.names().resolution(&name, RecordType::Srv) {
+            _ if !self.options.edge.is_empty() => return,
+            Resolution::Found(_) => return,
+            Resolution::Waiting => None,
+            Resolution::Failed(_) | Resolution::Undecided => Some(()),
+        };
+        match (&self.over_tls, system) {
+            (OverTls::NotAsked, failed)
+                if failed.is_some() || self.started.elapsed() > DOT_PATIENCE =>
+            {
+                self.over_tls = OverTls::Asked;
+                let question = Question {
+                    name: name.clone(),
+                    record_type: RecordType::Srv,
+                };
+                let (trust, tell) = (Arc::clone(&self.trust), self.tell.clone());
+                self.questions
+                    .spawn((format!("{name} over TLS"), RecordType::Srv), async move {
+                        let lookup = dns::resolve_over_tls(question, &trust).await;
+                        drop(tell.send(Progress::Lookup(lookup)));
+                    });
+            }
+            (OverTls::Answered(lookup), Some(())) => {
+                let lookup = lookup.as_ref().clone();
+                if !self.lookups.contains(&lookup) {
+                    on_event(Event::LookedUp(lookup.clone()));
+                    self.lookups.push(lookup);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// True when DNS is settled, silent resolvers have been given their time, and so have all rows.
+    fn is_complete(&mut self) -> bool {
+        while self.questions.try_join_next().is_some() {}
+        let srv = catalog::srv_name(self.options.region);
+        let srv_found = self
+            .lookups
+            .iter()
+            .any(|l| l.name == srv && l.status == LookupStatus::Ok);
+        let over_tls_pending = self.over_tls == OverTls::Asked && !srv_found;
+        let names_pending = !self.unsettled.is_empty() || over_tls_pending;
+        !names_pending && self.board.is_complete() && self.no_resolver_pending()
+    }
+
+    /// Resolvers that are still asked although another one has answered.
+    fn no_resolver_pending(&self) -> bool {
+        self.questions
+            .keys()
+            .all(|(name, _)| name.ends_with(" over TLS"))
+    }
+}

@@ -1,0 +1,238 @@
+//! PURE: what to start next, given what has been seen. Time is an argument.
+//!
+//! ```text
+//! a row begins with one address, its leader, and the name that decides; it speaks for the row
+//! the others follow once the leader has ended, or after a moment's head start
+//! an address that has not passed is tried again, later and later, while its row is open
+//! where only the probe's name passes, the tunnel's is tried on addresses that pass
+//! where only the tunnel's name passes, it is tried on all
+//! ```
+//! The head start lets a row's first packets out before the burst of the rest: a router that sends
+//! few ICMP errors has one for each row.
+
+use std::net::IpAddr;
+
+use crate::diagnose::{AddressState, Judgement, Role};
+use crate::model::{Attempt, Outcome, Service};
+use crate::targets::{Target, TargetState};
+
+/// How long the leader goes before the rest, in seconds.
+const HEAD_START: f64 = 0.03;
+
+/// Attempts at one address with one name; later ones would not be worth their packets.
+pub const MOST_ATTEMPTS: usize = 10;
+
+/// Between the starts of one attempt and the next over TCP, in seconds. The kernel sends a SYN again
+/// after 1 s only, which the path may not deserve.
+const TCP_GAPS: [f64; 9] = [0.35, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0];
+
+/// The same over UDP, where an attempt sends its Initial again by itself.
+const UDP_GAPS: [f64; 9] = [0.7, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0];
+
+/// After an attempt that has ended, in seconds: an immediate repetition proves little.
+const AFTER_FAILURE: f64 = 0.15;
+
+/// On how many addresses the tunnel's name is tried before it is called cut.
+const TUNNEL_TRIALS: usize = 2;
+
+/// An attempt as the plan sees it: ended or still running.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// The attempt; while it runs, with the outcome that it would have if it were given up now.
+    pub attempt: &'a Attempt,
+    /// Whether it still runs.
+    pub running: bool,
+}
+
+/// An attempt to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// Where to.
+    pub address: IpAddr,
+    /// With which server name.
+    pub role: Role,
+    /// The how-manieth, from 1.
+    pub number: u32,
+}
+
+/// What to start now in a row. `now` is in seconds since the start of the run.
+#[must_use]
+pub fn next_starts(
+    target: &Target,
+    seen: &[Seen<'_>],
+    judgement: &Judgement,
+    now: f64,
+) -> Vec<Start> {
+    let row = PlannedRow {
+        target,
+        seen,
+        judgement,
+        now,
+    };
+    let Some(leader) = target.addresses.first().copied() else {
+        return Vec::new();
+    };
+    if target.state != TargetState::Probed || judgement.is_settled() {
+        return Vec::new();
+    }
+    if seen.is_empty() {
+        return vec![Start {
+            address: leader,
+            role: Role::Tunnel,
+            number: 1,
+        }];
+    }
+    if !row.head_start_is_over() {
+        return Vec::new();
+    }
+    let wanted = row.wanted(leader);
+    wanted
+        .into_iter()
+        .filter_map(|(address, role)| row.due(address, role))
+        .collect()
+}
+
+/// Whether a row has nothing left to start and nothing running: more time would not help.
+#[must_use]
+pub fn is_exhausted(target: &Target, seen: &[Seen<'_>], judgement: &Judgement) -> bool {
+    if target.state != TargetState::Probed {
+        return target.state != TargetState::Waiting;
+    }
+    let row = PlannedRow {
+        target,
+        seen,
+        judgement,
+        now: f64::INFINITY,
+    };
+    let idle = !seen.iter().any(|seen| seen.running);
+    idle && next_starts(target, seen, judgement, row.now).is_empty()
+}
+
+struct PlannedRow<'a> {
+    target: &'a Target,
+    seen: &'a [Seen<'a>],
+    judgement: &'a Judgement,
+    now: f64,
+}
+
+impl<'a> PlannedRow<'a> {
+    fn head_start_is_over(&self) -> bool {
+        let first = self
+            .seen
+            .iter()
+            .map(|s| s.attempt.started_ms.secs())
+            .fold(f64::INFINITY, f64::min);
+        self.now - first >= HEAD_START || self.seen.iter().any(|seen| !seen.running)
+    }
+
+    fn tries(&self, address: IpAddr, role: Role) -> impl Iterator<Item = &Seen<'a>> {
+        self.seen.iter().filter(move |seen| {
+            seen.attempt.address == address && Role::of(seen.attempt, self.target) == role
+        })
+    }
+
+    fn passes(&self, address: IpAddr, role: Role) -> bool {
+        self.tries(address, role).any(|seen| seen.attempt.passed())
+    }
+
+    /// Which names are wanted on which addresses, most telling first.
+    fn wanted(&self, leader: IpAddr) -> Vec<(IpAddr, Role)> {
+        let open = |(address, state): &(IpAddr, AddressState)| {
+            (*state == AddressState::Open).then_some(*address)
+        };
+        let open: Vec<IpAddr> = self.judgement.addresses.iter().filter_map(open).collect();
+        if self.target.service == Service::Https {
+            return open
+                .into_iter()
+                .map(|address| (address, Role::Tunnel))
+                .collect();
+        }
+        let mut wanted: Vec<_> = self
+            .tunnel_candidates(leader)
+            .into_iter()
+            .map(|a| (a, Role::Tunnel))
+            .collect();
+        // The leader has shown that the tunnel's name passes; the probe's is wanted there as well,
+        // because cloudflared's own pre-checks send it.
+        let probed = open.iter().copied().chain([leader]);
+        for address in probed.filter(|address| !self.passes(*address, Role::Probe)) {
+            if !wanted.contains(&(address, Role::Probe)) {
+                wanted.push((address, Role::Probe));
+            }
+        }
+        if self.probe_name_is_cut() {
+            wanted.extend(open.iter().map(|address| (*address, Role::Tunnel)));
+        }
+        wanted
+    }
+
+    /// Where the tunnel's name is still to be proven: the leader, then addresses that pass otherwise.
+    fn tunnel_candidates(&self, leader: IpAddr) -> Vec<IpAddr> {
+        if self.judgement.tunnel_proven {
+            return Vec::new();
+        }
+        let passing = self
+            .target
+            .addresses
+            .iter()
+            .filter(|a| self.passes(**a, Role::Probe));
+        let mut candidates = vec![leader];
+        candidates.extend(
+            passing
+                .copied()
+                .filter(|address| *address != leader)
+                .take(TUNNEL_TRIALS),
+        );
+        candidates
+    }
+
+    /// The tunnel's name passes in the row, the probe's has failed and passes nowhere.
+    fn probe_name_is_cut(&self) -> bool {
+        let probe = |seen: &&Seen<'_>| Role::of(seen.attempt, self.target) == Role::Probe;
+        let failed = |seen: &Seen<'_>| {
+            let waited = seen.attempt.elapsed_ms.secs() > 1.0;
+            !seen.attempt.passed() && (!seen.running || waited)
+        };
+        self.judgement.tunnel_proven
+            && self.seen.iter().filter(probe).any(failed)
+            && !self
+                .seen
+                .iter()
+                .filter(probe)
+                .any(|seen| seen.attempt.passed())
+    }
+
+    /// The next attempt at an address with a name, if its time has come.
+    fn due(&self, address: IpAddr, role: Role) -> Option<Start> {
+        let tries: Vec<_> = self.tries(address, role).collect();
+        let number = u32::try_from(tries.len() + 1).ok()?;
+        let start = Start {
+            address,
+            role,
+            number,
+        };
+        let Some(last) = tries.iter().max_by(|a, b| {
+            a.attempt
+                .started_ms
+                .get()
+                .total_cmp(&b.attempt.started_ms.get())
+        }) else {
+            return Some(start);
+        };
+        let gaps = if self.target.service == Service::Quic {
+            UDP_GAPS
+        } else {
+            TCP_GAPS
+        };
+        let gap = gaps.get(tries.len() - 1)?;
+        let started = last.attempt.started_ms.secs();
+        let ended = started + last.attempt.elapsed_ms.secs();
+        let failed = !last.running && !matches!(last.attempt.outcome, Outcome::Abandoned);
+        let due = if failed {
+            (ended + AFTER_FAILURE).min(started + gap)
+        } else {
+            started + gap
+        };
+        (self.now >= due).then_some(start)
+    }
+}

@@ -1,0 +1,172 @@
+//! The report as JSON, written and read again.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use super::escape::{escape, is_unsafe};
+use crate::model::{Report, SCHEMA_VERSION};
+
+/// The largest report that is read, in bytes. A check of 40 addresses writes a few hundred kilobytes.
+pub const MAX_REPORT_BYTES: u64 = 64 << 20;
+
+/// Why a saved report cannot be used.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The file cannot be read at all.
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// The file is larger than [`MAX_REPORT_BYTES`].
+    #[error("is larger than {} MiB, so it is no report of tunnelcheck", MAX_REPORT_BYTES >> 20)]
+    TooLarge,
+    /// Not JSON, or not an object with a schema version.
+    #[error("is no JSON report of tunnelcheck: {0}")]
+    NotAReport(String),
+    /// Written by a version of the program that knows more.
+    #[error(
+        "has schema version {0}, this tunnelcheck reads up to {SCHEMA_VERSION}; use a newer tunnelcheck"
+    )]
+    Newer(u64),
+    /// A report of a version that is known, with something in it that is not.
+    #[error("is damaged: {0}")]
+    Damaged(String),
+}
+
+/// Pretty JSON with a final line feed. Characters that a terminal would act on are written as
+/// `\uXXXX`, which is the same to every JSON reader.
+pub(super) fn write(report: &Report) -> io::Result<String> {
+    let text = serde_json::to_string_pretty(report)?;
+    let mut safe = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if c != '\n' && is_unsafe(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                // Writing to a string cannot fail.
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe.push('\n');
+    Ok(safe)
+}
+
+/// Reads a report from a file, or from standard input where the path is `-`.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn load(path: &Path) -> Result<Report, ReadError> {
+    let mut bytes = Vec::new();
+    let source: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path)?)
+    };
+    source.take(MAX_REPORT_BYTES + 1).read_to_end(&mut bytes)?;
+    read(&bytes)
+}
+
+/// Reads a report. The schema version is judged first, so that a report of a newer program is
+/// called that, and not damaged.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn read(bytes: &[u8]) -> Result<Report, ReadError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        schema_version: Value,
+    }
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_REPORT_BYTES) {
+        return Err(ReadError::TooLarge);
+    }
+    // Windows shells write a byte order mark in front of what is redirected to a file.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let versioned = serde_json::from_slice::<Versioned>(bytes);
+    let version = versioned.map_err(|why| ReadError::NotAReport(say(&why)))?;
+    match version.schema_version.as_u64() {
+        Some(version) if version == u64::from(SCHEMA_VERSION) => {}
+        Some(version) if version > u64::from(SCHEMA_VERSION) => {
+            return Err(ReadError::Newer(version));
+        }
+        _ => {
+            let why = format!("schema_version is {}", version.schema_version);
+            return Err(ReadError::NotAReport(escape(&why).into_owned()));
+        }
+    }
+    serde_json::from_slice(bytes).map_err(|why| ReadError::Damaged(say(&why)))
+}
+
+/// serde's words may quote the file.
+fn say(error: &serde_json::Error) -> String {
+    escape(&error.to_string()).chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_as_the_same() {
+        for (name, report) in samples::all() {
+            let text = write(&report).unwrap();
+            assert!(text.ends_with("}\n"));
+            assert_eq!(read(text.as_bytes()).unwrap(), report, "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_in_the_text_acts_on_a_terminal() {
+        let mut report = samples::ready();
+        report.summary = "\u{9b}2J \u{202e} \x1b \u{e0041} \n".to_owned();
+        let text = write(&report).unwrap();
+        assert!(!text.chars().any(|c| c != '\n' && is_unsafe(c)));
+        assert_eq!(read(text.as_bytes()).unwrap(), report);
+    }
+
+    #[test]
+    fn a_newer_report_is_called_newer() {
+        let error = read(br#"{"schema_version": 2, "unheard_of": true}"#).unwrap_err();
+        assert!(
+            error.to_string().contains("use a newer tunnelcheck"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn other_files_are_called_what_they_are() {
+        let deep = "[".repeat(100_000);
+        let nested = format!(r#"{{"schema_version": {deep}"#);
+        let huge = r#"{"schema_version": 1, "duration_ms": 1e999}"#;
+        for (text, word) in [
+            ("", "no JSON report"),
+            ("hello \x1b[31m", "no JSON report"),
+            ("[]", "no JSON report"),
+            ("{}", "missing field `schema_version`"),
+            (r#"{"schema_version": "1"}"#, "no JSON report"),
+            (r#"{"schema_version": 0}"#, "no JSON report"),
+            (r#"{"schema_version": -1}"#, "no JSON report"),
+            (r#"{"schema_version": 1e400}"#, "no JSON report"),
+            (r#"{"schema_version": 1}"#, "is damaged: missing field"),
+            (huge, "number out of range"),
+            (deep.as_str(), "no JSON report"),
+            (nested.as_str(), "recursion limit"),
+        ] {
+            let error = read(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(word), "{text:.40}: {error}");
+            assert!(!error.chars().any(is_unsafe));
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_obstacle() {
+        let text = write(&samples::ready()).unwrap();
+        assert!(read(format!("\u{feff}{text}").as_bytes()).is_ok());
+    }
+}

@@ -1,0 +1,98 @@
+//! The report in its forms. Each form renders the same `Report` into a writer.
+
+mod escape;
+mod json;
+mod progress;
+mod redact;
+mod strings;
+mod style;
+mod table;
+
+#[cfg(test)]
+pub(crate) mod samples;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use clap::ValueEnum;
+
+use crate::model::Report;
+
+pub use escape::escape;
+pub use json::{MAX_REPORT_BYTES, ReadError, load, read};
+pub use progress::Progress;
+pub use redact::redact;
+pub use style::Style;
+
+/// A form of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Format {
+    /// For people: the verdict, the destinations, what is wrong and what to do.
+    Table,
+    /// For programs: everything, as docs/json.md describes it.
+    Json,
+}
+
+impl Format {
+    /// The endings that [`Format::of_path`] knows, for messages.
+    pub const ENDINGS: &'static str = ".json and .txt";
+
+    /// The format that a file's ending asks for.
+    #[must_use]
+    pub fn of_path(path: &Path) -> Option<Self> {
+        let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+        match ending.as_str() {
+            "json" => Some(Self::Json),
+            "txt" => Some(Self::Table),
+            _ => None,
+        }
+    }
+}
+
+/// How much the table tells. The other formats always tell everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// The line with the verdict.
+    Quiet,
+    /// What is needed to act.
+    Normal,
+    /// Every lookup and every attempt as well.
+    Verbose,
+}
+
+/// Writes the report in one of its forms.
+///
+/// Whatever a resolver, a remote host or a file put into the report, no control character and
+/// nothing invisible is written but the line feeds and, where `style` allows colour, the colours of
+/// the form itself.
+///
+/// # Errors
+/// The writer's.
+pub fn render(
+    report: &Report,
+    format: Format,
+    style: Style,
+    verbosity: Verbosity,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let text = match format {
+        Format::Json => json::write(report)?,
+        Format::Table => table::write(&escape::escaped(report)?, style, verbosity),
+    };
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_decides_whatever_its_case() {
+        assert_eq!(Format::of_path(Path::new("a/b.JSON")), Some(Format::Json));
+        assert_eq!(Format::of_path(Path::new("b.c.txt")), Some(Format::Table));
+        for unknown in ["report", "report.xml", ".json", "json", ""] {
+            assert_eq!(Format::of_path(Path::new(unknown)), None, "{unknown}");
+        }
+    }
+}

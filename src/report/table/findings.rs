@@ -1,0 +1,51 @@
+//! What is wrong, on what evidence, and what to do.
+
+use super::super::Verbosity;
+use super::super::style::Paint;
+use super::page::Page;
+use crate::model::{Finding, Severity};
+
+/// Where a finding's text stands below its number.
+const INDENT: usize = 6;
+
+/// Writes the findings, numbered.
+pub(super) fn write(page: &mut Page, findings: &[Finding], verbosity: Verbosity) {
+    for (index, finding) in findings.iter().enumerate() {
+        page.blank();
+        write_title(page, index + 1, finding);
+        for evidence in &finding.evidence {
+            page.paragraph(INDENT, "Seen:", &evidence.0);
+        }
+        if verbosity == Verbosity::Verbose && !finding.affects.is_empty() {
+            page.paragraph(INDENT, "On:", &affected(finding));
+        }
+        if !finding.detail.is_empty() {
+            page.paragraph(INDENT, "", &finding.detail);
+        }
+        if !finding.remedy.summary.is_empty() {
+            page.paragraph(INDENT, "Do:", &finding.remedy.summary);
+        }
+        for command in &finding.remedy.commands {
+            page.paragraph(INDENT + 5, "", command);
+        }
+    }
+}
+
+fn write_title(page: &mut Page, number: usize, finding: &Finding) {
+    let paint = match finding.severity {
+        Severity::Error => Paint::Bad,
+        Severity::Warning => Paint::Fair,
+        Severity::Info => Paint::Faint,
+    };
+    let severity = page.style.paint(paint, &finding.severity.to_string());
+    let title = format!("{severity}: {} [{}]", finding.title, finding.code);
+    page.paragraph(2, &format!("{number}."), &title);
+}
+
+fn affected(finding: &Finding) -> String {
+    let affected = finding.affects.iter().map(|affected| {
+        let (host, port) = (&affected.host, affected.port);
+        format!("{host} {}/{port} {}", affected.transport, affected.family)
+    });
+    affected.collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,132 @@
+//! Snapshots of the table, and that it keeps within its bounds whatever it is given.
+
+use proptest::prelude::*;
+use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
+
+use super::super::{Format, Style, Verbosity, render, samples};
+use crate::model::{Report, Severity};
+
+fn table(report: &Report, style: Style, verbosity: Verbosity) -> String {
+    let mut out = Vec::new();
+    render(report, Format::Table, style, verbosity, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn plain(width: u16) -> Style {
+    Style::new(false, Some(width))
+}
+
+#[test]
+fn tables_look_as_they_should() {
+    for (name, report) in samples::all() {
+        for width in [80, 50] {
+            let text = table(&report, plain(width), Verbosity::Normal);
+            insta::assert_snapshot!(format!("{name}-{width}"), text);
+        }
+    }
+}
+
+#[test]
+fn verbose_tells_every_lookup_and_attempt() {
+    insta::assert_snapshot!(table(&samples::degraded(), plain(80), Verbosity::Verbose));
+}
+
+#[test]
+fn quiet_is_one_line() {
+    let text = table(&samples::degraded(), plain(80), Verbosity::Quiet);
+    assert_eq!(
+        text,
+        "DEGRADED  cloudflared will run over http2; QUIC (UDP 7844) is blocked.\n"
+    );
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    for (name, report) in samples::all() {
+        for width in 40..=120 {
+            for verbosity in [Verbosity::Normal, Verbosity::Verbose] {
+                let text = table(&report, plain(width), verbosity);
+                let widest = text.lines().map(UnicodeWidthStr::width).max().unwrap();
+                assert!(widest <= usize::from(width), "{name} at {width}:\n{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn colour_adds_nothing_but_colour() {
+    for (name, mut report) in samples::all() {
+        report
+            .findings
+            .iter_mut()
+            .for_each(|finding| finding.severity = Severity::Info);
+        for verbosity in [Verbosity::Quiet, Verbosity::Normal, Verbosity::Verbose] {
+            let colored = table(&report, Style::new(true, Some(80)), verbosity);
+            assert!(colored.contains("\x1b["));
+            assert_eq!(
+                without_colour(&colored),
+                table(&report, plain(80), verbosity),
+                "{name}"
+            );
+        }
+    }
+}
+
+fn without_colour(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once('m').unwrap().1)
+}
+
+/// Puts `text` behind every string of the report that can hold it.
+fn poisoned(report: &Report, text: &str) -> Report {
+    let whole = serde_json::to_value(report).unwrap();
+    let mut pointers = Vec::new();
+    collect(&whole, String::new(), &mut pointers);
+    let mut poisoned = whole;
+    for pointer in pointers {
+        let slot = poisoned.pointer_mut(&pointer).unwrap();
+        let Value::String(old) = slot.clone() else {
+            continue;
+        };
+        *slot = Value::String(old.clone() + text);
+        if serde_json::from_value::<Report>(poisoned.clone()).is_err() {
+            *poisoned.pointer_mut(&pointer).unwrap() = Value::String(old);
+        }
+    }
+    serde_json::from_value(poisoned).unwrap()
+}
+
+fn collect(value: &Value, pointer: String, pointers: &mut Vec<String>) {
+    match value {
+        Value::String(_) => pointers.push(pointer),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                collect(item, format!("{pointer}/{index}"), pointers);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                collect(field, format!("{pointer}/{name}"), pointers);
+            }
+        }
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn no_text_in_a_report_reaches_the_terminal_unescaped(
+        text in "(?s).{0,12}[\u{1b}\u{9b}\u{7f}\n\u{202e}\u{2066}\u{200b}\u{2060}\u{2061}a株]{1,6}"
+    ) {
+        let report = poisoned(&samples::private(), &text);
+        let text = table(&report, plain(60), Verbosity::Verbose);
+        prop_assert!(!text.chars().any(|c| c != '\n' && super::super::escape::is_unsafe(c)));
+        prop_assert!(text.lines().all(|line| line.width() <= 60));
+        let colored = table(&report, Style::new(true, Some(60)), Verbosity::Verbose);
+        prop_assert_eq!(without_colour(&colored), text);
+    }
+}

@@ -1,0 +1,336 @@
+//! Arguments, environment and terminal become settings that cannot be wrong, before anything is sent.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use thiserror::Error;
+
+use crate::cli::{Action, CheckArgs, Cli, ColorChoice, OutputArgs, RegionArg};
+use crate::model::{EdgeAddress, Family, IpVersionChoice, Options, Region};
+use crate::report::{Format, ReadError, Style, Verbosity};
+use crate::terminal::Terminal;
+
+/// What the program was asked to do.
+#[derive(Debug)]
+pub enum Request {
+    /// Check this network.
+    Check(Box<Settings>),
+    /// Print a saved report again.
+    Show(ShowSettings),
+}
+
+/// A check: what is probed, and how it is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What is probed and how it is judged.
+    pub options: Options,
+    /// The parsed certificates of `--cacert`: never empty, and each good as a trust anchor.
+    pub cacert: Option<Vec<CertificateDer<'static>>>,
+    /// How it is told.
+    pub presentation: Presentation,
+}
+
+/// A saved report that is to be printed again.
+#[derive(Debug, Clone)]
+pub struct ShowSettings {
+    /// The file; `-` is standard input.
+    pub report: PathBuf,
+    /// How it is told.
+    pub presentation: Presentation,
+}
+
+/// Where reports go, and how they look.
+#[derive(Debug, Clone)]
+pub struct Presentation {
+    /// What standard output carries.
+    pub format: Format,
+    /// Colour and width for standard output.
+    pub style: Style,
+    /// How much the table tells.
+    pub verbosity: Verbosity,
+    /// The files to write, each with the format of its ending.
+    pub outputs: Vec<(PathBuf, Format)>,
+    /// Whether names and addresses of this host are masked.
+    pub redact: bool,
+    /// Whether progress is shown on standard error.
+    pub progress: bool,
+}
+
+/// What is wrong with the input: one line that names it, and what to give instead. Exit code 2.
+#[derive(Debug, Error)]
+pub enum UsageError {
+    /// `--edge` is not `HOST:PORT`.
+    #[error("--edge (TUNNEL_EDGE): {0}")]
+    Edge(String),
+    /// `--edge-bind-address` is no address.
+    #[error("--edge-bind-address (TUNNEL_EDGE_BIND_ADDRESS): `{0}` is not an IP address")]
+    BindAddress(String),
+    /// This host does not have the bind address.
+    #[error(
+        "--edge-bind-address (TUNNEL_EDGE_BIND_ADDRESS): this host cannot send from {address}: {why}; give one of its own addresses"
+    )]
+    BindAddressMissing {
+        /// The address that was asked for.
+        address: IpAddr,
+        /// The system's error.
+        why: io::Error,
+    },
+    /// The bind address is of the family that `--edge-ip-version` excludes.
+    #[error(
+        "--edge-bind-address {address} is {family}, but --edge-ip-version asks for the other family; change one of them or leave --edge-ip-version out"
+    )]
+    BindFamily {
+        /// The bind address.
+        address: IpAddr,
+        /// Its family.
+        family: Family,
+    },
+    /// The file of `--cacert` gives no trust anchors.
+    #[error("--cacert (TUNNEL_CACERT): {}: {why}", path.display())]
+    Cacert {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// `--team` is no team name.
+    #[error("--team: {0}")]
+    Team(String),
+    /// `--resolver` is not `IP[:PORT]`.
+    #[error(
+        "--resolver: `{0}` is not IP or IP:PORT, such as 1.1.1.1, 1.1.1.1:5353 or [2606:4700:4700::1111]:53"
+    )]
+    Resolver(String),
+    /// `--timeout` is out of range.
+    #[error("--timeout: `{0}` is not a number of seconds from 0.1 to 3600")]
+    Timeout(String),
+    /// The ending of an `--output` names no format.
+    #[error("--output: {}: the ending names the format; known are {}", path.display(), Format::ENDINGS)]
+    OutputFormat {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An `--output` cannot be written.
+    #[error("--output: {}: cannot be written: {why}", path.display())]
+    Output {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        why: io::Error,
+    },
+    /// A saved report cannot be read.
+    #[error("{}: {why}", path.display())]
+    Report {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: ReadError,
+    },
+}
+
+impl Request {
+    /// Settles what was asked for. Nothing is sent; files of `--output` are created, not truncated.
+    ///
+    /// # Errors
+    /// The first input that does not hold, in the order in which the help lists them.
+    pub fn new(cli: Cli, terminal: Terminal) -> Result<Self, UsageError> {
+        match cli.command {
+            None => {
+                let options = options(&cli.check)?;
+                let cacert = cli.check.cacert.as_deref().map(certificates).transpose()?;
+                let presentation = presentation(cli.output, terminal)?;
+                Ok(Self::Check(Box::new(Settings {
+                    options,
+                    cacert,
+                    presentation,
+                })))
+            }
+            Some(Action::Show { report }) => Ok(Self::Show(ShowSettings {
+                report,
+                presentation: presentation(cli.output, terminal)?,
+            })),
+        }
+    }
+}
+
+fn options(args: &CheckArgs) -> Result<Options, UsageError> {
+    let bind = bind_address(args.edge_bind_address.as_deref())?;
+    Ok(Options {
+        protocol: args.protocol,
+        edge_ip_version: ip_version(args.edge_ip_version, bind)?,
+        region: args.region.and_then(region),
+        edge: args
+            .edge
+            .iter()
+            .map(|edge| edge.parse::<EdgeAddress>().map_err(UsageError::Edge))
+            .collect::<Result<_, _>>()?,
+        edge_bind_address: bind,
+        cacert: args.cacert.as_ref().map(|path| path.display().to_string()),
+        team: args.team.as_deref().map(team).transpose()?,
+        optional: !args.no_optional,
+        resolver: args
+            .resolver
+            .iter()
+            .map(|text| resolver(text))
+            .collect::<Result<_, _>>()?,
+        timeout_s: timeout(&args.timeout)?,
+        allow_degraded: args.allow_degraded,
+        strict: args.strict,
+    })
+}
+
+const fn region(arg: RegionArg) -> Option<Region> {
+    match arg {
+        RegionArg::Global => None,
+        RegionArg::Us => Some(Region::Us),
+        RegionArg::Fed => Some(Region::Fed),
+    }
+}
+
+/// Binding a socket asks the kernel whether the address is ours; nothing is sent.
+fn bind_address(text: Option<&str>) -> Result<Option<IpAddr>, UsageError> {
+    let Some(text) = text else { return Ok(None) };
+    let address: IpAddr = text
+        .parse()
+        .map_err(|_| UsageError::BindAddress(text.to_owned()))?;
+    let address = address.to_canonical();
+    UdpSocket::bind((address, 0)).map_err(|why| UsageError::BindAddressMissing { address, why })?;
+    Ok(Some(address))
+}
+
+/// As cloudflared: the bind address decides the family, since one cannot send to the other from it.
+fn ip_version(asked: IpVersionChoice, bind: Option<IpAddr>) -> Result<IpVersionChoice, UsageError> {
+    let Some(address) = bind else {
+        return Ok(asked);
+    };
+    let family = Family::of(address);
+    match (asked, family) {
+        (IpVersionChoice::Auto | IpVersionChoice::V4, Family::Ipv4) => Ok(IpVersionChoice::V4),
+        (IpVersionChoice::Auto | IpVersionChoice::V6, Family::Ipv6) => Ok(IpVersionChoice::V6),
+        (IpVersionChoice::V4, Family::Ipv6) | (IpVersionChoice::V6, Family::Ipv4) => {
+            Err(UsageError::BindFamily { address, family })
+        }
+    }
+}
+
+/// A team name is the first label of its host under `cloudflareaccess.com` (RFC 1123, section 2.1).
+fn team(text: &str) -> Result<String, UsageError> {
+    let name = text.to_ascii_lowercase();
+    let is_label = (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    if is_label {
+        return Ok(name);
+    }
+    let host = name
+        .trim_start_matches("https://")
+        .trim_end_matches(['/', '.']);
+    let suffixes = [".fed.cloudflareaccess.com", ".cloudflareaccess.com"];
+    let label = suffixes.iter().find_map(|suffix| host.strip_suffix(suffix));
+    Err(UsageError::Team(match label {
+        Some(label) if !label.is_empty() => {
+            format!("`{text}` is the team's host; give its name alone: --team {label}")
+        }
+        _ => format!(
+            "`{text}` is not a team name: letters, digits and inner hyphens, at most 63, such as `example` for example.cloudflareaccess.com"
+        ),
+    }))
+}
+
+fn resolver(text: &str) -> Result<SocketAddr, UsageError> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    bare.parse::<IpAddr>()
+        .map(|ip| SocketAddr::new(ip, 53))
+        .or_else(|_| text.parse())
+        .ok()
+        .filter(|server| server.port() != 0)
+        .ok_or_else(|| UsageError::Resolver(text.to_owned()))
+}
+
+/// Seconds. A comparison with NaN is false, so NaN is out of range as well.
+fn timeout(text: &str) -> Result<f64, UsageError> {
+    let seconds = text
+        .parse::<f64>()
+        .ok()
+        .filter(|s| (0.1..=3600.0).contains(s));
+    seconds.ok_or_else(|| UsageError::Timeout(text.to_owned()))
+}
+
+/// Reads the certificates of a PEM file and tries each as a trust anchor.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, UsageError> {
+    let wrong = |why: String| UsageError::Cacert {
+        path: path.to_owned(),
+        why,
+    };
+    let pem = std::fs::read(path).map_err(|why| wrong(format!("cannot be read: {why}")))?;
+    let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|why| wrong(format!("is not PEM: {why}")))?;
+    if found.is_empty() {
+        return Err(wrong(
+            "holds no certificate; give certificate authorities in PEM".to_owned(),
+        ));
+    }
+    let mut store = RootCertStore::empty();
+    for (index, certificate) in found.iter().enumerate() {
+        store.add(certificate.clone()).map_err(|why| {
+            wrong(format!(
+                "certificate {} cannot be a trust anchor: {why}",
+                index + 1
+            ))
+        })?;
+    }
+    Ok(found)
+}
+
+fn presentation(args: OutputArgs, terminal: Terminal) -> Result<Presentation, UsageError> {
+    let colored = match args.color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => terminal.stdout_width.is_some() && !terminal.no_color,
+    };
+    Ok(Presentation {
+        format: args.format,
+        style: Style::new(colored, terminal.stdout_width),
+        verbosity: match (args.quiet, args.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Normal,
+        },
+        outputs: outputs(args.output)?,
+        redact: args.redact,
+        progress: terminal.stderr_is_terminal && !args.quiet,
+    })
+}
+
+/// All endings are judged before the first file is touched, so that a typing error creates none.
+fn outputs(paths: Vec<PathBuf>) -> Result<Vec<(PathBuf, Format)>, UsageError> {
+    let with_format = |path: PathBuf| match Format::of_path(&path) {
+        Some(format) => Ok((path, format)),
+        None => Err(UsageError::OutputFormat { path }),
+    };
+    let outputs = paths
+        .into_iter()
+        .map(with_format)
+        .collect::<Result<Vec<_>, _>>()?;
+    for (path, _) in &outputs {
+        // Appending leaves what is there alone: a run that is interrupted costs no old report.
+        let opened = OpenOptions::new().append(true).create(true).open(path);
+        opened.map_err(|why| UsageError::Output {
+            path: path.clone(),
+            why,
+        })?;
+    }
+    Ok(outputs)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! Every input that does not hold is named, with what to give instead.
+
+#![expect(clippy::float_cmp, reason = "what was typed is kept to the bit")]
+
+use std::ffi::OsString;
+use std::fs;
+
+use super::*;
+use crate::cli::parse_from;
+
+const TERMINAL: Terminal = Terminal {
+    stdout_width: Some(120),
+    stderr_is_terminal: true,
+    no_color: false,
+};
+
+fn request(args: &[&str]) -> Result<Request, UsageError> {
+    let args = std::iter::once("tunnelcheck")
+        .chain(args.iter().copied())
+        .map(OsString::from);
+    Request::new(parse_from(args).unwrap(), TERMINAL)
+}
+
+fn settings(args: &[&str]) -> Settings {
+    match request(args).unwrap() {
+        Request::Check(settings) => *settings,
+        Request::Show(_) => panic!("a check was asked for"),
+    }
+}
+
+fn refused(args: &[&str]) -> String {
+    let message = request(args).unwrap_err().to_string();
+    assert!(!message.contains('\n'), "{message}");
+    message
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let settings = settings(&[]);
+    assert_eq!(settings.options.timeout_s, 10.0);
+    assert!(settings.options.optional && !settings.options.strict);
+    assert!(settings.cacert.is_none());
+    assert!(settings.presentation.progress);
+    assert_eq!(settings.presentation.style, Style::new(true, Some(120)));
+}
+
+#[test]
+fn teams_are_host_labels() {
+    let longest = "a".repeat(63);
+    for (given, kept) in [
+        ("myteam", "myteam"),
+        ("My-Team-2", "my-team-2"),
+        (longest.as_str(), longest.as_str()),
+    ] {
+        assert_eq!(
+            settings(&["--team", given]).options.team.as_deref(),
+            Some(kept)
+        );
+    }
+    let too_long = "a".repeat(64);
+    for wrong in [
+        "my.team",
+        "-x",
+        "x-",
+        "",
+        "t eam",
+        "téam",
+        "a_b",
+        too_long.as_str(),
+    ] {
+        assert!(
+            refused(&[&format!("--team={wrong}")]).contains("is not a team name"),
+            "{wrong}"
+        );
+    }
+    for host in [
+        "acme.cloudflareaccess.com",
+        "https://Acme.cloudflareaccess.com/",
+        "acme.fed.cloudflareaccess.com.",
+    ] {
+        assert!(
+            refused(&["--team", host]).ends_with("--team acme"),
+            "{host}"
+        );
+    }
+}
+
+#[test]
+fn resolvers_are_addresses_with_or_without_a_port() {
+    for (given, meant) in [
+        ("1.1.1.1", "1.1.1.1:53"),
+        ("1.1.1.1:5353", "1.1.1.1:5353"),
+        ("::1", "[::1]:53"),
+        ("[::1]", "[::1]:53"),
+        ("[::1]:5353", "[::1]:5353"),
+    ] {
+        assert_eq!(
+            settings(&["--resolver", given]).options.resolver,
+            [meant.parse().unwrap()]
+        );
+    }
+    for wrong in [
+        "dns.google",
+        "1.1.1",
+        "1.1.1.1:0",
+        "1.1.1.1:99999",
+        "::1:zz",
+        "[::1",
+        "",
+        "1.1.1.1 ",
+    ] {
+        assert!(
+            refused(&["--resolver", wrong]).contains("IP:PORT"),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn timeouts_are_positive_and_finite() {
+    for (given, meant) in [("0.1", 0.1), ("2.5", 2.5), ("3600", 3600.0)] {
+        assert_eq!(settings(&["--timeout", given]).options.timeout_s, meant);
+    }
+    for wrong in ["0", "-1", "NaN", "inf", "3601", "0.05", "10s", "", "1e300"] {
+        assert!(
+            refused(&[&format!("--timeout={wrong}")]).contains("0.1 to 3600"),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn edges_have_a_port() {
+    let edges = settings(&[
+        "--edge",
+        "a.example:7844,[2001:db8::1]:7844",
+        "--region",
+        "us",
+    ])
+    .options
+    .edge;
+    assert_eq!(edges.len(), 2);
+    assert!(refused(&["--edge", "a.example"]).contains("HOST:PORT"));
+    assert!(refused(&["--edge", "a.example:0"]).contains("1 to 65535"));
+    assert!(refused(&["--edge", ""]).contains("--edge"));
+}
+
+#[test]
+fn the_bind_address_decides_the_family() {
+    let options = settings(&["--edge-bind-address", "127.0.0.1"]).options;
+    assert_eq!(options.edge_ip_version, IpVersionChoice::V4);
+    let mapped = settings(&[
+        "--edge-bind-address",
+        "::ffff:127.0.0.1",
+        "--edge-ip-version",
+        "4",
+    ])
+    .options;
+    assert_eq!(mapped.edge_bind_address, Some([127, 0, 0, 1].into()));
+    let contradiction = refused(&["--edge-bind-address", "127.0.0.1", "--edge-ip-version", "6"]);
+    assert!(contradiction.contains("is IPv4"), "{contradiction}");
+}
+
+#[test]
+fn a_bind_address_is_one_of_this_host() {
+    assert!(
+        refused(&["--edge-bind-address", "192.0.2.77"]).contains("cannot send from 192.0.2.77")
+    );
+    assert!(refused(&["--edge-bind-address", "eth0"]).contains("`eth0` is not an IP address"));
+}
+
+#[test]
+fn certificates_are_read_and_tried() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let authority = rcgen::generate_simple_self_signed(["ca.example".to_owned()])
+        .unwrap()
+        .cert
+        .pem();
+    let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    fs::write(path("good.pem"), format!("# two\n{authority}{authority}")).unwrap();
+    assert_eq!(
+        settings(&["--cacert", &path("good.pem")])
+            .cacert
+            .unwrap()
+            .len(),
+        2
+    );
+    for (name, content, word) in [
+        ("empty.pem", "", "holds no certificate"),
+        ("text.pem", "hello", "holds no certificate"),
+        (
+            "cut.pem",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n",
+            "is not PEM",
+        ),
+        (
+            "damaged.pem",
+            damaged,
+            "certificate 1 cannot be a trust anchor",
+        ),
+        (
+            "second.pem",
+            &format!("{authority}{damaged}"),
+            "certificate 2 cannot be a trust anchor",
+        ),
+    ] {
+        fs::write(path(name), content).unwrap();
+        let message = refused(&["--cacert", &path(name)]);
+        assert!(
+            message.contains(word) && message.contains(name),
+            "{message}"
+        );
+    }
+    assert!(refused(&["--cacert", &path("missing.pem")]).contains("cannot be read"));
+    assert!(refused(&["--cacert", &path("")]).contains("cannot be read"));
+}
+
+#[test]
+fn outputs_can_be_written_and_are_not_touched_yet() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("old.json"), "kept").unwrap();
+    fs::create_dir(path("folder.json")).unwrap();
+    let outputs = settings(&["--output", &path("old.json"), "--output", &path("new.TXT")])
+        .presentation
+        .outputs;
+    assert_eq!(
+        outputs
+            .iter()
+            .map(|(_, format)| *format)
+            .collect::<Vec<_>>(),
+        [Format::Json, Format::Table]
+    );
+    assert_eq!(fs::read_to_string(path("old.json")).unwrap(), "kept");
+    assert!(refused(&["--output", &path("folder.json")]).contains("cannot be written"));
+    assert!(refused(&["--output", &path("no/such/folder.json")]).contains("cannot be written"));
+    let message = refused(&[
+        "--output",
+        &path("untouched.json"),
+        "--output",
+        &path("report.pdf"),
+    ]);
+    assert!(message.contains(".json and .txt"), "{message}");
+    assert!(!folder.path().join("untouched.json").exists());
+}
+
+#[test]
+fn colour_is_for_terminals_unless_told_otherwise() {
+    let colored = |color: &str, stdout_width, no_color| {
+        let args = ["tunnelcheck", "--color", color].map(OsString::from);
+        let terminal = Terminal {
+            stdout_width,
+            no_color,
+            ..TERMINAL
+        };
+        match Request::new(parse_from(args).unwrap(), terminal).unwrap() {
+            Request::Check(settings) => {
+                settings.presentation.style == Style::new(true, stdout_width)
+            }
+            Request::Show(_) => false,
+        }
+    };
+    assert!(colored("auto", Some(80), false));
+    assert!(!colored("auto", Some(80), true));
+    assert!(!colored("auto", None, false));
+    assert!(colored("always", None, true));
+    assert!(!colored("never", Some(80), false));
+}

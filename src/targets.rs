@@ -1,0 +1,366 @@
+//! PURE: options, host and lookups become the rows of the report, each with the addresses to probe.
+//!
+//! The run and the diagnosis derive the same rows from the same lookups, so that a saved report can
+//! be diagnosed again.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use crate::catalog;
+use crate::model::{
+    Answer, Family, Host, IpVersionChoice, Lookup, LookupStatus, Options, ProtocolChoice,
+    RecordType, Requirement, Service, Source, Via,
+};
+
+/// A name and a record type that has been asked for.
+pub type Asked = (String, RecordType);
+
+/// One row: a host over one transport and one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The host's name.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// `region1`, `region2`, …; absent for optional hosts.
+    pub region: Option<String>,
+    /// What is spoken there.
+    pub service: Service,
+    /// The family.
+    pub family: Family,
+    /// Whether a tunnel needs it.
+    pub requirement: Requirement,
+    /// Where the addresses come from.
+    pub source: Source,
+    /// The addresses, in the resolver's order, each once.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it is to be probed.
+    pub state: TargetState,
+}
+
+impl Target {
+    /// The server name that decides the row.
+    #[must_use]
+    pub fn deciding_sni(&self) -> &str {
+        catalog::tunnel_sni(self.service).unwrap_or(&self.host)
+    }
+}
+
+/// Whether a row is to be probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetState {
+    /// It is.
+    Probed,
+    /// Its name is not resolved yet.
+    Waiting,
+    /// The options exclude it.
+    Skipped,
+    /// The host lacks the family.
+    Unavailable,
+    /// No address is known.
+    Unresolved,
+}
+
+/// What the lookups say about one name and type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolution {
+    /// The answer is not in yet.
+    Waiting,
+    /// Addresses or targets, never none.
+    Found(Vec<Answer>),
+    /// No usable answer, with the status that says most.
+    Failed(LookupStatus),
+    /// Silence, for less time than cloudflared's own resolver would wait.
+    Undecided,
+}
+
+/// Everything that name resolution has told so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Names<'a> {
+    lookups: &'a [Lookup],
+    unsettled: Option<&'a HashSet<Asked>>,
+}
+
+impl<'a> Names<'a> {
+    /// All that a finished run has been told.
+    #[must_use]
+    pub const fn settled(lookups: &'a [Lookup]) -> Self {
+        Self {
+            lookups,
+            unsettled: None,
+        }
+    }
+
+    /// What a run has been told so far; `unsettled` questions may still be answered.
+    #[must_use]
+    pub const fn so_far(lookups: &'a [Lookup], unsettled: &'a HashSet<Asked>) -> Self {
+        Self {
+            lookups,
+            unsettled: Some(unsettled),
+        }
+    }
+
+    /// What is known of one name and type.
+    #[must_use]
+    pub fn resolution(&self, name: &str, record_type: RecordType) -> Resolution {
+        let rows = || {
+            self.lookups
+                .iter()
+                .filter(|l| l.name == name && l.record_type == record_type)
+        };
+        let usable = |l: &&Lookup| l.status == LookupStatus::Ok;
+        let by_system = rows().filter(usable).find(|l| l.via != Via::Dot);
+        if let Some(found) = by_system.or_else(|| rows().find(usable)) {
+            return Resolution::Found(found.answers.clone());
+        }
+        let asked = (name.to_owned(), record_type);
+        if self
+            .unsettled
+            .is_some_and(|unsettled| unsettled.contains(&asked))
+        {
+            return Resolution::Waiting;
+        }
+        let spoken = rows().find(|l| l.status.is_final() && l.via != Via::Dot);
+        let failed = spoken.or_else(|| rows().find(|l| l.status != LookupStatus::TimedOut));
+        match failed {
+            Some(lookup) => Resolution::Failed(lookup.status),
+            None if rows().any(is_long_silence) => Resolution::Failed(LookupStatus::TimedOut),
+            None => Resolution::Undecided,
+        }
+    }
+
+    /// Whether the SRV record is known from DNS over TLS alone.
+    #[must_use]
+    pub fn only_over_tls(&self, name: &str) -> bool {
+        let found = self.lookups.iter().filter(|l| {
+            l.name == name && l.record_type == RecordType::Srv && l.status == LookupStatus::Ok
+        });
+        found.clone().count() > 0 && found.clone().all(|l| l.via == Via::Dot)
+    }
+
+    /// The addresses of a name in one family.
+    #[must_use]
+    pub fn addresses(&self, name: &str, family: Family) -> Resolution {
+        self.resolution(name, record_type(family))
+    }
+
+    /// The SRV record's first two targets with their ports, in order of priority; the usual targets
+    /// while it is unknown or when it fails.
+    #[must_use]
+    pub fn edge_hosts(&self, options: &Options) -> Vec<(String, u16)> {
+        if !options.edge.is_empty() {
+            return options
+                .edge
+                .iter()
+                .map(|edge| (edge.host.clone(), edge.port))
+                .collect();
+        }
+        let name = catalog::srv_name(options.region);
+        let mut found = match self.resolution(&name, RecordType::Srv) {
+            Resolution::Found(answers) => services(&answers),
+            Resolution::Waiting | Resolution::Failed(_) | Resolution::Undecided => Vec::new(),
+        };
+        if found.is_empty() {
+            let usual = catalog::usual_targets(options.region);
+            return usual
+                .into_iter()
+                .map(|host| (host, catalog::EDGE_PORT))
+                .collect();
+        }
+        found.truncate(catalog::MINIMUM_SRV_TARGETS);
+        found
+    }
+}
+
+/// Whether a resolver was silent for about as long as Go's resolver waits for one.
+fn is_long_silence(lookup: &Lookup) -> bool {
+    const SHARE: f64 = 0.8;
+    lookup.elapsed_ms.secs() >= SHARE * catalog::GO_RESOLVER_TIMEOUT.as_secs_f64()
+}
+
+/// The record type that holds a family's addresses.
+#[must_use]
+pub const fn record_type(family: Family) -> RecordType {
+    match family {
+        Family::Ipv4 => RecordType::A,
+        Family::Ipv6 => RecordType::Aaaa,
+    }
+}
+
+/// Targets and ports of SRV answers by priority (RFC 2782), each host once.
+#[must_use]
+pub fn services(answers: &[Answer]) -> Vec<(String, u16)> {
+    let mut services: Vec<_> = answers
+        .iter()
+        .filter_map(|answer| match answer {
+            Answer::Service {
+                priority,
+                port,
+                target,
+                ..
+            } => Some((*priority, target.clone(), *port)),
+            Answer::Address(_) => None,
+        })
+        .collect();
+    services.sort_by_key(|(priority, ..)| *priority);
+    let mut seen = HashSet::new();
+    services.retain(|(_, target, _)| seen.insert(target.clone()));
+    services
+        .into_iter()
+        .map(|(_, target, port)| (target, port))
+        .collect()
+}
+
+/// The optional hosts of a run, in the order of the report.
+#[must_use]
+pub fn optional_hosts(options: &Options) -> Vec<String> {
+    if !options.optional {
+        return Vec::new();
+    }
+    let access = options
+        .team
+        .as_ref()
+        .map(|team| catalog::access_host(team, options.region));
+    let always = catalog::OPTIONAL_HOSTS
+        .iter()
+        .map(|host| (*host).to_owned());
+    always.chain(access).collect()
+}
+
+/// All rows of a report, required ones first.
+#[must_use]
+pub fn targets(options: &Options, host: &Host, names: Names<'_>) -> Vec<Target> {
+    let mut targets = Vec::new();
+    let edge = names.edge_hosts(options);
+    for service in [Service::Quic, Service::Http2] {
+        for (number, (name, port)) in edge.iter().enumerate() {
+            let literal = name.parse::<IpAddr>().ok().map(Family::of);
+            for family in Family::BOTH
+                .into_iter()
+                .filter(|f| literal.is_none_or(|own| own == *f))
+            {
+                let region = format!("region{}", number + 1);
+                targets.push(edge_target(
+                    options,
+                    host,
+                    names,
+                    (name, *port, region),
+                    service,
+                    family,
+                ));
+            }
+        }
+    }
+    for name in optional_hosts(options) {
+        for family in Family::BOTH {
+            targets.push(optional_target(host, names, &name, family));
+        }
+    }
+    targets
+}
+
+fn edge_target(
+    options: &Options,
+    host: &Host,
+    names: Names<'_>,
+    (name, port, region): (&str, u16, String),
+    service: Service,
+    family: Family,
+) -> Target {
+    let wanted = is_wanted(options, service, family);
+    let (source, addresses, waiting) = edge_addresses(names, name, family);
+    let state = match (wanted, host.family(family).is_available(), waiting) {
+        (false, ..) => TargetState::Skipped,
+        (true, false, _) => TargetState::Unavailable,
+        (true, true, true) => TargetState::Waiting,
+        (true, true, false) if addresses.is_empty() => TargetState::Unresolved,
+        (true, true, false) => TargetState::Probed,
+    };
+    Target {
+        host: name.to_owned(),
+        port,
+        region: Some(region),
+        service,
+        family,
+        requirement: if wanted {
+            Requirement::Required
+        } else {
+            Requirement::Optional
+        },
+        source,
+        addresses,
+        state,
+    }
+}
+
+/// Whether the options let cloudflared use the service over the family.
+fn is_wanted(options: &Options, service: Service, family: Family) -> bool {
+    let by_protocol = match options.protocol {
+        ProtocolChoice::Auto => true,
+        ProtocolChoice::Quic => service == Service::Quic,
+        ProtocolChoice::Http2 => service == Service::Http2,
+    };
+    by_protocol && uses_family(options, family)
+}
+
+/// Whether the options let cloudflared use the family.
+#[must_use]
+pub fn uses_family(options: &Options, family: Family) -> bool {
+    match options.edge_ip_version {
+        IpVersionChoice::Auto => true,
+        IpVersionChoice::V4 => family == Family::Ipv4,
+        IpVersionChoice::V6 => family == Family::Ipv6,
+    }
+}
+
+/// The addresses of an edge host: given, resolved, or else documented. True while they may change.
+fn edge_addresses(names: Names<'_>, name: &str, family: Family) -> (Source, Vec<IpAddr>, bool) {
+    if let Ok(given) = name.parse::<IpAddr>() {
+        let addresses = (Family::of(given) == family).then_some(given);
+        return (Source::Given, addresses.into_iter().collect(), false);
+    }
+    match names.addresses(name, family) {
+        Resolution::Found(answers) => (Source::Dns, addresses_of(&answers), false),
+        Resolution::Waiting => (Source::Dns, Vec::new(), true),
+        Resolution::Failed(_) | Resolution::Undecided => match catalog::documented(name, family) {
+            none if none.is_empty() => (Source::Dns, none, false),
+            documented => (Source::Documented, documented, false),
+        },
+    }
+}
+
+fn optional_target(host: &Host, names: Names<'_>, name: &str, family: Family) -> Target {
+    let (addresses, waiting) = match names.addresses(name, family) {
+        Resolution::Found(answers) => (addresses_of(&answers), false),
+        Resolution::Waiting => (Vec::new(), true),
+        Resolution::Failed(_) | Resolution::Undecided => (Vec::new(), false),
+    };
+    let state = match (host.family(family).is_available(), waiting) {
+        (false, _) => TargetState::Unavailable,
+        (true, true) => TargetState::Waiting,
+        (true, false) if addresses.is_empty() => TargetState::Unresolved,
+        (true, false) => TargetState::Probed,
+    };
+    Target {
+        host: name.to_owned(),
+        port: catalog::HTTPS_PORT,
+        region: None,
+        service: Service::Https,
+        family,
+        requirement: Requirement::Optional,
+        source: Source::Dns,
+        addresses,
+        state,
+    }
+}
+
+fn addresses_of(answers: &[Answer]) -> Vec<IpAddr> {
+    let mut addresses = Vec::new();
+    for answer in answers {
+        match answer {
+            Answer::Address(address) if !addresses.contains(address) => addresses.push(*address),
+            _ => {}
+        }
+    }
+    addresses
+}

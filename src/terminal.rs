@@ -1,0 +1,30 @@
+//! What this process is connected to, asked once.
+
+use std::env;
+use std::io::{self, IsTerminal};
+
+use terminal_size::{Width, terminal_size_of};
+
+/// What this process is connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terminal {
+    /// Columns of the terminal that standard output is; `None` when it is none.
+    pub stdout_width: Option<u16>,
+    /// Whether standard error is a terminal.
+    pub stderr_is_terminal: bool,
+    /// Whether `NO_COLOR` is set to anything but nothing (<https://no-color.org>).
+    pub no_color: bool,
+}
+
+impl Terminal {
+    /// Asks the system. A terminal that does not tell its width counts as 80 columns wide.
+    #[must_use]
+    pub fn detect() -> Self {
+        let width = || terminal_size_of(io::stdout()).map_or(80, |(Width(columns), _)| columns);
+        Self {
+            stdout_width: io::stdout().is_terminal().then(width),
+            stderr_is_terminal: io::stderr().is_terminal(),
+            no_color: env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
+        }
+    }
+}
