@@ -124,6 +124,7 @@ fn contact(failure: &ContactFailure) -> String {
         ContactFailure::Icmp { icmp } => icmp.to_string(),
         ContactFailure::LocalFirewall { error, .. } => format!("refused by this host: {error}"),
         ContactFailure::NoRoute { error } => format!("no route: {error}"),
+        ContactFailure::TooBig { error } => format!("too big for the interface: {error}"),
         ContactFailure::Other { error } => error.to_string(),
     }
 }
