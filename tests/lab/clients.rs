@@ -1,0 +1,126 @@
+//! Plain clients that share nothing with the product, for the self-test.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_proto::op::{Message, Query};
+use hickory_proto::rr::{Name, RecordType};
+use quinn::crypto::rustls::QuicClientConfig;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::servers::edge::PREFACE;
+use crate::{Outcome, pki};
+
+/// Everything answers at once here, so this long a silence is one.
+pub(crate) const SILENCE: Duration = Duration::from_millis(400);
+
+/// An error unless `holds`.
+pub(crate) fn expect(holds: bool, what: &str) -> Outcome {
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("not so: {what}").into())
+    }
+}
+
+/// Where a socket for this peer is bound.
+pub(crate) fn unspecified(peer: IpAddr) -> IpAddr {
+    match peer {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+fn client_config(alpn: Option<&str>) -> Outcome<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(pki::lab_root())?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = alpn
+        .map(|name| name.as_bytes().to_vec())
+        .into_iter()
+        .collect();
+    Ok(config)
+}
+
+/// A TLS handshake that trusts the laboratory's root alone.
+pub(crate) fn tls(
+    name: &str,
+    address: SocketAddr,
+) -> Outcome<StreamOwned<ClientConnection, TcpStream>> {
+    let stream = TcpStream::connect_timeout(&address, SILENCE)
+        .map_err(|error| format!("{address}: {error}"))?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let connection =
+        ClientConnection::new(Arc::new(client_config(None)?), name.to_owned().try_into()?)?;
+    let mut stream = StreamOwned::new(connection, stream);
+    while stream.conn.is_handshaking() {
+        stream
+            .conn
+            .complete_io(&mut stream.sock)
+            .map_err(|error| format!("{address}: {error}"))?;
+    }
+    Ok(stream)
+}
+
+/// What a connector does: a handshake, then the edge's HTTP/2 preface.
+pub(crate) fn preface(address: IpAddr) -> Outcome {
+    let mut bytes = [0; PREFACE.len()];
+    tls("h2.cftunnel.com", SocketAddr::new(address, 7844))?.read_exact(&mut bytes)?;
+    expect(bytes == PREFACE, "the edge sends the HTTP/2 preface")
+}
+
+/// One request to a host of port 443.
+pub(crate) fn https(host: &str, address: IpAddr) -> Outcome {
+    let mut stream = tls(host, SocketAddr::new(address, 443))?;
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer)?;
+    expect(&answer == b"HTTP/1.1 404", "443 answers HTTP")
+}
+
+/// One question over UDP; no answer within the time limit is an error.
+pub(crate) fn ask(resolver: IpAddr, name: &str, kind: RecordType) -> Outcome<Message> {
+    let mut question = Message::query();
+    question.add_query(Query::query(Name::from_ascii(format!("{name}."))?, kind));
+    let socket = UdpSocket::bind((unspecified(resolver), 0))?;
+    socket.set_read_timeout(Some(SILENCE))?;
+    socket.connect((resolver, 53))?;
+    socket.send(&question.to_vec()?)?;
+    let mut datagram = [0; 4096];
+    let length = socket.recv(&mut datagram)?;
+    Ok(Message::from_vec(&datagram[..length])?)
+}
+
+/// A handshake with each address, all of them from one socket a family.
+pub(crate) fn quic_handshakes(addresses: Vec<IpAddr>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let tls = QuicClientConfig::try_from(client_config(Some("argotunnel"))?)?;
+        let config = quinn::ClientConfig::new(Arc::new(tls));
+        for address in addresses {
+            let local = unspecified(address);
+            let endpoint = quinn::Endpoint::client((local, 0).into())?;
+            let attempt = endpoint.connect_with(
+                config.clone(),
+                (address, 7844).into(),
+                "quic.cftunnel.com",
+            )?;
+            let connection = tokio::time::timeout(SILENCE, attempt)
+                .await
+                .map_err(|_| format!("{address}: QUIC is silent"))??;
+            connection.close(0u8.into(), b"");
+        }
+        Ok(())
+    })
+}

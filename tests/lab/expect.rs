@@ -1,0 +1,243 @@
+//! The truth about a scenario, and how a report departs from it.
+
+use std::fmt::Display;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::rows::{self, RowRule};
+use crate::scenario::Scenario;
+
+/// What the report has to say.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Expect {
+    /// `ready`, `degraded`, `blocked` or `inconclusive`.
+    verdict: String,
+    /// The process's, where the options change what the verdict means to a script.
+    exit_code: Option<i32>,
+    /// `quic`, `http2`, or absent for null.
+    suggested_protocol: Option<String>,
+    #[serde(default)]
+    quic: Protocol,
+    #[serde(default)]
+    http2: Protocol,
+    /// Departures from "reachable"; where several match a row the last one decides.
+    #[serde(default)]
+    rows: Vec<RowRule>,
+    /// Departures from "ok" among the DNS lookups.
+    #[serde(default)]
+    lookups: Vec<LookupRule>,
+    /// The codes of all findings of severity error or warning, where the scenario is about them.
+    findings: Option<Vec<String>>,
+    /// The longest that the whole run may take.
+    #[serde(default = "twelve_seconds")]
+    within_ms: u64,
+}
+
+/// The default budget of the check, and a start and an end.
+fn twelve_seconds() -> u64 {
+    12_000
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Protocol {
+    status: String,
+    usable: bool,
+}
+
+impl Default for Protocol {
+    fn default() -> Self {
+        Self {
+            status: "ready".to_owned(),
+            usable: true,
+        }
+    }
+}
+
+/// What is true of the lookups that fit every field that is given.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LookupRule {
+    name: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    via: Option<String>,
+    /// Every status that is right: a dead resolver need not be asked everything.
+    status: Vec<String>,
+}
+
+/// What one run of the product left behind.
+pub(crate) struct Run {
+    pub(crate) report: Value,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) elapsed_ms: u64,
+}
+
+/// Every departure of a run from the truth, one line each; empty when it told the truth.
+pub(crate) fn differences(scenario: &Scenario, run: &Run) -> Vec<String> {
+    let expect = &scenario.expect;
+    let mut found = Differences::default();
+    verdict(expect, run, &mut found);
+    for (name, wanted) in [("quic", &expect.quic), ("http2", &expect.http2)] {
+        let actual = &run.report["protocols"][name];
+        found.compare(
+            &format!("protocols.{name}.status"),
+            &wanted.status,
+            &text(&actual["status"]),
+        );
+        found.compare(
+            &format!("protocols.{name}.usable"),
+            &wanted.usable,
+            &actual["usable"],
+        );
+    }
+    rows::compare(
+        scenario,
+        &expect.rows,
+        list(&run.report["destinations"]),
+        &mut found,
+    );
+    lookups(
+        &expect.lookups,
+        list(&run.report["dns"]["lookups"]),
+        &mut found,
+    );
+    findings(expect, list(&run.report["findings"]), &mut found);
+    found.0
+}
+
+fn verdict(expect: &Expect, run: &Run, found: &mut Differences) {
+    let exit_code = expect.exit_code.unwrap_or(match expect.verdict.as_str() {
+        "ready" => 0,
+        "blocked" => 1,
+        "degraded" => 3,
+        _ => 4,
+    });
+    found.compare("schema_version", &1, &run.report["schema_version"]);
+    found.compare("verdict", &expect.verdict, &text(&run.report["verdict"]));
+    found.compare("exit_code", &exit_code, &run.report["exit_code"]);
+    let status = run
+        .exit_code
+        .map_or("a signal".to_owned(), |code| code.to_string());
+    found.compare("exit status of the process", &exit_code, &status);
+    let suggested = expect.suggested_protocol.as_deref().unwrap_or("null");
+    found.compare(
+        "suggested_protocol",
+        &suggested,
+        &text(&run.report["suggested_protocol"]),
+    );
+    if run.elapsed_ms > expect.within_ms {
+        found.0.push(format!(
+            "took {} ms, at most {} ms are right",
+            run.elapsed_ms, expect.within_ms
+        ));
+    }
+}
+
+fn lookups(rules: &[LookupRule], actual: &[Value], found: &mut Differences) {
+    for rule in rules {
+        if !actual.iter().any(|lookup| rule.fits(lookup)) {
+            found
+                .0
+                .push(format!("no lookup in the report fits {rule:?}"));
+        }
+    }
+    for lookup in actual {
+        let status = text(&lookup["status"]);
+        let allowed = match rules.iter().rfind(|rule| rule.fits(lookup)) {
+            Some(rule) => rule.status.clone(),
+            None => vec!["ok".to_owned()],
+        };
+        if !allowed.contains(&status) {
+            let words = ["type", "name", "via"].map(|field| text(&lookup[field]));
+            found.compare(
+                &format!("lookup {}", words.join(" ")),
+                &allowed.join(" or "),
+                &status,
+            );
+        }
+    }
+}
+
+impl LookupRule {
+    fn fits(&self, lookup: &Value) -> bool {
+        let begins = |wanted: &Option<String>, field: &str| {
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| text(&lookup[field]).starts_with(wanted))
+        };
+        self.kind
+            .as_ref()
+            .is_none_or(|kind| lookup["type"] == kind.as_str())
+            && begins(&self.name, "name")
+            && begins(&self.via, "via")
+    }
+}
+
+/// The exact accusations where the scenario lists them; and whatever it lists, a network that is
+/// ready is not called faulty.
+fn findings(expect: &Expect, actual: &[Value], found: &mut Differences) {
+    let of = |severities: &[&str]| {
+        let mut codes: Vec<String> = actual
+            .iter()
+            .filter(|finding| {
+                severities
+                    .iter()
+                    .any(|severity| finding["severity"] == *severity)
+            })
+            .map(|finding| text(&finding["code"]))
+            .collect();
+        codes.sort();
+        codes
+    };
+    if let Some(wanted) = &expect.findings {
+        let mut wanted = wanted.clone();
+        wanted.sort();
+        found.compare(
+            "findings",
+            &wanted.join(" "),
+            &of(&["error", "warning"]).join(" "),
+        );
+    }
+    let errors = of(&["error"]);
+    if expect.verdict == "ready" && !errors.is_empty() {
+        found.0.push(format!(
+            "ready, yet findings of severity error: {}",
+            errors.join(" ")
+        ));
+    }
+    if ["blocked", "degraded"].contains(&expect.verdict.as_str()) && errors.is_empty() {
+        found.0.push(format!(
+            "{}, yet no finding of severity error",
+            expect.verdict
+        ));
+    }
+}
+
+/// Departures from the truth, one line each.
+#[derive(Default)]
+pub(crate) struct Differences(pub(crate) Vec<String>);
+
+impl Differences {
+    /// Notes a value that is not as expected.
+    pub(crate) fn compare(&mut self, what: &str, expected: &impl Display, actual: &impl Display) {
+        let (expected, actual) = (expected.to_string(), actual.to_string());
+        if expected != actual {
+            self.0
+                .push(format!("{what}: expected {expected}, report says {actual}"));
+        }
+    }
+}
+
+/// A string without its quotes, anything else as JSON.
+pub(crate) fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}

@@ -1,0 +1,113 @@
+//! Certificates: a laboratory CA that the client trusts, and an inspector's that it may not.
+
+use std::sync::{Arc, LazyLock};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::ServerConfig;
+use serde::Deserialize;
+
+use crate::{Outcome, internet};
+
+/// Who signed what a server presents.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Issuer {
+    /// The CA in the client's trust store.
+    #[default]
+    Lab,
+    /// The same CA, a certificate whose time is over.
+    LabExpired,
+    /// The CA of a corporate inspector.
+    Inspector,
+}
+
+/// The name that an intercepted client finds as the issuer.
+pub(crate) const INSPECTOR_NAME: &str = "Example Corp TLS Inspection";
+
+/// Every name under which a server of this world presents itself.
+const EDGE_NAMES: [&str; 5] = [
+    "h2.cftunnel.com",
+    "quic.cftunnel.com",
+    "probe.cftunnel.com",
+    "cftunnel.com",
+    "cloudflare-dns.com",
+];
+
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+static LAB: LazyLock<Authority> = LazyLock::new(|| Authority::new("Laboratory Root"));
+static INSPECTOR: LazyLock<Authority> = LazyLock::new(|| Authority::new(INSPECTOR_NAME));
+
+/// The client's trust store, as PEM.
+pub(crate) fn trust_store(with_inspector: bool) -> String {
+    let mut bundle = LAB.issuer.pem();
+    if with_inspector {
+        bundle.push_str(&INSPECTOR.issuer.pem());
+    }
+    bundle
+}
+
+/// The laboratory's root, for the self-test's own clients.
+pub(crate) fn lab_root() -> CertificateDer<'static> {
+    LAB.issuer.der().clone()
+}
+
+/// A TLS server that presents a certificate of `issuer` for every name of this world.
+pub(crate) fn server(issuer: Issuer, alpn: Option<&str>) -> Outcome<Arc<ServerConfig>> {
+    let (chain, key) = match issuer {
+        Issuer::Lab => LAB.leaf(false),
+        Issuer::LabExpired => LAB.leaf(true),
+        Issuer::Inspector => INSPECTOR.leaf(false),
+    }?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = alpn
+        .map(|name| name.as_bytes().to_vec())
+        .into_iter()
+        .collect();
+    Ok(Arc::new(config))
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("a key");
+        Self {
+            issuer: CertifiedIssuer::self_signed(params, key).expect("a root"),
+        }
+    }
+
+    fn leaf(
+        &self,
+        expired: bool,
+    ) -> Outcome<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+        let names: Vec<String> = EDGE_NAMES
+            .into_iter()
+            .chain(internet::https_hosts())
+            .map(str::to_owned)
+            .collect();
+        let mut params = CertificateParams::new(names)?;
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "a server of the laboratory");
+        params.use_authority_key_identifier_extension = true;
+        if expired {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        }
+        let key = KeyPair::generate()?;
+        let leaf = params.signed_by(&key, &self.issuer)?;
+        let chain = vec![leaf.der().clone(), self.issuer.der().clone()];
+        Ok((chain, PrivatePkcs8KeyDer::from(key.serialize_der()).into()))
+    }
+}

@@ -1,0 +1,178 @@
+//! Runs the product inside the world of a scenario and holds its report against the truth.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::expect::{Run, differences};
+use crate::sandbox::PATH;
+use crate::scenario::Scenario;
+use crate::topology::Topology;
+use crate::{Outcome, pki, servers};
+
+/// A run that takes longer than this hangs.
+const KILL_AFTER: Duration = Duration::from_secs(30);
+
+/// The world of a scenario, with everything in it listening.
+pub(crate) struct World {
+    pub(crate) topology: Topology,
+    files: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) fn build(scenario: &Scenario) -> Outcome<Self> {
+        let files = tempfile::tempdir()?;
+        let topology = Topology::build(scenario, files.path())?;
+        servers::start(&topology, scenario)?;
+        std::fs::write(
+            files.path().join("trust.pem"),
+            pki::trust_store(scenario.client.trusts_inspector),
+        )?;
+        Ok(Self { topology, files })
+    }
+
+    fn trust_store(&self) -> PathBuf {
+        self.files.path().join("trust.pem")
+    }
+}
+
+/// One trial: builds the world, runs the product, compares, keeps the report.
+pub(crate) fn run(scenario: &Scenario) -> Outcome {
+    let world = World::build(scenario)?;
+    let (run, stderr) = check(scenario, &world)?;
+    let path = keep(
+        &directory("TUNNELCHECK_LAB_OUT", "target/lab"),
+        scenario,
+        &run,
+    )?;
+    let differences = differences(scenario, &run);
+    if differences.is_empty() {
+        if std::env::var_os("TUNNELCHECK_LAB_RECORD").is_some() {
+            keep(&directory("", "tests/replay/cases"), scenario, &run)?;
+        }
+        return Ok(());
+    }
+    let log = if stderr.is_empty() {
+        String::new()
+    } else {
+        format!("\nstandard error:\n{stderr}")
+    };
+    let lines = differences.join("\n  ");
+    Err(format!(
+        "{}\nThe report departs from the truth:\n  {lines}\nreport: {}{log}",
+        scenario.about,
+        path.display()
+    )
+    .into())
+}
+
+/// Runs the product as a child in the client's namespaces.
+fn check(scenario: &Scenario, world: &World) -> Outcome<(Run, String)> {
+    let (stdout, stderr) = (
+        world.files.path().join("stdout"),
+        world.files.path().join("stderr"),
+    );
+    let mut command = product(scenario, world);
+    command
+        .stdin(Stdio::null())
+        .stdout(File::create(&stdout)?)
+        .stderr(File::create(&stderr)?);
+    let begun = Instant::now();
+    let status = world
+        .topology
+        .client
+        .run(move || finish(command.spawn()?))?;
+    let elapsed_ms = u64::try_from(begun.elapsed().as_millis())?;
+    let stderr = std::fs::read_to_string(stderr)?;
+    let report = serde_json::from_slice(&std::fs::read(stdout)?).map_err(|error| {
+        format!("no JSON on standard output ({error}), {status}; standard error:\n{stderr}")
+    })?;
+    Ok((
+        Run {
+            report,
+            exit_code: status.code(),
+            elapsed_ms,
+        },
+        stderr,
+    ))
+}
+
+fn product(scenario: &Scenario, world: &World) -> Command {
+    let mut command = Command::new(binary());
+    command
+        .args(["--format", "json"])
+        .args(&scenario.args)
+        .env_clear()
+        .env("PATH", PATH)
+        .env("SSL_CERT_FILE", world.trust_store())
+        .envs(&scenario.env);
+    command
+}
+
+fn binary() -> PathBuf {
+    std::env::var_os("TUNNELCHECK_LAB_BIN")
+        .map_or_else(|| env!("CARGO_BIN_EXE_tunnelcheck").into(), PathBuf::from)
+}
+
+/// Waits for the end, which is enforced. The wait is a poll because the standard library has no
+/// wait with a deadline.
+fn finish(mut child: Child) -> Outcome<ExitStatus> {
+    let deadline = Instant::now() + KILL_AFTER;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            return Err(format!("still running after {} s, killed", KILL_AFTER.as_secs()).into());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn keep(directory: &Path, scenario: &Scenario, run: &Run) -> Outcome<PathBuf> {
+    std::fs::create_dir_all(directory)?;
+    let path = directory.join(format!("{}.json", scenario.name));
+    std::fs::write(&path, serde_json::to_string_pretty(&run.report)? + "\n")?;
+    Ok(path)
+}
+
+fn directory(variable: &str, default: &str) -> PathBuf {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join(default);
+    std::env::var_os(variable).map_or_else(default, PathBuf::from)
+}
+
+/// Opens a shell in the client's namespaces of one scenario's world.
+pub(crate) fn shell(scenarios: &[Scenario], name: &str) -> ExitCode {
+    match scenarios
+        .iter()
+        .find(|scenario| scenario.name == name)
+        .map(|one| (one, World::build(one)))
+    {
+        Some((scenario, Ok(world))) => interact(scenario, &world),
+        Some((_, Err(error))) => crate::refuse(&error.to_string()),
+        None => crate::refuse(&format!("there is no scenario called {name}")),
+    }
+}
+
+fn interact(scenario: &Scenario, world: &World) -> ExitCode {
+    let shell = std::env::var_os("SHELL").unwrap_or_else(|| "sh".into());
+    println!(
+        "{}\nThe product: {} {}\nThe router: nsenter -t {} -n   The edge: nsenter -t {} -n",
+        scenario.about,
+        binary().display(),
+        scenario.args.join(" "),
+        world.topology.router.id,
+        world.topology.edge.id,
+    );
+    let mut command = Command::new(shell);
+    command
+        .env("SSL_CERT_FILE", world.trust_store())
+        .env("PATH", PATH);
+    match world.topology.client.run(move || command.status()) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => crate::refuse(&format!("the shell: {error}")),
+    }
+}

@@ -1,0 +1,106 @@
+//! Whoever answers in the edge's place. The router's NAT hands the flows to a port on the router.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio_rustls::TlsAcceptor;
+
+use crate::scenario::Behaviour;
+use crate::servers::{edge, listen_everywhere, udp};
+use crate::{Outcome, pki};
+
+/// Starts an impostor on this port of the router.
+pub(crate) fn start(behaviour: &Behaviour, port: u16) -> Outcome {
+    match behaviour {
+        Behaviour::Tls { issuer, preface } => {
+            let (acceptor, preface) = (TlsAcceptor::from(pki::server(*issuer, None)?), *preface);
+            listen_everywhere(port, move |stream| {
+                edge::serve_tls(acceptor.clone(), stream, preface)
+            })
+        }
+        Behaviour::Portal => listen_everywhere(port, portal),
+        Behaviour::Tarpit => listen_everywhere(port, tarpit),
+        Behaviour::Close => listen_everywhere(port, |stream| async move { drop(stream) }),
+        Behaviour::Reset => listen_everywhere(port, reset),
+        Behaviour::Quic { issuer, alpn } => edge::serve_quic(*issuer, alpn, port),
+        Behaviour::VersionNegotiation => negotiate_versions(port),
+    }
+}
+
+/// A captive portal: whatever is said to it, it answers in plain HTTP.
+async fn portal(mut stream: TcpStream) {
+    let mut ignored = [0; 4096];
+    if stream
+        .read(&mut ignored)
+        .await
+        .is_ok_and(|length| length > 0)
+    {
+        let answer = b"HTTP/1.1 302 Found\r\nLocation: http://portal.example.com/login\r\n\
+            Content-Length: 0\r\nConnection: close\r\n\r\n";
+        drop(stream.write_all(answer).await);
+        drop(stream.shutdown().await);
+    }
+}
+
+/// Holds the connection for longer than any client waits.
+async fn tarpit(stream: TcpStream) {
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    drop(stream);
+}
+
+/// Closes with a reset once the client has spoken.
+async fn reset(mut stream: TcpStream) {
+    let mut first_flight = [0; 4096];
+    drop(stream.read(&mut first_flight).await);
+    drop(socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)));
+}
+
+/// Answers long headers of versions that it does not know (RFC 9000, section 6) and drops those
+/// of version 1, as a filter in front of a QUIC server does.
+fn negotiate_versions(port: u16) -> Outcome {
+    for address in [
+        IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        Ipv6Addr::UNSPECIFIED.into(),
+    ] {
+        let socket = udp(address, port)?;
+        tokio::spawn(async move { answer_unknown_versions(&socket).await });
+    }
+    Ok(())
+}
+
+async fn answer_unknown_versions(socket: &UdpSocket) {
+    let mut datagram = [0; 2048];
+    loop {
+        let Ok((length, client)) = socket.recv_from(&mut datagram).await else {
+            continue;
+        };
+        if let Some(answer) = version_negotiation(&datagram[..length]) {
+            drop(socket.send_to(&answer, client).await);
+        }
+    }
+}
+
+/// RFC 9000, section 17.2.1: both connection IDs change places, then the versions supported.
+fn version_negotiation(datagram: &[u8]) -> Option<Vec<u8>> {
+    let long_header = datagram.first()? & 0x80 != 0;
+    let version = datagram.get(1..5)?;
+    if !long_header || version == [0, 0, 0, 1] || datagram.len() < 1200 {
+        return None;
+    }
+    let (destination, rest) = connection_id(datagram.get(5..)?)?;
+    let (source, _) = connection_id(rest)?;
+    let mut answer = vec![0x80, 0, 0, 0, 0];
+    for id in [source, destination] {
+        answer.push(u8::try_from(id.len()).ok()?);
+        answer.extend_from_slice(id);
+    }
+    answer.extend_from_slice(&[0, 0, 0, 1]);
+    Some(answer)
+}
+
+fn connection_id(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first()?;
+    rest.split_at_checked(usize::from(*length))
+}
