@@ -160,12 +160,13 @@ impl<'a> Names<'a> {
             Resolution::Found(answers) => services(&answers),
             Resolution::Waiting | Resolution::Failed(_) | Resolution::Undecided => Vec::new(),
         };
-        if found.is_empty() {
-            let usual = catalog::usual_targets(options.region);
-            return usual
-                .into_iter()
-                .map(|host| (host, catalog::EDGE_PORT))
-                .collect();
+        // Where the record is missing, or names too few, the usual targets show the firewall's side.
+        for host in catalog::usual_targets(options.region) {
+            if found.len() < catalog::MINIMUM_SRV_TARGETS
+                && found.iter().all(|(known, _)| *known != host)
+            {
+                found.push((host, catalog::EDGE_PORT));
+            }
         }
         found.truncate(catalog::MINIMUM_SRV_TARGETS);
         found

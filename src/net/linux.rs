@@ -30,7 +30,8 @@ pub(super) fn enable_error_queue(socket: &impl AsFd, ipv6: bool) -> io::Result<(
 pub(super) fn next_queued_error(socket: &impl AsRawFd) -> io::Result<QueuedError> {
     let mut payload = [0_u8; 64];
     let mut iov = [IoSliceMut::new(&mut payload)];
-    let mut control = nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6);
+    // The QUIC library's socket options put the destination and the traffic class before the error.
+    let mut control = nix::cmsg_space!([u8; 256]);
     let message = recvmsg::<SockaddrStorage>(
         socket.as_raw_fd(),
         &mut iov,

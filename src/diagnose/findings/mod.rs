@@ -8,7 +8,9 @@ mod run;
 use super::JudgedRow;
 use super::dns::Discovery;
 use super::verdict::Conclusion;
-use crate::model::{Affected, Evidence, Finding, FindingCode, Observations, Remedy, Severity};
+use crate::model::{
+    Affected, Evidence, Family, Finding, FindingCode, Observations, Remedy, Severity,
+};
 
 /// Everything worth telling, the most fundamental first.
 pub(super) fn findings(
@@ -19,9 +21,15 @@ pub(super) fn findings(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(run::findings(seen, rows));
-    findings.extend(dns::findings(seen, discovery));
-    findings.extend(network::findings(seen, rows, conclusion));
-    findings.extend(optional::findings(seen, rows));
+    // On a host without any network everything else is a symptom.
+    if Family::BOTH
+        .iter()
+        .any(|family| seen.host.family(*family).is_available())
+    {
+        findings.extend(dns::findings(seen, discovery));
+        findings.extend(network::findings(seen, rows, conclusion));
+        findings.extend(optional::findings(seen, rows));
+    }
     findings.sort_by_key(|finding| (finding.severity, finding.code));
     findings
 }

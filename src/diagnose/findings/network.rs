@@ -1,6 +1,6 @@
-//! Findings about what stands between this host and the edge, one for each cause and transport.
+//! Findings about what stands between this host and the edge, one for each kind of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Draft;
 use crate::diagnose::verdict::Conclusion;
@@ -15,20 +15,20 @@ pub(super) fn findings(
     rows: &[JudgedRow],
     conclusion: &Conclusion,
 ) -> Vec<Finding> {
-    let mut groups = BTreeMap::<(FindingCode, Transport), Vec<&JudgedRow>>::new();
+    let mut groups = BTreeMap::<FindingCode, Vec<&JudgedRow>>::new();
     let required = |row: &&JudgedRow| row.target.requirement == Requirement::Required;
     for row in rows.iter().filter(required).filter(|row| row.is_blocked()) {
         if let Some(cause) = row.judgement.cause {
             let transport = row.target.service.transport();
             groups
-                .entry((code(cause, transport, row), transport))
+                .entry(code(cause, transport, row))
                 .or_default()
                 .push(row);
         }
     }
-    let blocked = groups.into_iter().map(|((code, transport), group)| {
-        blocked_finding(code, transport, &group, rows, conclusion)
-    });
+    let blocked = groups
+        .into_iter()
+        .map(|(code, group)| blocked_finding(code, &group, rows, conclusion));
     blocked.chain(preface_missing(seen, rows)).collect()
 }
 
@@ -61,23 +61,21 @@ fn code(cause: Cause, transport: Transport, row: &JudgedRow) -> FindingCode {
 
 fn blocked_finding(
     code: FindingCode,
-    transport: Transport,
     group: &[&JudgedRow],
     rows: &[JudgedRow],
     conclusion: &Conclusion,
 ) -> Finding {
-    let port = group.first().map_or(0, |row| row.target.port);
-    let (summary, mut commands) = remedy(code, transport);
+    let (summary, mut commands) = remedy(code);
     if asks_for_a_rule(code) {
         commands.extend(words::tuples(group));
     }
     Draft {
         code,
         severity: Severity::Error,
-        title: format!("{} {}", title(code, transport, port), extent(group, rows))
+        title: format!("{} {}", title(code, &flow(group)), extent(group, rows))
             .trim()
             .to_owned(),
-        detail: consequence(transport, group, conclusion),
+        detail: consequence(group, conclusion),
         evidence: evidence(group, rows),
         summary,
         commands,
@@ -85,8 +83,21 @@ fn blocked_finding(
     .about(group)
 }
 
-fn title(code: FindingCode, transport: Transport, port: u16) -> String {
-    let flow = format!("{transport} {port}");
+/// The transports and the port of a group, as `UDP 7844`.
+fn flow(group: &[&JudgedRow]) -> String {
+    let port = group.first().map_or(0, |row| row.target.port);
+    let transports: Vec<_> = transports(group).iter().map(ToString::to_string).collect();
+    format!("{} {port}", transports.join(" and "))
+}
+
+fn transports(group: &[&JudgedRow]) -> BTreeSet<Transport> {
+    group
+        .iter()
+        .map(|row| row.target.service.transport())
+        .collect()
+}
+
+fn title(code: FindingCode, flow: &str) -> String {
     match code {
         FindingCode::UdpDropped | FindingCode::TcpDropped => {
             format!("{flow} is silently dropped on the way out")
@@ -117,10 +128,12 @@ fn title(code: FindingCode, transport: Transport, port: u16) -> String {
 
 /// Which part of the transport is meant, when it is not all of it.
 fn extent(group: &[&JudgedRow], rows: &[JudgedRow]) -> String {
-    let service = group.first().map(|row| row.target.service);
+    let transports = transports(group);
     let kin: Vec<_> = rows
         .iter()
-        .filter(|row| Some(row.target.service) == service && !is_out_of_play(row.status()))
+        .filter(|row| row.target.requirement == Requirement::Required)
+        .filter(|row| transports.contains(&row.target.service.transport()))
+        .filter(|row| !is_out_of_play(row.status()))
         .collect();
     if kin.len() == group.len() && group.iter().all(|row| row.status() == Status::Blocked) {
         return String::new();
@@ -154,18 +167,20 @@ const fn is_out_of_play(status: Status) -> bool {
 }
 
 /// What it means for cloudflared.
-fn consequence(transport: Transport, group: &[&JudgedRow], conclusion: &Conclusion) -> String {
+fn consequence(group: &[&JudgedRow], conclusion: &Conclusion) -> String {
     let quic_dead = conclusion.quic.status == Verdict::Blocked;
     let http2_dead = conclusion.http2.status == Verdict::Blocked;
-    let text = match (transport, conclusion.quic.usable, conclusion.http2.usable) {
-        (_, false, false) if conclusion.verdict == Verdict::Blocked => {
+    let transports = transports(group);
+    let only = |transport| transports.len() == 1 && transports.contains(&transport);
+    let text = match (conclusion.quic.usable, conclusion.http2.usable) {
+        (false, false) if conclusion.verdict == Verdict::Blocked => {
             "cloudflared cannot establish a tunnel with these options."
         }
-        (Transport::Udp, false, true) if quic_dead => {
+        (false, true) if quic_dead && only(Transport::Udp) => {
             "cloudflared tries QUIC first and falls back to http2; what needs UDP through the tunnel \
              stops working."
         }
-        (Transport::Tcp, true, false) if http2_dead => {
+        (true, false) if http2_dead && only(Transport::Tcp) => {
             "cloudflared connects over QUIC; the day QUIC fails it has nothing to fall back on."
         }
         _ if group.iter().all(|row| row.status() == Status::Partial) => {
@@ -250,7 +265,7 @@ const fn asks_for_a_rule(code: FindingCode) -> bool {
     )
 }
 
-fn remedy(code: FindingCode, transport: Transport) -> (String, Vec<String>) {
+fn remedy(code: FindingCode) -> (String, Vec<String>) {
     let (summary, commands): (&str, &[&str]) = match code {
         FindingCode::LocalFirewall => (
             "Allow it in this host's own firewall (OUTPUT); `nft list ruleset` or `iptables-save` shows \
@@ -288,10 +303,6 @@ fn remedy(code: FindingCode, transport: Transport) -> (String, Vec<String>) {
         ),
         FindingCode::Interrupted | FindingCode::QuicFiltered | FindingCode::LargeHelloDropped => (
             "Exempt the flow from application control, deep packet inspection and transparent proxies.",
-            &[],
-        ),
-        _ if transport == Transport::Udp => (
-            "Ask for this rule (replies to established flows included):",
             &[],
         ),
         _ => (
