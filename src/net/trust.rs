@@ -7,10 +7,14 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::compress::{CertDecompressor, DecompressionFailed};
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateCompressionAlgorithm, ClientConfig, DigitallySignedStruct, RootCertStore,
+    SignatureScheme,
+};
 
 use super::classify;
 use crate::catalog;
@@ -63,8 +67,8 @@ impl Trust {
             edge: Judge::new(Arc::new(edge))?,
             https: Judge::new(Arc::clone(&system))?,
             system_roots,
-            tunnel_tcp: Arc::new(tunnel_config(&[], TCP_HELLO_FILLER)?),
-            tunnel_quic: Arc::new(tunnel_config(&[catalog::QUIC_ALPN], QUIC_HELLO_FILLER)?),
+            tunnel_tcp: Arc::new(tunnel_config(&[])?),
+            tunnel_quic: Arc::new(tunnel_config(&[catalog::QUIC_ALPN])?),
             https_tcp: Arc::new(https_config()?),
             dot: Arc::new(dot_config(system)?),
         })
@@ -122,12 +126,13 @@ impl Judge {
 }
 
 /// cloudflared's key exchange: X25519MLKEM768 with the only key share, then P-256.
-fn tunnel_config(alpn: &[&[u8]], filler: usize) -> Result<ClientConfig, rustls::Error> {
+fn tunnel_config(alpn: &[&[u8]]) -> Result<ClientConfig, rustls::Error> {
     let provider = CryptoProvider {
         kx_groups: vec![kx_group::X25519MLKEM768, kx_group::SECP256R1],
         ..aws_lc_rs::default_provider()
     };
-    let mut config = probe_config(provider, filler)?;
+    let mut config = probe_config(provider, HELLO_FILLER)?;
+    config.cert_decompressors = vec![&OddOctet];
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
 }
@@ -160,10 +165,24 @@ fn dot_config(roots: Arc<RootCertStore>) -> Result<ClientConfig, rustls::Error> 
         .map(|builder| builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// How many code points fill the hello up to cloudflared's length: the record that carries it over
-/// TCP is 1461 octets long with `h2.cftunnel.com`, two more octets for each.
-const TCP_HELLO_FILLER: usize = 16;
-const QUIC_HELLO_FILLER: usize = 16;
+/// How many code points fill the hello up to cloudflared's length, two octets for each: the record
+/// that carries it over TCP is 1461 octets long with `h2.cftunnel.com`.
+const HELLO_FILLER: usize = 13;
+
+/// The odd octet of that length: a compression of certificates (RFC 8879) from the range for private
+/// use, which no server chooses.
+#[derive(Debug)]
+struct OddOctet;
+
+impl CertDecompressor for OddOctet {
+    fn decompress(&self, _: &[u8], _: &mut [u8]) -> Result<(), DecompressionFailed> {
+        Err(DecompressionFailed)
+    }
+
+    fn algorithm(&self) -> CertificateCompressionAlgorithm {
+        CertificateCompressionAlgorithm::Unknown(0xff01)
+    }
+}
 
 /// Accepts every certificate for the time being, but no handshake without the key's signature.
 ///

@@ -1,0 +1,81 @@
+//! As much of a ClientHello (RFC 8446, section 4.1.2) and an Initial (RFC 9000, section 17.2.2) as
+//! the tests look at.
+
+/// A ClientHello's extensions by type.
+pub(crate) struct ClientHello {
+    extensions: Vec<(u16, Vec<u8>)>,
+}
+
+impl ClientHello {
+    pub(crate) fn parse(handshake: &[u8]) -> Self {
+        assert_eq!(handshake[0], 1, "a ClientHello");
+        // Type and length, version, random.
+        let mut at = 4 + 2 + 32;
+        at += 1 + usize::from(handshake[at]);
+        at += 2 + number(handshake, at);
+        at += 1 + usize::from(handshake[at]);
+        let end = at + 2 + number(handshake, at);
+        at += 2;
+        let mut extensions = Vec::new();
+        while at < end {
+            let kind = u16::from_be_bytes([handshake[at], handshake[at + 1]]);
+            let length = number(handshake, at + 2);
+            extensions.push((kind, handshake[at + 4..at + 4 + length].to_vec()));
+            at += 4 + length;
+        }
+        Self { extensions }
+    }
+
+    pub(crate) fn has(&self, kind: u16) -> bool {
+        self.extensions.iter().any(|(k, _)| *k == kind)
+    }
+
+    fn extension(&self, kind: u16) -> Option<&[u8]> {
+        self.extensions
+            .iter()
+            .find(|(k, _)| *k == kind)
+            .map(|(_, body)| body.as_slice())
+    }
+
+    pub(crate) fn server_name(&self) -> &str {
+        let body = self.extension(0).expect("server_name");
+        std::str::from_utf8(&body[5..]).expect("ASCII")
+    }
+
+    pub(crate) fn groups(&self) -> Vec<u16> {
+        let body = self.extension(10).expect("supported_groups");
+        body[2..]
+            .chunks(2)
+            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+            .collect()
+    }
+
+    pub(crate) fn key_shares(&self) -> Vec<u16> {
+        let body = self.extension(51).expect("key_share");
+        let mut at = 2;
+        let mut shares = Vec::new();
+        while at < body.len() {
+            shares.push(u16::from_be_bytes([body[at], body[at + 1]]));
+            at += 4 + number(body, at + 2);
+        }
+        shares
+    }
+
+    /// The first protocol offered.
+    pub(crate) fn alpn(&self) -> Option<Vec<u8>> {
+        self.extension(16)
+            .map(|body| body[3..3 + usize::from(body[2])].to_vec())
+    }
+}
+
+/// The destination connection id of a QUIC version 1 Initial.
+pub(crate) fn initial_destination_id(datagram: &[u8]) -> &[u8] {
+    assert_eq!(datagram[0] & 0xf0, 0xc0, "an Initial");
+    assert_eq!(datagram[1..5], [0, 0, 0, 1], "version 1");
+    let length = usize::from(datagram[5]);
+    &datagram[6..6 + length]
+}
+
+fn number(bytes: &[u8], at: usize) -> usize {
+    usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]))
+}

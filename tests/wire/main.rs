@@ -1,0 +1,145 @@
+//! What the probes put on the wire, measured by a peer on the loopback interface that only listens.
+//!
+//! A probe whose first flight is smaller than cloudflared's would miss the middleboxes that drop
+//! large ones, and nothing else would fail.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tunnelcheck::catalog;
+use tunnelcheck::model::{Family, Service};
+use tunnelcheck::net::Trace;
+use tunnelcheck::net::quic::{self, QuicProbe};
+use tunnelcheck::net::stream::{self, StreamProbe};
+use tunnelcheck::net::trust::Trust;
+
+mod hello;
+
+use hello::ClientHello;
+
+/// Octets of TLS record header before the hello (RFC 8446, section 5.1).
+const RECORD_HEADER: usize = 5;
+
+#[tokio::test]
+async fn the_tls_record_is_as_long_as_cloudflareds() {
+    for (sni, length) in [(catalog::HTTP2_SNI, 1461), (catalog::PROBE_SNI, 1464)] {
+        let record = tcp_first_flight(sni, Service::Http2).await;
+        assert_eq!(record.len(), length, "{sni}");
+    }
+}
+
+#[tokio::test]
+async fn the_tls_hello_offers_what_cloudflareds_offers() {
+    let record = tcp_first_flight(catalog::HTTP2_SNI, Service::Http2).await;
+    let hello = ClientHello::parse(&record[RECORD_HEADER..]);
+    assert_eq!(hello.server_name(), catalog::HTTP2_SNI);
+    assert_eq!(hello.groups(), [0x11ec, 0x0017], "X25519MLKEM768, P-256");
+    assert_eq!(hello.key_shares(), [0x11ec], "a single key share");
+    assert_eq!(hello.alpn(), None);
+    assert!(!hello.has(0x0029), "no resumed session");
+}
+
+#[tokio::test]
+async fn an_https_hello_asks_for_http() {
+    let record = tcp_first_flight("api.cloudflare.com", Service::Https).await;
+    let hello = ClientHello::parse(&record[RECORD_HEADER..]);
+    assert_eq!(hello.alpn().as_deref(), Some(&b"http/1.1"[..]));
+}
+
+#[tokio::test]
+async fn every_quic_datagram_is_as_long_as_cloudflareds() {
+    for (local, family) in [
+        (IpAddr::V4(Ipv4Addr::LOCALHOST), Family::Ipv4),
+        (IpAddr::V6(Ipv6Addr::LOCALHOST), Family::Ipv6),
+    ] {
+        for static_edge in [false, true] {
+            let size = catalog::quic_datagram_size(family, static_edge);
+            let datagrams = quic_first_flights(local, size, 6).await;
+            let lengths: Vec<_> = datagrams.iter().map(Vec::len).collect();
+            assert_eq!(
+                lengths,
+                vec![usize::from(size); 6],
+                "{family}, retransmissions included"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_sizes_are_the_documented_ones() {
+    assert_eq!(catalog::quic_datagram_size(Family::Ipv4, false), 1232);
+    assert_eq!(catalog::quic_datagram_size(Family::Ipv6, false), 1252);
+    assert_eq!(catalog::quic_datagram_size(Family::Ipv4, true), 1252);
+}
+
+#[tokio::test]
+async fn the_quic_hello_spans_two_datagrams() {
+    let datagrams = quic_first_flights(IpAddr::V4(Ipv4Addr::LOCALHOST), 1232, 2).await;
+    let ids: Vec<_> = datagrams
+        .iter()
+        .map(|d| hello::initial_destination_id(d))
+        .collect();
+    assert_eq!(ids[0], ids[1], "both belong to one connection attempt");
+}
+
+/// Starts a TLS probe of a listener that never answers, and returns the first record.
+async fn tcp_first_flight(sni: &str, service: Service) -> Vec<u8> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let remote = listener.local_addr().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    let probe = StreamProbe {
+        remote,
+        bind: None,
+        sni: sni.to_owned(),
+        service,
+    };
+    let trust = Trust::load(None).unwrap();
+    let trace = Trace::start();
+    let receive = async {
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let mut record = vec![0; RECORD_HEADER];
+        peer.read_exact(&mut record).await.unwrap();
+        let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
+        record.resize(RECORD_HEADER + length, 0);
+        peer.read_exact(&mut record[RECORD_HEADER..]).await.unwrap();
+        record
+    };
+    tokio::select! {
+        record = receive => record,
+        outcome = stream::probe(&probe, &trust, &[], &trace) => panic!("the probe ended: {outcome:?}"),
+    }
+}
+
+/// Starts a QUIC probe of a socket that never answers, and returns its first datagrams.
+async fn quic_first_flights(local: IpAddr, datagram_size: u16, count: usize) -> Vec<Vec<u8>> {
+    let socket = UdpSocket::bind(SocketAddr::new(local, 0)).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let socket = tokio::net::UdpSocket::from_std(socket).unwrap();
+    let remote = socket.local_addr().unwrap();
+    let sni = catalog::QUIC_SNI.to_owned();
+    let probe = QuicProbe {
+        remote,
+        bind: None,
+        sni,
+        datagram_size,
+    };
+    let trust = Trust::load(None).unwrap();
+    let trace = Trace::start();
+    let receive = async {
+        let mut datagrams = Vec::new();
+        while datagrams.len() < count {
+            let mut datagram = vec![0; 2048];
+            let wait = tokio::time::timeout(Duration::from_secs(4), socket.recv(&mut datagram));
+            let length = wait.await.expect("the next Initial").unwrap();
+            datagram.truncate(length);
+            datagrams.push(datagram);
+        }
+        datagrams
+    };
+    tokio::select! {
+        datagrams = receive => datagrams,
+        outcome = quic::probe(&probe, &trust, &[], &trace) => panic!("the probe ended: {outcome:?}"),
+    }
+}
