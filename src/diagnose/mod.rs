@@ -140,7 +140,12 @@ fn judged(target: Target, attempts: &[Attempt], climates: &Climates) -> JudgedRo
         .filter(|a| belongs(a, &target))
         .cloned()
         .collect();
-    own.sort_by(|a, b| a.started_ms.get().total_cmp(&b.started_ms.get()));
+    // Ties are broken by what identifies an attempt, so that the order of the input never shows.
+    own.sort_by(|a, b| {
+        let key = |a: &Attempt| (a.address, a.sni.clone(), a.attempt);
+        let by_time = a.started_ms.get().total_cmp(&b.started_ms.get());
+        by_time.then_with(|| key(a).cmp(&key(b)))
+    });
     let judgement = judge(&target, &own.iter().collect::<Vec<_>>(), &climate);
     JudgedRow {
         target,

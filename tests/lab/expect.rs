@@ -190,6 +190,8 @@ fn findings(expect: &Expect, actual: &[Value], found: &mut Differences) {
             .map(|finding| text(&finding["code"]))
             .collect();
         codes.sort();
+        // One code can be found of several things, such as TCP and UDP.
+        codes.dedup();
         codes
     };
     if let Some(wanted) = &expect.findings {
