@@ -6,6 +6,7 @@
 //! an address that has not passed is tried again, later and later, while its row is open
 //! where only the probe's name passes, the tunnel's is tried on addresses that pass
 //! where only the tunnel's name passes, it is tried on all
+//! where ICMP errors are seen and nothing passes, the leader alone goes on
 //! ```
 //! The head start lets a row's first packets out before the burst of the rest: a router that sends
 //! few ICMP errors has one for each row.
@@ -13,6 +14,7 @@
 use std::net::IpAddr;
 
 use crate::diagnose::{AddressState, Judgement, Role};
+use crate::evidence::Climate;
 use crate::model::{Attempt, Outcome, Service};
 use crate::targets::{Target, TargetState};
 
@@ -61,12 +63,14 @@ pub fn next_starts(
     target: &Target,
     seen: &[Seen<'_>],
     judgement: &Judgement,
+    climate: &Climate,
     now: f64,
 ) -> Vec<Start> {
     let row = PlannedRow {
         target,
         seen,
         judgement,
+        climate,
         now,
     };
     let Some(leader) = target.addresses.first().copied() else {
@@ -94,24 +98,42 @@ pub fn next_starts(
 
 /// Whether a row has nothing left to start and nothing running: more time would not help.
 #[must_use]
-pub fn is_exhausted(target: &Target, seen: &[Seen<'_>], judgement: &Judgement) -> bool {
+pub fn is_exhausted(
+    target: &Target,
+    seen: &[Seen<'_>],
+    judgement: &Judgement,
+    climate: &Climate,
+) -> bool {
     if target.state != TargetState::Probed {
         return target.state != TargetState::Waiting;
     }
-    let row = PlannedRow {
-        target,
-        seen,
-        judgement,
-        now: f64::INFINITY,
-    };
     let idle = !seen.iter().any(|seen| seen.running);
-    idle && next_starts(target, seen, judgement, row.now).is_empty()
+    idle && next_starts(target, seen, judgement, climate, f64::INFINITY).is_empty()
+}
+
+/// Whether a running attempt should make room: where routers answer with ICMP errors they answer few
+/// packets, and those of a row's leader say as much as those of all its addresses.
+#[must_use]
+pub fn makes_room(
+    target: &Target,
+    attempt: &Attempt,
+    judgement: &Judgement,
+    climate: &Climate,
+) -> bool {
+    is_rationed(judgement, climate)
+        && target.addresses.first() != Some(&attempt.address)
+        && climate.silent_tries(attempt) > 0
+}
+
+fn is_rationed(judgement: &Judgement, climate: &Climate) -> bool {
+    climate.icmp_seen && judgement.reachable() == 0 && !judgement.probe_passes
 }
 
 struct PlannedRow<'a> {
     target: &'a Target,
     seen: &'a [Seen<'a>],
     judgement: &'a Judgement,
+    climate: &'a Climate,
     now: f64,
 }
 
@@ -122,7 +144,8 @@ impl<'a> PlannedRow<'a> {
             .iter()
             .map(|s| s.attempt.started_ms.secs())
             .fold(f64::INFINITY, f64::min);
-        self.now - first >= HEAD_START || self.seen.iter().any(|seen| !seen.running)
+        // A leader that fails at once may have used up what a router grants; the others wait.
+        self.now - first >= HEAD_START || self.seen.iter().any(|seen| seen.attempt.passed())
     }
 
     fn tries(&self, address: IpAddr, role: Role) -> impl Iterator<Item = &Seen<'a>> {
@@ -162,6 +185,11 @@ impl<'a> PlannedRow<'a> {
         }
         if self.probe_name_is_cut() {
             wanted.extend(open.iter().map(|address| (*address, Role::Tunnel)));
+        }
+        if is_rationed(self.judgement, self.climate) {
+            wanted.retain(|(address, role)| {
+                *address == leader || self.tries(*address, *role).next().is_none()
+            });
         }
         wanted
     }

@@ -35,6 +35,8 @@ pub struct Judgement {
     pub addresses: Vec<(IpAddr, AddressState)>,
     /// Whether the tunnel's own server name has passed anywhere in the row.
     pub tunnel_proven: bool,
+    /// Whether the probe's server name has passed anywhere in the row.
+    pub probe_passes: bool,
 }
 
 /// What is known of one address.
@@ -132,11 +134,18 @@ pub fn judge(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judge
         cause,
         addresses: Vec::new(),
         tunnel_proven: false,
+        probe_passes: false,
     }
 }
 
 fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judgement {
     let row = Row::new(target, attempts);
+    // A row that has seen an ICMP error of its own need not wait for one.
+    let icmp_seen = climate.icmp_seen && row.everything.icmp == 0;
+    let climate = &Climate {
+        icmp_seen,
+        ..*climate
+    };
     let sni_cut = !row.tunnel_proven
         && target
             .addresses
@@ -166,6 +175,7 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
         cause,
         addresses: states,
         tunnel_proven: row.tunnel_proven,
+        probe_passes: row.probe_passes,
     }
 }
 
@@ -188,8 +198,8 @@ fn row_cause(states: &[(IpAddr, AddressState)]) -> Option<Cause> {
 struct Row<'a> {
     by_address: BTreeMap<(IpAddr, Role), Vec<&'a Attempt>>,
     everything: Tally,
-    any_pass: bool,
     tunnel_proven: bool,
+    probe_passes: bool,
     span: f64,
 }
 
@@ -210,12 +220,16 @@ impl<'a> Row<'a> {
         };
         let tunnel_proven = passes(Role::Tunnel);
         Self {
-            any_pass: tunnel_proven || passes(Role::Probe),
             tunnel_proven,
+            probe_passes: passes(Role::Probe),
             everything: Tally::of(by_address.values().flatten().copied()),
             span: span(by_address.values().flatten().copied()),
             by_address,
         }
+    }
+
+    fn any_pass(&self) -> bool {
+        self.tunnel_proven || self.probe_passes
     }
 
     fn attempts(&self, address: IpAddr, role: Role) -> &[&'a Attempt] {
@@ -268,7 +282,7 @@ impl<'a> Row<'a> {
             .flatten()
             .map(|a| climate.silent_tries(a))
             .sum::<u32>();
-        let silence_proves = if self.any_pass {
+        let silence_proves = if self.any_pass() {
             climate.proves_address(silent, span)
         } else {
             silent > 0 && climate.proves_row(row_silent, self.span)
@@ -277,7 +291,7 @@ impl<'a> Row<'a> {
         proven_cause(
             own,
             &self.everything,
-            self.any_pass,
+            self.any_pass(),
             silence_proves,
             hush_proves,
             silent > 0,

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::catalog;
 use crate::diagnose::{AddressState, Climates, Judgement, Role, belongs, judge};
+use crate::evidence::Climate;
 use crate::model::{
     Attempt, ContactFailure, Event, Family, HandshakeFailure, Millis, Outcome, Profile,
     RowProgress, Service, Status,
@@ -108,14 +109,14 @@ impl Board {
             let attempts: Vec<_> = seen.iter().map(|seen| seen.attempt).collect();
             let judgement = judge(target, &attempts, &climate);
             let now = self.started.elapsed().as_secs_f64();
-            for start in plan::next_starts(target, &seen, &judgement, now) {
+            for start in plan::next_starts(target, &seen, &judgement, &climate, now) {
                 starts.push((target.clone(), start));
             }
             finished.extend(snapshot.running_in(target).filter_map(|(id, attempt)| {
-                given_up(target, attempt, &judgement).map(|why| (id, why))
+                given_up(target, attempt, &judgement, &climate).map(|why| (id, why))
             }));
             let settled = judgement.is_settled() && target.state != TargetState::Waiting;
-            self.complete &= settled || plan::is_exhausted(target, &seen, &judgement);
+            self.complete &= settled || plan::is_exhausted(target, &seen, &judgement, &climate);
             self.judgements.push(judgement);
         }
         self.complete &= starts.is_empty();
@@ -341,7 +342,12 @@ impl Snapshot {
 }
 
 /// Whether a running attempt has become pointless, and why.
-fn given_up(target: &Target, attempt: &Attempt, judgement: &Judgement) -> Option<GivenUp> {
+fn given_up(
+    target: &Target,
+    attempt: &Attempt,
+    judgement: &Judgement,
+    climate: &Climate,
+) -> Option<GivenUp> {
     if Role::of(attempt, target) == Role::Documented {
         return None;
     }
@@ -353,6 +359,7 @@ fn given_up(target: &Target, attempt: &Attempt, judgement: &Judgement) -> Option
         Some(AddressState::Reachable) if is_first_probe_of_leader(target, attempt) => None,
         Some(AddressState::Reachable) => Some(GivenUp::Settled),
         Some(AddressState::Blocked(_)) if judgement.is_settled() => Some(GivenUp::Silent),
+        _ if plan::makes_room(target, attempt, judgement, climate) => Some(GivenUp::Silent),
         _ => None,
     }
 }

@@ -10,7 +10,9 @@ use hickory_proto::rr::RecordType;
 use libtest_mimic::Trial;
 
 use crate::Outcome;
-use crate::clients::{SILENCE, ask, expect, https, preface, quic_handshakes, tls, unspecified};
+use crate::clients::{
+    PATIENCE, SILENCE, ask, expect, https, preface, quic_handshakes, tls, unspecified,
+};
 use crate::internet::{self, Family};
 use crate::runner::World;
 use crate::scenario::Scenario;
@@ -96,7 +98,7 @@ fn a_reject_rule_answers() -> Outcome {
                 SocketAddr::new(internet::addresses(internet::REGIONS[0], family)[0], 7844);
             let refused = |error: std::io::Error| error.kind() == ErrorKind::ConnectionRefused;
             expect(
-                TcpStream::connect_timeout(&address, SILENCE).is_err_and(refused),
+                TcpStream::connect_timeout(&address, PATIENCE).is_err_and(refused),
                 "TCP is reset",
             )?;
             let local = unspecified(address.ip());
@@ -132,7 +134,7 @@ fn an_impostor_takes_the_flow() -> Outcome {
 
 /// What a client that has sent a line gets back: bytes, or the kind of error.
 fn speak(address: IpAddr) -> Result<Vec<u8>, ErrorKind> {
-    let mut stream = TcpStream::connect_timeout(&(address, 7844).into(), SILENCE)
+    let mut stream = TcpStream::connect_timeout(&(address, 7844).into(), PATIENCE)
         .map_err(|error| error.kind())?;
     stream
         .set_read_timeout(Some(SILENCE))
