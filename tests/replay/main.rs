@@ -16,7 +16,11 @@ use tunnelcheck::model::{Attempt, Observations, Outcome, Report, Secured, Servic
 #[test]
 fn every_case_is_diagnosed_as_it_was() {
     let cases = cases();
-    assert!(cases.len() >= 20, "only {} cases in tests/replay/cases", cases.len());
+    assert!(
+        cases.len() >= 20,
+        "only {} cases in tests/replay/cases",
+        cases.len()
+    );
     let mut wrong = Vec::new();
     for (name, report) in cases {
         let again = diagnose(report.clone().into_observations());
@@ -24,7 +28,12 @@ fn every_case_is_diagnosed_as_it_was() {
             wrong.push(format!("{name}: {difference}"));
         }
     }
-    assert!(wrong.is_empty(), "{} cases differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} cases differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -103,7 +112,10 @@ fn succeed(attempt: &mut Attempt) {
 
 /// What differs between two reports, in a line; the version of the program may.
 fn difference(before: &Report, after: &Report) -> Option<String> {
-    let before = Report { tool: after.tool.clone(), ..before.clone() };
+    let before = Report {
+        tool: after.tool.clone(),
+        ..before.clone()
+    };
     if before == *after {
         return None;
     }
@@ -115,7 +127,10 @@ fn first_difference(path: &str, a: &serde_json::Value, b: &serde_json::Value) ->
     use serde_json::Value::{Array, Object};
     match (a, b) {
         (Object(a), Object(b)) => a.keys().chain(b.keys()).find_map(|key| {
-            let (a, b) = (a.get(key).unwrap_or_default(), b.get(key).unwrap_or_default());
+            let (a, b) = (
+                a.get(key).unwrap_or_default(),
+                b.get(key).unwrap_or_default(),
+            );
             first_difference(&format!("{path}.{key}"), a, b)
         }),
         (Array(a), Array(b)) if a.len() == b.len() => a
@@ -136,7 +151,11 @@ fn cases() -> Vec<(String, Report)> {
         .map(|entry| entry.expect("a directory entry").path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
         .map(|path| {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             let text = fs::read(&path).expect("a readable case");
             let report = serde_json::from_slice(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
             (name, report)
