@@ -63,6 +63,8 @@ mod namespace;
 #[cfg(target_os = "linux")]
 mod pki;
 #[cfg(target_os = "linux")]
+mod ready;
+#[cfg(target_os = "linux")]
 mod rows;
 #[cfg(target_os = "linux")]
 mod runner;

@@ -83,6 +83,17 @@ pub(crate) struct Router {
     pub(crate) forward: Vec<String>,
     /// Its iptables rules, each beginning with `iptables` or `ip6tables`.
     pub(crate) iptables: Vec<String>,
+    /// Answers every packet with an ICMP error where the rules say so. Linux sends about six at
+    /// once and then one a second, so that of many rejected rows some may see none.
+    pub(crate) unlimited_icmp: bool,
+}
+
+impl Client {
+    /// The families in which packets leave this host.
+    pub(crate) fn routed(&self) -> Vec<Family> {
+        let routed = |family: &Family| self.default_routes.contains(family);
+        self.families.iter().copied().filter(routed).collect()
+    }
 }
 
 /// How resolvers answer some questions.

@@ -9,11 +9,11 @@ use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 
-use crate::Outcome;
 use crate::internet::{self, Family};
 use crate::namespace::Namespace;
 use crate::sandbox::{find, tool};
 use crate::scenario::{Client, Impostor, Router, Scenario};
+use crate::{Outcome, ready};
 
 /// Networks of the client's and the edge's link. Both IPv6 prefixes are global unicast: a unique
 /// local address would change source-address selection (RFC 6724).
@@ -62,21 +62,19 @@ impl Topology {
         for namespace in [&client, &router, &edge] {
             namespace.run(no_autoconfiguration)?;
         }
-        let links = links(client.id, edge.id);
-        router.run(move || {
-            sysctl("ipv4/ip_forward", "1")?;
-            sysctl("ipv6/conf/all/forwarding", "1")?;
-            batch(&format!("{links}{ROUTER}"))?;
-            no_offload(&["lan", "wan"])
-        })?;
+        build_router(&router, links(client.id, edge.id), &scenario.router)?;
         edge.run(|| {
             batch(&format!("{EDGE}{}", edge_addresses()))?;
             no_offload(&["eth0"])
         })?;
-        let firewall = router_rules(&scenario.router, &scenario.impostors);
-        let iptables = scenario.router.iptables.clone();
-        router.run(move || load_rules(&firewall, &iptables))?;
         build_client(&client, &scenario.client, files)?;
+        ready::wait(&client, &edge, &scenario.client.routed())?;
+        let rules = router_rules(&scenario.router, &scenario.impostors);
+        let iptables = scenario.router.iptables.clone();
+        router.run(move || load_rules(&rules, &iptables))?;
+        let rules = client_rules(&scenario.client);
+        let iptables = scenario.client.iptables.clone();
+        client.run(move || load_rules(&rules, &iptables))?;
         Ok(Self {
             client,
             router,
@@ -92,6 +90,20 @@ fn links(client: i32, edge: i32) -> String {
     )
 }
 
+fn build_router(namespace: &Namespace, links: String, router: &Router) -> Outcome {
+    let unlimited_icmp = router.unlimited_icmp;
+    namespace.run(move || {
+        if unlimited_icmp {
+            sysctl("ipv4/icmp_ratemask", "0")?;
+            sysctl("ipv6/icmp/ratelimit", "0")?;
+        }
+        sysctl("ipv4/ip_forward", "1")?;
+        sysctl("ipv6/conf/all/forwarding", "1")?;
+        batch(&(links + ROUTER))?;
+        no_offload(&["lan", "wan"])
+    })
+}
+
 fn edge_addresses() -> String {
     internet::everything()
         .map(|address| match address {
@@ -103,9 +115,6 @@ fn edge_addresses() -> String {
 
 fn build_client(namespace: &Namespace, client: &Client, files: &Path) -> Outcome {
     let setup = client_links(client);
-    let output = chain("filter", "output", "filter", &client.output);
-    let rules = [internet::nft_definitions(), output].concat();
-    let iptables = client.iptables.clone();
     let resolv_conf = lines("nameserver ", &client.resolvers);
     std::fs::write(files.join("resolv.conf"), resolv_conf)?;
     std::fs::write(
@@ -124,8 +133,7 @@ fn build_client(namespace: &Namespace, client: &Client, files: &Path) -> Outcome
             }
         }
         batch(&setup)?;
-        no_offload(&["eth0"])?;
-        load_rules(&rules, &iptables)
+        no_offload(&["eth0"])
     })
 }
 
@@ -160,6 +168,11 @@ fn client_links(client: &Client) -> String {
 
 fn lines(prefix: &str, words: &[String]) -> String {
     words.iter().flat_map(|word| [prefix, word, "\n"]).collect()
+}
+
+fn client_rules(client: &Client) -> String {
+    let output = chain("filter", "output", "filter", &client.output);
+    [internet::nft_definitions(), output].concat()
 }
 
 /// The rules of the router: what it forwards, and what falls into the hands of an impostor.

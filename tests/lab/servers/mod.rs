@@ -121,3 +121,17 @@ fn datagram_socket(address: IpAddr, port: u16) -> Outcome<std::net::UdpSocket> {
 fn udp(address: IpAddr, port: u16) -> Outcome<UdpSocket> {
     Ok(UdpSocket::from_std(datagram_socket(address, port)?)?)
 }
+
+/// Sends every datagram back (RFC 862), for whoever waits for a path.
+pub(crate) fn echo(address: IpAddr, port: u16) -> Outcome {
+    let socket = udp(address, port)?;
+    tokio::spawn(async move {
+        let mut datagram = [0; 64];
+        loop {
+            if let Ok((length, client)) = socket.recv_from(&mut datagram).await {
+                drop(socket.send_to(&datagram[..length], client).await);
+            }
+        }
+    });
+    Ok(())
+}
