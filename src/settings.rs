@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::cli::{Action, CheckArgs, Cli, ColorChoice, OutputArgs, RegionArg};
 use crate::model::{EdgeAddress, Family, IpVersionChoice, Options, Region};
+use crate::net::host;
 use crate::report::{Format, ReadError, Style, Verbosity};
 use crate::terminal::Terminal;
 
@@ -79,16 +80,6 @@ pub enum UsageError {
         address: IpAddr,
         /// The system's error.
         why: io::Error,
-    },
-    /// The bind address is of the family that `--edge-ip-version` excludes.
-    #[error(
-        "--edge-bind-address {address} is {family}, but --edge-ip-version asks for the other family; change one of them or leave --edge-ip-version out"
-    )]
-    BindFamily {
-        /// The bind address.
-        address: IpAddr,
-        /// Its family.
-        family: Family,
     },
     /// The file of `--cacert` gives no trust anchors.
     #[error("--cacert (TUNNEL_CACERT): {}: {why}", path.display())]
@@ -162,7 +153,7 @@ fn options(args: &CheckArgs) -> Result<Options, UsageError> {
     let bind = bind_address(args.edge_bind_address.as_deref())?;
     Ok(Options {
         protocol: args.protocol,
-        edge_ip_version: ip_version(args.edge_ip_version, bind)?,
+        edge_ip_version: ip_version(args.edge_ip_version, bind),
         region: args.region.and_then(region),
         edge: args
             .edge
@@ -192,29 +183,23 @@ const fn region(arg: RegionArg) -> Option<Region> {
     }
 }
 
-/// Binding a socket asks the kernel whether the address is ours; nothing is sent.
 fn bind_address(text: Option<&str>) -> Result<Option<IpAddr>, UsageError> {
     let Some(text) = text else { return Ok(None) };
     let address: IpAddr = text
         .parse()
         .map_err(|_| UsageError::BindAddress(text.to_owned()))?;
     let address = address.to_canonical();
-    UdpSocket::bind((address, 0)).map_err(|why| UsageError::BindAddressMissing { address, why })?;
+    host::can_send_from(address).map_err(|why| UsageError::BindAddressMissing { address, why })?;
     Ok(Some(address))
 }
 
-/// As cloudflared: the bind address decides the family, since one cannot send to the other from it.
-fn ip_version(asked: IpVersionChoice, bind: Option<IpAddr>) -> Result<IpVersionChoice, UsageError> {
-    let Some(address) = bind else {
-        return Ok(asked);
-    };
-    let family = Family::of(address);
-    match (asked, family) {
-        (IpVersionChoice::Auto | IpVersionChoice::V4, Family::Ipv4) => Ok(IpVersionChoice::V4),
-        (IpVersionChoice::Auto | IpVersionChoice::V6, Family::Ipv6) => Ok(IpVersionChoice::V6),
-        (IpVersionChoice::V4, Family::Ipv6) | (IpVersionChoice::V6, Family::Ipv4) => {
-            Err(UsageError::BindFamily { address, family })
-        }
+/// As cloudflared: the bind address decides the family, since one cannot send to the other from it,
+/// and overrides what was asked for (`cmd/cloudflared/tunnel/configuration.go`).
+fn ip_version(asked: IpVersionChoice, bind: Option<IpAddr>) -> IpVersionChoice {
+    match bind.map(Family::of) {
+        None => asked,
+        Some(Family::Ipv4) => IpVersionChoice::V4,
+        Some(Family::Ipv6) => IpVersionChoice::V6,
     }
 }
 

@@ -108,10 +108,16 @@ impl<'a> Names<'a> {
                 .iter()
                 .filter(|l| l.name == name && l.record_type == record_type)
         };
-        let usable = |l: &&Lookup| l.status == LookupStatus::Ok;
-        let by_system = rows().filter(usable).find(|l| l.via != Via::Dot);
-        if let Some(found) = by_system.or_else(|| rows().find(usable)) {
-            return Resolution::Found(found.answers.clone());
+        // The first resolver that speaks is the one that cloudflared hears; TLS comes last.
+        let by_system = rows().filter(|l| l.via != Via::Dot);
+        let spoken = by_system.clone().find(|l| l.status.is_final());
+        let over_tls = rows().find(|l| l.via == Via::Dot && l.status == LookupStatus::Ok);
+        match (spoken, over_tls) {
+            (Some(found), _) if found.status == LookupStatus::Ok => {
+                return Resolution::Found(found.answers.clone());
+            }
+            (_, Some(found)) => return Resolution::Found(found.answers.clone()),
+            _ => {}
         }
         let asked = (name.to_owned(), record_type);
         if self
@@ -120,7 +126,6 @@ impl<'a> Names<'a> {
         {
             return Resolution::Waiting;
         }
-        let spoken = rows().find(|l| l.status.is_final() && l.via != Via::Dot);
         let failed = spoken.or_else(|| rows().find(|l| l.status != LookupStatus::TimedOut));
         match failed {
             Some(lookup) => Resolution::Failed(lookup.status),
@@ -132,10 +137,14 @@ impl<'a> Names<'a> {
     /// Whether the SRV record is known from DNS over TLS alone.
     #[must_use]
     pub fn only_over_tls(&self, name: &str) -> bool {
-        let found = self.lookups.iter().filter(|l| {
-            l.name == name && l.record_type == RecordType::Srv && l.status == LookupStatus::Ok
-        });
-        found.clone().count() > 0 && found.clone().all(|l| l.via == Via::Dot)
+        let rows = self
+            .lookups
+            .iter()
+            .filter(|l| l.name == name && l.record_type == RecordType::Srv);
+        let by_system = rows
+            .filter(|l| l.via != Via::Dot)
+            .find(|l| l.status.is_final());
+        by_system.is_none_or(|l| l.status != LookupStatus::Ok)
     }
 
     /// The addresses of a name in one family.

@@ -1,7 +1,7 @@
 //! What this host is: its families by the routing decision alone. Nothing is sent to find out.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::{classify, os};
 use crate::catalog;
@@ -25,6 +25,25 @@ pub fn describe(options: &Options, trusted_roots: usize) -> Host {
 #[must_use]
 pub fn own_addresses() -> Vec<IpAddr> {
     os::interface_addresses()
+}
+
+/// Whether this host can send from `address`, by binding a socket to it; nothing is sent.
+///
+/// # Errors
+/// The system's, as a rule that the address is not available.
+pub fn can_send_from(address: IpAddr) -> io::Result<()> {
+    UdpSocket::bind((address, 0))?;
+    // A kernel without any address yet, or with `ip_nonlocal_bind`, takes every address for its own,
+    // even those that documents are written with (RFC 5737, RFC 3849).
+    let nobodys: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::new(192, 0, 2, 254).into(),
+        IpAddr::V6(_) => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0xfffe).into(),
+    };
+    let proves_nothing = UdpSocket::bind((nobodys, 0)).is_ok();
+    if proves_nothing && !os::interface_addresses().contains(&address) {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    }
+    Ok(())
 }
 
 fn family_state(family: Family, options: &Options, own: &[IpAddr]) -> FamilyState {

@@ -14,7 +14,9 @@ use tokio_util::task::JoinMap;
 
 use self::board::Board;
 use crate::catalog;
-use crate::model::{Ended, Event, Lookup, LookupStatus, Millis, Observations, Options, RecordType};
+use crate::model::{
+    Ended, Event, Lookup, LookupStatus, Millis, Observations, Options, RecordType, Via,
+};
 use crate::net::dns::{self, Progress, Question};
 use crate::net::host;
 use crate::net::trust::Trust;
@@ -174,12 +176,12 @@ impl Run {
 
     fn learn(&mut self, progress: Option<Progress>, on_event: &mut dyn FnMut(Event)) {
         match progress {
-            Some(Progress::Lookup(lookup)) if lookup.via == crate::model::Via::Dot => {
+            Some(Progress::Lookup(lookup)) if lookup.via == Via::Dot => {
                 self.over_tls = OverTls::Answered(Box::new(lookup));
             }
             Some(Progress::Lookup(lookup)) => {
                 on_event(Event::LookedUp(lookup.clone()));
-                self.lookups.push(lookup);
+                self.insert_in_order(lookup);
             }
             Some(Progress::Settled(question)) => {
                 self.unsettled
@@ -187,6 +189,27 @@ impl Run {
             }
             None => {}
         }
+    }
+
+    /// Answers to one question stand in the order of the resolvers, whatever came first: the first
+    /// resolver that speaks is the one that cloudflared hears.
+    fn insert_in_order(&mut self, lookup: Lookup) {
+        let rank = |via: Via| {
+            self.resolvers
+                .iter()
+                .position(|server| Via::Resolver(*server) == via)
+        };
+        let follows = |other: &Lookup| {
+            other.name == lookup.name
+                && other.record_type == lookup.record_type
+                && rank(other.via) > rank(lookup.via)
+        };
+        let at = self
+            .lookups
+            .iter()
+            .position(follows)
+            .unwrap_or(self.lookups.len());
+        self.lookups.insert(at, lookup);
     }
 
     fn advance(&mut self, on_event: &mut dyn FnMut(Event)) {
@@ -243,6 +266,9 @@ impl Run {
     /// True when DNS is settled, silent resolvers have been given their time, and so have all rows.
     fn is_complete(&mut self) -> bool {
         while self.questions.try_join_next().is_some() {}
+        if !self.answers.is_empty() {
+            return false;
+        }
         let srv = catalog::srv_name(self.options.region);
         let srv_found = self
             .lookups

@@ -13,10 +13,20 @@ mod show;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
-/// The program with a known environment.
+/// The program with a known environment, and without a network where the system lets us take it
+/// away: should a case get further than it should, it sends nothing.
 fn tunnelcheck(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tunnelcheck"));
+    let program = env!("CARGO_BIN_EXE_tunnelcheck");
+    let mut command = match without_network() {
+        Some(unshare) => {
+            let mut command = Command::new("unshare");
+            command.args(unshare).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
     command.args(args).stdin(Stdio::null());
     let ours = std::env::vars_os().map(|(name, _)| name);
     for name in ours.filter(|name| name.to_string_lossy().starts_with("TUNNEL_")) {
@@ -24,6 +34,21 @@ fn tunnelcheck(args: &[&str]) -> Command {
     }
     command.env_remove("NO_COLOR");
     command
+}
+
+/// The arguments of `unshare` that give an empty network namespace here.
+fn without_network() -> Option<&'static [&'static str]> {
+    static KNOWN: OnceLock<Option<&'static [&'static str]>> = OnceLock::new();
+    const WAYS: [&[&str]; 2] = [&["--net"], &["--user", "--map-root-user", "--net"]];
+    let works = |way: &&[&str]| {
+        let tried = Command::new("unshare")
+            .args(*way)
+            .arg("true")
+            .stderr(Stdio::null())
+            .status();
+        tried.is_ok_and(|status| status.success())
+    };
+    *KNOWN.get_or_init(|| WAYS.into_iter().find(works))
 }
 
 fn run(args: &[&str]) -> Output {
@@ -34,10 +59,10 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("the output is UTF-8")
 }
 
-/// A report in `tests/cli/reports`.
-fn report(name: &str) -> String {
+/// A report that the laboratory recorded: UDP is dropped, which degrades.
+fn degraded() -> String {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let path = folder.join("tests/cli/reports").join(name);
+    let path = folder.join("tests/replay/cases/udp-dropped.json");
     path.display().to_string()
 }
 

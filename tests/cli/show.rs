@@ -3,11 +3,11 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::{assert_refused, report, run, text, tunnelcheck};
+use crate::{assert_refused, degraded, run, text, tunnelcheck};
 
 #[test]
 fn a_saved_report_is_shown_with_its_verdict() {
-    let output = run(&["show", &report("degraded.json")]);
+    let output = run(&["show", &degraded()]);
     assert_eq!(output.status.code(), Some(3));
     assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
     let table = text(&output.stdout);
@@ -19,13 +19,13 @@ fn a_saved_report_is_shown_with_its_verdict() {
 
 #[test]
 fn colour_comes_when_asked_for() {
-    let colored = run(&["show", &report("degraded.json"), "--color", "always"]);
+    let colored = run(&["show", &degraded(), "--color", "always"]);
     assert!(text(&colored.stdout).contains("\x1b["));
 }
 
 #[test]
 fn quiet_leaves_the_verdict() {
-    let output = run(&["show", "-q", &report("degraded.json")]);
+    let output = run(&["show", "-q", &degraded()]);
     let line = text(&output.stdout);
     assert!(
         line.starts_with("DEGRADED  ") && line.lines().count() == 1,
@@ -44,7 +44,7 @@ fn files_get_the_format_of_their_ending() {
     .unwrap();
     let output = run(&[
         "show",
-        &report("degraded.json"),
+        &degraded(),
         "--output",
         &path("a.json"),
         "--output",
@@ -65,7 +65,7 @@ fn files_get_the_format_of_their_ending() {
 
 #[test]
 fn standard_input_is_a_report_too() {
-    let file = fs::File::open(report("degraded.json")).unwrap();
+    let file = fs::File::open(degraded()).unwrap();
     let output = tunnelcheck(&["show", "-", "-q"])
         .stdin(file)
         .output()
@@ -77,13 +77,7 @@ fn standard_input_is_a_report_too() {
 fn a_masked_report_shows_the_same_verdict() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("masked.json").display().to_string();
-    run(&[
-        "show",
-        &report("degraded.json"),
-        "--redact",
-        "--output",
-        &path,
-    ]);
+    run(&["show", &degraded(), "--redact", "--output", &path]);
     let masked = fs::read_to_string(&path).unwrap();
     assert!(masked.contains("redacted-host"));
     assert_eq!(run(&["show", &path]).status.code(), Some(3));
@@ -144,7 +138,7 @@ fn other_files_are_refused() {
 fn any_damage_to_a_report_is_survived() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("damaged.json").display().to_string();
-    let good = fs::read_to_string(report("degraded.json")).unwrap();
+    let good = fs::read_to_string(degraded()).unwrap();
     let numbers = good
         .replace(": 10,", ": 18446744073709551615,")
         .replace("21.0", "1e308");
@@ -163,7 +157,7 @@ fn a_closed_pipe_is_no_failure() {
     for args in [&["--format", "json"][..], &["-v"], &["-q"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let mut command = tunnelcheck(&["show", &report("degraded.json")]);
+        let mut command = tunnelcheck(&["show", &degraded()]);
         let child = command
             .args(args)
             .stdout(writer)
@@ -183,7 +177,7 @@ fn a_full_disk_is_a_failure() {
         .write(true)
         .open("/dev/full")
         .unwrap();
-    let output = tunnelcheck(&["show", &report("degraded.json")])
+    let output = tunnelcheck(&["show", &degraded()])
         .stdout(full)
         .output()
         .unwrap();

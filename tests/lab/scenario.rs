@@ -149,6 +149,8 @@ pub(crate) enum Answer {
     Garbage,
     /// The truth, so many milliseconds later.
     DelayedMs(u64),
+    /// A denial, so many milliseconds later.
+    NxdomainAfterMs(u64),
     /// These addresses, those of the question's type.
     Addresses(Vec<IpAddr>),
     /// These SRV targets in this order, port 7844.

@@ -128,6 +128,10 @@ impl Zone {
                 tokio::time::sleep(Duration::from_millis(*delay)).await;
                 truth(question, &name, kind)
             }
+            Some(Answer::NxdomainAfterMs(delay)) => {
+                tokio::time::sleep(Duration::from_millis(*delay)).await;
+                reply(ResponseCode::NXDomain, Vec::new())
+            }
             Some(Answer::Truncated) | None => truth(question, &name, kind),
         }
     }
