@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -143,8 +144,13 @@ fn first_difference(path: &str, a: &serde_json::Value, b: &serde_json::Value) ->
     }
 }
 
-/// All recorded cases by name.
+/// All recorded cases by name, read once.
 fn cases() -> Vec<(String, Report)> {
+    static CASES: LazyLock<Vec<(String, Report)>> = LazyLock::new(read_cases);
+    CASES.clone()
+}
+
+fn read_cases() -> Vec<(String, Report)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/replay/cases");
     let mut cases: Vec<_> = fs::read_dir(folder)
         .expect("the folder of cases")
