@@ -47,7 +47,7 @@ pub struct Climate {
 impl Climate {
     /// Reads the climate from attempts at addresses of which at least some answered.
     #[must_use]
-    pub fn of<'a>(attempts: impl Iterator<Item = &'a Attempt> + Clone) -> Self {
+    pub fn of<'a>(attempts: &(impl Iterator<Item = &'a Attempt> + Clone)) -> Self {
         let mut contacts: Vec<f64> = attempts
             .clone()
             .filter_map(|a| a.contact_ms)
@@ -240,12 +240,12 @@ mod tests {
         let attempts: Vec<_> = (0..answers)
             .map(|_| attempt(Transport::Tcp, contact, Some(contact)))
             .collect();
-        Climate::of(attempts.iter())
+        Climate::of(&attempts.iter())
     }
 
     #[test]
     fn silence_alone_needs_the_patience_of_a_satellite_path() {
-        let unknown = Climate::of([].iter());
+        let unknown = Climate::of(&[].iter());
         assert!(!unknown.proves_row(1000, 3.0));
         assert!(unknown.proves_row(17, 3.7));
         assert!(
@@ -276,7 +276,7 @@ mod tests {
             .map(|_| attempt(Transport::Tcp, 0.02, Some(0.02)))
             .collect();
         attempts.extend((0..20).map(|_| attempt(Transport::Tcp, 0.5, None)));
-        let limited = Climate::of(attempts.iter());
+        let limited = Climate::of(&attempts.iter());
         assert!(limited.loss > 0.6, "{}", limited.loss);
         assert!(!limited.proves_address(10, 9.0));
     }
@@ -285,8 +285,8 @@ mod tests {
     fn a_retransmitted_syn_counts_as_loss() {
         let quick = attempt(Transport::Tcp, 0.02, Some(0.02));
         let slow = attempt(Transport::Tcp, 1.02, Some(1.02));
-        let lossy = Climate::of([quick.clone(), slow].iter());
-        let clean = Climate::of([quick.clone(), quick].iter());
+        let lossy = Climate::of(&[quick.clone(), slow].iter());
+        let clean = Climate::of(&[quick.clone(), quick].iter());
         assert!(lossy.loss > clean.loss);
     }
 

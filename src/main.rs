@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Err(error) => return answer_or_refuse(&error),
     };
     let told = Request::new(cli, Terminal::detect()).and_then(|request| match request {
-        Request::Check(settings) => run(&settings),
+        Request::Check(settings) => Ok(run(&settings)),
         Request::Show(settings) => show(&settings),
     });
     match told {
@@ -44,17 +44,17 @@ fn answer_or_refuse(error: &clap::Error) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(settings: &Settings) -> Result<ExitStatus, UsageError> {
+fn run(settings: &Settings) -> ExitStatus {
     let mut progress = Progress::new(settings.presentation.progress);
     let report = tunnelcheck::check(settings, &mut |event| progress.on(&event));
     progress.finish();
-    Ok(match report {
+    match report {
         Ok(report) => tell(report, &settings.presentation),
         Err(error) => {
             complain(&error.to_string());
             ExitStatus::Inconclusive
         }
-    })
+    }
 }
 
 fn show(settings: &ShowSettings) -> Result<ExitStatus, UsageError> {

@@ -92,7 +92,7 @@ fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// Subject of "CloudFlare Origin SSL ECC Certificate Authority", as DER.
+/// Subject of "`CloudFlare` Origin SSL ECC Certificate Authority", as DER.
 const ECC_SUBJECT: &str = concat!(
     "30818f310b3009060355040613025553311330110603550408130a43616c69666f726e696131163014060355",
     "0407130d53616e204672616e636973636f31193017060355040a1310436c6f7564466c6172652c20496e632e",
@@ -106,7 +106,7 @@ const ECC_POINT: &str = concat!(
     "7d69216daacb7e9719bb4500a18cb6b2ed0484def0",
 );
 
-/// Subject of "CloudFlare Origin SSL Certificate Authority", as DER.
+/// Subject of "`CloudFlare` Origin SSL Certificate Authority", as DER.
 const RSA_SUBJECT: &str = concat!(
     "30818b310b300906035504061302555331193017060355040a1310436c6f7564466c6172652c20496e632e31",
     "343032060355040b132b436c6f7564466c617265204f726967696e2053534c20436572746966696361746520",
@@ -165,7 +165,9 @@ mod tests {
     fn sha256_hex(bytes: &[u8]) -> String {
         let suite = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
         let hash = suite.tls13().unwrap().common.hash_provider.hash(bytes);
-        hash.as_ref().iter().map(|b| format!("{b:02x}")).collect()
+        hash.as_ref()
+            .iter()
+            .fold(String::new(), |hex, b| format!("{hex}{b:02x}"))
     }
 
     #[test]

@@ -80,18 +80,40 @@ fn has_remote_icmp(attempt: &Attempt) -> bool {
         .any(|stray| !stray.local && stray.icmp.as_ref().is_some_and(rejects))
 }
 
-/// The cause that the failures of one address prove, given those of its whole row.
-///
-/// `waited` says that at least one try of the address went unanswered for long enough.
-pub(super) fn proven_cause(
-    own: &Tally,
-    row: &Tally,
-    any_pass: bool,
-    silence_proves: bool,
-    hush_proves: bool,
-    waited: bool,
-) -> Option<Cause> {
+/// What stands around the failures of one address.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Surroundings {
+    /// The failures of the whole row.
+    pub(super) row: Tally,
+    /// Whether anything passes in the row.
+    pub(super) any_pass: bool,
+    /// How much the silence of the address says.
+    pub(super) silence: Silence,
+    /// Whether its silence after TCP had connected proves a cut.
+    pub(super) hush_proves: bool,
+}
+
+/// How much the silence of an address says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// Nothing was sent that could have been answered by now.
+    Unheard,
+    /// Something went unanswered for long enough to count.
+    Waited,
+    /// Enough went unanswered to prove a block.
+    Proves,
+}
+
+/// The cause that the failures of one address prove.
+pub(super) fn proven_cause(own: &Tally, around: &Surroundings) -> Option<Cause> {
     const SEVERAL: u32 = 4;
+    let Surroundings {
+        row,
+        any_pass,
+        silence,
+        hush_proves,
+    } = *around;
+    let (waited, silence_proves) = (silence != Silence::Unheard, silence == Silence::Proves);
     let firm = |own: u32, row: u32| own >= 2 || (own >= 1 && !any_pass && row >= SEVERAL);
     // Routers answer only some packets of a burst with ICMP, so a row shares what it saw.
     let rejected = own.icmp >= 2 || (!any_pass && row.icmp >= 2 && (own.icmp >= 1 || waited));
@@ -122,8 +144,17 @@ pub(super) fn proven_cause(
 mod tests {
     use super::*;
 
+    fn around(row: Tally, any_pass: bool, silence: Silence) -> Surroundings {
+        Surroundings {
+            row,
+            any_pass,
+            silence,
+            hush_proves: false,
+        }
+    }
+
     fn cause(own: Tally, row: Tally, any_pass: bool) -> Option<Cause> {
-        proven_cause(&own, &row, any_pass, false, false, true)
+        proven_cause(&own, &around(row, any_pass, Silence::Waited))
     }
 
     #[test]
@@ -162,7 +193,7 @@ mod tests {
         };
         assert_eq!(cause(Tally::default(), row, false), Some(Cause::Rejected));
         assert_eq!(cause(Tally::default(), row, true), None);
-        let unanswered_yet = proven_cause(&Tally::default(), &row, false, false, false, false);
+        let unanswered_yet = proven_cause(&Tally::default(), &around(row, false, Silence::Unheard));
         assert_eq!(unanswered_yet, None);
     }
 
@@ -179,17 +210,12 @@ mod tests {
     #[test]
     fn silence_is_the_weakest_evidence() {
         let none = Tally::default();
-        assert_eq!(
-            proven_cause(&none, &none, false, true, false, true),
-            Some(Cause::Dropped)
-        );
+        let proven = |row| proven_cause(&none, &around(row, false, Silence::Proves));
+        assert_eq!(proven(none), Some(Cause::Dropped));
         let icmp = Tally {
             icmp: 1,
             ..Tally::default()
         };
-        assert_eq!(
-            proven_cause(&none, &icmp, false, true, false, true),
-            Some(Cause::Rejected)
-        );
+        assert_eq!(proven(icmp), Some(Cause::Rejected));
     }
 }

@@ -91,17 +91,17 @@ impl Climates {
     pub fn of(attempts: &[Attempt]) -> Self {
         /// With fewer answers the kind's own loss is not known well enough.
         const ENOUGH: usize = 8;
-        let all = Climate::of(attempts.iter());
+        let all = Climate::of(&attempts.iter());
         let kinds = [Transport::Tcp, Transport::Udp]
             .into_iter()
             .flat_map(|transport| {
                 Family::BOTH.map(|family| {
                     let family_only = attempts.iter().filter(move |a| a.family() == family);
-                    let icmp_seen = Climate::of(family_only.clone()).icmp_seen;
+                    let icmp_seen = Climate::of(&family_only).icmp_seen;
                     let kin = family_only.filter(move |a| a.transport == transport);
                     let answers = kin.clone().filter(|a| a.contact_ms.is_some()).count();
                     let climate = if answers >= ENOUGH {
-                        Climate::of(kin)
+                        Climate::of(&kin)
                     } else {
                         all
                     };

@@ -18,7 +18,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::failure::{Tally, proven_cause};
+use super::failure::{Silence, Surroundings, Tally, proven_cause};
 use crate::catalog;
 use crate::evidence::Climate;
 use crate::model::{Attempt, Cause, Millis, RttRange, Service, Status};
@@ -151,15 +151,15 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
             .addresses
             .iter()
             .any(|address| row.proves_sni_filter(*address, climate));
-    let states: Vec<_> = target
+    let addresses: Vec<_> = target
         .addresses
         .iter()
         .map(|address| (*address, row.address_state(*address, sni_cut, climate)))
         .collect();
-    let reachable = states
+    let reachable = addresses
         .iter()
         .any(|(_, state)| *state == AddressState::Reachable);
-    let cause = row_cause(&states);
+    let cause = row_cause(&addresses);
     let status = match (cause.is_some(), reachable) {
         (true, true) => Status::Partial,
         (true, false) => Status::Blocked,
@@ -173,7 +173,7 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
     Judgement {
         status,
         cause,
-        addresses: states,
+        addresses,
         tunnel_proven: row.tunnel_proven,
         probe_passes: row.probe_passes,
     }
@@ -282,20 +282,23 @@ impl<'a> Row<'a> {
             .flatten()
             .map(|a| climate.silent_tries(a))
             .sum::<u32>();
-        let silence_proves = if self.any_pass() {
+        let proves = if self.any_pass() {
             climate.proves_address(silent, span)
         } else {
             silent > 0 && climate.proves_row(row_silent, self.span)
         };
-        let hush_proves = climate.proves_address(hushed, span);
-        proven_cause(
-            own,
-            &self.everything,
-            self.any_pass(),
-            silence_proves,
-            hush_proves,
-            silent > 0,
-        )
+        let silence = match (proves, silent) {
+            (true, _) => Silence::Proves,
+            (false, 0) => Silence::Unheard,
+            (false, _) => Silence::Waited,
+        };
+        let around = Surroundings {
+            row: self.everything,
+            any_pass: self.any_pass(),
+            silence,
+            hush_proves: climate.proves_address(hushed, span),
+        };
+        proven_cause(own, &around)
     }
 
     /// True when the tunnel's name is cut on this address while the probe's passes.

@@ -145,7 +145,7 @@ pub(super) fn cause_detail(cause: Cause, row: &JudgedRow) -> String {
     let text = match cause {
         Cause::Dropped => return dropped(row),
         Cause::Rejected => rejections(row),
-        Cause::Reset => reset_words(),
+        Cause::Reset => Some(reset_words()),
         Cause::LocalFirewall => local_refusal(row),
         Cause::NoRoute => first(row, |outcome| match outcome {
             Outcome::Unanswered {
@@ -174,12 +174,10 @@ pub(super) fn cause_detail(cause: Cause, row: &JudgedRow) -> String {
     text.unwrap_or_else(|| cause.to_string())
 }
 
-fn reset_words() -> Option<String> {
-    Some(
-        "a TCP reset answered the SYN; a firewall on this host, one on the way and the other side \
+fn reset_words() -> String {
+    "a TCP reset answered the SYN; a firewall on this host, one on the way and the other side \
          itself look the same here (`nft list ruleset` shows this host's)"
-            .to_owned(),
-    )
+        .to_owned()
 }
 
 fn dropped(row: &JudgedRow) -> String {
@@ -337,24 +335,16 @@ fn first(row: &JudgedRow, tell: impl Fn(&Outcome) -> Option<String>) -> Option<S
 
 /// The untrusted chains that the row was shown.
 pub(super) fn chains(row: &JudgedRow) -> Vec<&UntrustedChain> {
-    let chain = |attempt: &'_ Attempt| -> bool {
-        matches!(
-            attempt.outcome,
-            Outcome::Unsecured {
-                failure: HandshakeFailure::Untrusted { .. }
-            }
-        )
-    };
-    row.attempts
-        .iter()
-        .filter(|attempt| chain(attempt))
-        .filter_map(|attempt| match &attempt.outcome {
-            Outcome::Unsecured {
-                failure: HandshakeFailure::Untrusted { chain },
-            } => Some(chain),
-            _ => None,
-        })
-        .collect()
+    row.attempts.iter().filter_map(untrusted).collect()
+}
+
+fn untrusted(attempt: &Attempt) -> Option<&UntrustedChain> {
+    match &attempt.outcome {
+        Outcome::Unsecured {
+            failure: HandshakeFailure::Untrusted { chain },
+        } => Some(chain),
+        _ => None,
+    }
 }
 
 fn describe_chain(chain: &UntrustedChain) -> String {

@@ -154,7 +154,7 @@ pub enum HandshakeFailure {
     /// The handshake completed with a certificate that cloudflared would not trust.
     Untrusted {
         /// Who presents it, and what is wrong with it.
-        chain: UntrustedChain,
+        chain: Box<UntrustedChain>,
     },
     /// What came back is no TLS: a plain-text portal or another protocol.
     NotTls {

@@ -79,7 +79,7 @@ impl Trust {
         &self,
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-    ) -> Result<(), UntrustedChain> {
+    ) -> Result<(), Box<UntrustedChain>> {
         self.edge.judge(chain, name)
     }
 
@@ -88,7 +88,7 @@ impl Trust {
         &self,
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-    ) -> Result<(), UntrustedChain> {
+    ) -> Result<(), Box<UntrustedChain>> {
         self.https.judge(chain, name)
     }
 }
@@ -112,7 +112,7 @@ impl Judge {
         &self,
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-    ) -> Result<(), UntrustedChain> {
+    ) -> Result<(), Box<UntrustedChain>> {
         let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
         let verdict = match (chain.split_first(), &self.0) {
             (Some((leaf, above)), Some(verifier)) => verifier
@@ -121,7 +121,7 @@ impl Judge {
             (None, _) => Err(rustls::Error::NoCertificatesPresented),
             (_, None) => Err(unknown),
         };
-        verdict.map_err(|error| classify::untrusted_chain(chain, &error))
+        verdict.map_err(|error| Box::new(classify::untrusted_chain(chain, &error)))
     }
 }
 

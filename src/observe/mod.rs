@@ -70,7 +70,7 @@ const TICK: Duration = Duration::from_millis(25);
 const DNS_PATIENCE: Duration = Duration::from_millis(1200);
 
 /// How long the system's resolvers may take for the SRV record before DNS over TLS is asked too.
-const DOT_PATIENCE: Duration = Duration::from_millis(1000);
+const DOT_PATIENCE: Duration = Duration::from_secs(1);
 
 struct Run {
     options: Options,

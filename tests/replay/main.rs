@@ -5,6 +5,12 @@
 //! a change of the diagnosis that is meant, record again: `TUNNELCHECK_LAB_RECORD=1 cargo test
 //! --profile ci --test lab`.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so in the shortest way"
+)]
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;

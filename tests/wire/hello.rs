@@ -1,7 +1,7 @@
-//! As much of a ClientHello (RFC 8446, section 4.1.2) and an Initial (RFC 9000, section 17.2.2) as
+//! As much of a `ClientHello` (RFC 8446, section 4.1.2) and an Initial (RFC 9000, section 17.2.2) as
 //! the tests look at.
 
-/// A ClientHello's extensions by type.
+/// A `ClientHello`'s extensions by type.
 pub(crate) struct ClientHello {
     extensions: Vec<(u16, Vec<u8>)>,
 }

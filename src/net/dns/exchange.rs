@@ -21,15 +21,15 @@ use crate::net::{Trace, classify, new_socket, os, stream};
 /// take loss for silence.
 const RESEND: [Duration; 4] = [
     Duration::from_millis(400),
-    Duration::from_millis(1000),
-    Duration::from_millis(2000),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
     Duration::from_millis(3200),
 ];
 
 /// Asks over UDP, and over TCP when the answer is truncated.
 pub(super) async fn ask(server: SocketAddr, question: &Question, deadline: Instant) -> Reply {
     match ask_udp(server, question, deadline).await {
-        Ok(Received::Answer(reply)) => reply,
+        Ok(Received::Answer(reply)) | Err(reply) => reply,
         Ok(Received::Truncated) => match ask_tcp(server, question, deadline).await {
             Reply {
                 detail: None,
@@ -56,8 +56,7 @@ pub(super) async fn ask(server: SocketAddr, question: &Question, deadline: Insta
                 }
             }
         },
-        Ok(Received::Foreign(what)) => Reply::failed(LookupStatus::Malformed, what),
-        Err(reply) => reply,
+        Ok(Received::Foreign(what)) => Reply::failed(LookupStatus::Malformed, &what),
     }
 }
 
@@ -66,7 +65,7 @@ pub(super) async fn ask_dot(question: &Question, trust: &Trust, deadline: Instan
     let exchange = async {
         let stream = connect(catalog::DOT_SERVER).await?;
         let failed =
-            |error: &dyn ToString| Reply::failed(LookupStatus::Unreachable, error.to_string());
+            |error: &dyn ToString| Reply::failed(LookupStatus::Unreachable, &error.to_string());
         let name = ServerName::try_from(catalog::DOT_SERVER_NAME).map_err(|e| failed(&e))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(&trust.dot));
         let tls = connector
@@ -111,7 +110,7 @@ fn unreachable(failure: &ContactFailure) -> Reply {
         | ContactFailure::TooBig { error }
         | ContactFailure::Other { error } => error.to_string(),
     };
-    Reply::failed(LookupStatus::Unreachable, detail)
+    Reply::failed(LookupStatus::Unreachable, &detail)
 }
 
 /// The message with its length in front (RFC 1035, section 4.2.2).
@@ -119,8 +118,8 @@ async fn ask_stream<S>(mut stream: S, question: &Question) -> Result<Reply, Repl
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (id, query) = encode(question).map_err(|e| Reply::failed(LookupStatus::Malformed, e))?;
-    let failed = |error: io::Error| Reply::failed(LookupStatus::Unreachable, error);
+    let (id, query) = encode(question).map_err(|e| Reply::failed(LookupStatus::Malformed, &e))?;
+    let failed = |error: io::Error| Reply::failed(LookupStatus::Unreachable, &error);
     let length = u16::try_from(query.len()).unwrap_or(u16::MAX);
     stream
         .write_all(&[&length.to_be_bytes(), query.as_slice()].concat())
@@ -133,7 +132,7 @@ where
     match decode(&octets, id, question) {
         Received::Answer(reply) => Ok(reply),
         Received::Truncated => Err(Reply::failed(LookupStatus::Malformed, "truncated over TCP")),
-        Received::Foreign(what) => Err(Reply::failed(LookupStatus::Malformed, what)),
+        Received::Foreign(what) => Err(Reply::failed(LookupStatus::Malformed, &what)),
     }
 }
 
@@ -143,7 +142,7 @@ async fn ask_udp(
     question: &Question,
     deadline: Instant,
 ) -> Result<Received, Reply> {
-    let (id, query) = encode(question).map_err(|e| Reply::failed(LookupStatus::Malformed, e))?;
+    let (id, query) = encode(question).map_err(|e| Reply::failed(LookupStatus::Malformed, &e))?;
     let local = |error: io::Error| unreachable(&classify::local_error(&error));
     let socket = open(server).map_err(local)?;
     let started = Instant::now();
@@ -193,9 +192,9 @@ async fn receive(socket: &UdpSocket) -> Result<Vec<u8>, Reply> {
             Ok(queued) => {
                 let error = io::Error::from_raw_os_error(queued.errno);
                 let detail = queued.icmp.map_or_else(|| error.to_string(), |icmp| icmp.to_string());
-                Err(Reply::failed(LookupStatus::Unreachable, detail))
+                Err(Reply::failed(LookupStatus::Unreachable, &detail))
             }
-            Err(error) => Err(Reply::failed(LookupStatus::Unreachable, error)),
+            Err(error) => Err(Reply::failed(LookupStatus::Unreachable, &error)),
         },
     }
 }
@@ -203,5 +202,5 @@ async fn receive(socket: &UdpSocket) -> Result<Vec<u8>, Reply> {
 fn explain(socket: &UdpSocket, error: &io::Error) -> Reply {
     let queued = std::iter::from_fn(|| os::next_queued_error(socket).ok()).find_map(|e| e.icmp);
     let detail = queued.map_or_else(|| error.to_string(), |icmp| icmp.to_string());
-    Reply::failed(LookupStatus::Unreachable, detail)
+    Reply::failed(LookupStatus::Unreachable, &detail)
 }

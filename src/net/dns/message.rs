@@ -26,7 +26,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub(super) fn failed(status: LookupStatus, detail: impl ToString) -> Self {
+    pub(super) fn failed(status: LookupStatus, detail: &(impl ToString + ?Sized)) -> Self {
         Self {
             status,
             answers: Vec::new(),
@@ -94,7 +94,7 @@ pub(super) fn decode(octets: &[u8], id: u16, question: &Question) -> Received {
     if header.truncation {
         return Received::Truncated;
     }
-    let failed = |status| Received::Answer(Reply::failed(status, header.response_code));
+    let failed = |status| Received::Answer(Reply::failed(status, &header.response_code));
     match header.response_code {
         ResponseCode::NoError => Received::Answer(read_answers(&message, question)),
         ResponseCode::NXDomain => failed(LookupStatus::NoSuchName),

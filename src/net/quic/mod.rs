@@ -93,18 +93,18 @@ async fn handshake(
     socket: Arc<ProbeSocket>,
     trace: &Trace,
 ) -> Result<Secured, Outcome> {
-    let name = ServerName::try_from(probe.sni.as_str()).map_err(defect)?;
-    let config = client_config(trust, probe.datagram_size).map_err(defect)?;
+    let name = ServerName::try_from(probe.sni.as_str()).map_err(|error| defect(&error))?;
+    let config = client_config(trust, probe.datagram_size).map_err(|error| defect(&error))?;
     let endpoint = Endpoint::new_with_abstract_socket(
         EndpointConfig::default(),
         None,
         Arc::clone(&socket) as Arc<dyn quinn::AsyncUdpSocket>,
         Arc::new(TokioRuntime),
     )
-    .map_err(defect)?;
+    .map_err(|error| defect(&error))?;
     let connecting = endpoint
         .connect_with(config, probe.remote, &probe.sni)
-        .map_err(defect)?;
+        .map_err(|error| defect(&error))?;
     let connection = tokio::select! {
         connected = connecting => connected.map_err(|error| failed(&error, &trace.state()))?,
         () = socket.hopeless() => {
@@ -115,7 +115,7 @@ async fn handshake(
     let chain = peer_chain(&connection);
     let judged = trust.judge_edge(&chain, &name);
     let secured = describe(&connection, &chain);
-    close(connection, endpoint);
+    close(&connection, endpoint);
     judged.map_err(|chain| unsecured(HandshakeFailure::Untrusted { chain }))?;
     Ok(secured)
 }
@@ -125,7 +125,7 @@ fn unsecured(failure: HandshakeFailure) -> Outcome {
 }
 
 /// An error that no network causes.
-fn defect(error: impl ToString) -> Outcome {
+fn defect(error: &dyn ToString) -> Outcome {
     let error = OsError {
         code: None,
         text: error.to_string(),
@@ -189,7 +189,7 @@ fn describe(connection: &Connection, chain: &[CertificateDer<'_>]) -> Secured {
 }
 
 /// Says goodbye, so that the edge keeps no half-dead connection, without holding up the verdict.
-fn close(connection: Connection, endpoint: Endpoint) {
+fn close(connection: &Connection, endpoint: Endpoint) {
     connection.close(0_u32.into(), b"");
     tokio::spawn(async move {
         const FAREWELL: Duration = Duration::from_millis(500);
