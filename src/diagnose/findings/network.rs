@@ -195,8 +195,23 @@ fn consequence(group: &[&JudgedRow], conclusion: &Conclusion) -> String {
     text.to_owned()
 }
 
+/// What was seen: rows of which the same can be told share a line.
 fn evidence(group: &[&JudgedRow], rows: &[JudgedRow]) -> Vec<String> {
-    let mut lines: Vec<_> = group.iter().map(|row| row_evidence(row)).collect();
+    let mut alike: Vec<(String, Vec<&JudgedRow>)> = Vec::new();
+    for row in group {
+        let cause = row
+            .judgement
+            .cause
+            .map_or_else(String::new, |c| words::cause_detail(c, row));
+        match alike.iter_mut().find(|(known, _)| *known == cause) {
+            Some((_, rows)) => rows.push(row),
+            None => alike.push((cause, vec![row])),
+        }
+    }
+    let mut lines: Vec<_> = alike
+        .iter()
+        .map(|(cause, rows)| format!("{}: {cause}", tried(rows)))
+        .collect();
     let other = rows.iter().find(|row| {
         group.iter().any(|blocked| {
             blocked.target.host == row.target.host
@@ -219,40 +234,42 @@ fn round_trip(row: &JudgedRow) -> Option<crate::model::Millis> {
         .map(|rtt| rtt.median)
 }
 
-fn row_evidence(row: &JudgedRow) -> String {
-    let target = &row.target;
-    let ran = row
-        .attempts
-        .iter()
-        .filter(|a| !matches!(a.outcome, Outcome::Abandoned));
-    let end = row
-        .attempts
-        .iter()
+/// Which rows were tried how often, for how long, and how many of their addresses are blocked.
+fn tried(rows: &[&JudgedRow]) -> String {
+    let attempts = || rows.iter().flat_map(|row| &row.attempts);
+    let ran = attempts()
+        .filter(|a| !matches!(a.outcome, Outcome::Abandoned))
+        .count();
+    let end = attempts()
         .map(|a| a.started_ms.secs() + a.elapsed_ms.secs())
         .fold(0.0, f64::max);
-    let start = row
-        .attempts
-        .iter()
-        .map(|a| a.started_ms.secs())
-        .fold(end, f64::min);
-    let sent: u32 = row.attempts.iter().filter_map(|a| a.sent).sum();
-    let sent = match target.service {
-        Service::Quic => format!(", {sent} datagrams"),
-        Service::Http2 | Service::Https => String::new(),
+    let start = attempts().map(|a| a.started_ms.secs()).fold(end, f64::min);
+    let sent = match attempts().filter_map(|a| a.sent).sum::<u32>() {
+        0 => String::new(),
+        sent => format!(", {sent} datagrams"),
     };
-    let cause = row
-        .judgement
-        .cause
-        .map_or_else(String::new, |c| words::cause_detail(c, row));
+    let blocked: usize = rows.iter().map(|row| row.judgement.blocked().count()).sum();
+    let total: usize = rows.iter().map(|row| row.target.addresses.len()).sum();
     format!(
-        "{} {}: {} of {} addresses blocked, {} attempts{sent} in {:.1} s: {cause}",
-        target.host,
-        target.family,
-        row.judgement.blocked().count(),
-        target.addresses.len(),
-        ran.count(),
+        "{}: {blocked} of {total} addresses blocked, {ran} attempts{sent} in {:.1} s",
+        named(rows),
         end - start,
     )
+}
+
+/// `region1.v2.argotunnel.com (UDP IPv4, UDP IPv6), …`.
+fn named(rows: &[&JudgedRow]) -> String {
+    let mut hosts = BTreeMap::<&str, Vec<String>>::new();
+    for row in rows {
+        let target = &row.target;
+        let kind = format!("{} {}", target.service.transport(), target.family);
+        hosts.entry(&target.host).or_default().push(kind);
+    }
+    let hosts: Vec<_> = hosts
+        .iter()
+        .map(|(host, kinds)| format!("{host} ({})", kinds.join(", ")))
+        .collect();
+    hosts.join(", ")
 }
 
 const fn asks_for_a_rule(code: FindingCode) -> bool {
