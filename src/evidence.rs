@@ -114,10 +114,24 @@ impl Climate {
         let since = attempt
             .contact_ms
             .map(|c| attempt.elapsed_ms.secs() - c.secs());
+        // Once a flow is under way TCP knows its round trip; a QUIC server may not yet, and then sends
+        // again after a second, twice that, and so on (RFC 9002, section 6.2.2).
+        let schedule = match attempt.transport {
+            Transport::Tcp => catalog::QUIC_SCHEDULE,
+            Transport::Udp => catalog::SYN_SCHEDULE,
+        };
         match since {
-            Some(since) if hushed => sends(catalog::QUIC_SCHEDULE, since - self.patience()),
+            Some(since) if hushed => sends(schedule, since - self.patience()),
             _ => 0,
         }
+    }
+
+    /// The climate of handshakes: a flight has several packets, and all of them must arrive.
+    #[must_use]
+    pub fn of_handshakes(&self) -> Self {
+        const PACKETS: i32 = 3;
+        let loss = 1.0 - (1.0 - self.loss).powi(PACKETS);
+        Self { loss, ..*self }
     }
 
     /// Whether `tries` unanswered tries over `span` seconds prove a block of a whole row.

@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use super::failure::{Silence, Surroundings, Tally, proven_cause};
 use crate::catalog;
 use crate::evidence::Climate;
-use crate::model::{Attempt, Cause, Millis, RttRange, Service, Status};
+use crate::model::{Attempt, Cause, Millis, RttRange, Service, Status, Transport};
 use crate::targets::{Target, TargetState};
 
 /// What the attempts at one row prove.
@@ -198,6 +198,7 @@ fn row_cause(states: &[(IpAddr, AddressState)]) -> Option<Cause> {
 struct Row<'a> {
     by_address: BTreeMap<(IpAddr, Role), Vec<&'a Attempt>>,
     everything: Tally,
+    transport: Transport,
     tunnel_proven: bool,
     probe_passes: bool,
     span: f64,
@@ -220,6 +221,7 @@ impl<'a> Row<'a> {
         };
         let tunnel_proven = passes(Role::Tunnel);
         Self {
+            transport: target.service.transport(),
             tunnel_proven,
             probe_passes: passes(Role::Probe),
             everything: Tally::of(by_address.values().flatten().copied()),
@@ -262,6 +264,7 @@ impl<'a> Row<'a> {
                 let hushed = failed.iter().map(|a| climate.hushed_tries(a)).sum();
                 let own_span = span(failed.iter().copied());
                 self.proven(&own, silent, hushed, own_span, climate)
+                    .map(|cause| in_terms_of(self.transport, cause))
                     .map_or(AddressState::Open, AddressState::Blocked)
             }
         }
@@ -296,9 +299,21 @@ impl<'a> Row<'a> {
             row: self.everything,
             any_pass: self.any_pass(),
             silence,
-            hush_proves: climate.proves_address(hushed, span),
+            hush_proves: self.hush_proves(hushed, span, climate),
         };
         proven_cause(own, &around)
+    }
+
+    /// Whether silence after a first answer proves a cut: of one address among others that pass, or
+    /// of a row in which nothing does.
+    fn hush_proves(&self, hushed: u32, span: f64, climate: &Climate) -> bool {
+        let handshakes = climate.of_handshakes();
+        if self.any_pass() {
+            return handshakes.proves_address(hushed, span);
+        }
+        let everything = self.by_address.values().flatten();
+        let row_hushed = everything.map(|a| climate.hushed_tries(a)).sum();
+        hushed > 0 && handshakes.proves_row(row_hushed, self.span)
     }
 
     /// True when the tunnel's name is cut on this address while the probe's passes.
@@ -314,7 +329,17 @@ impl<'a> Row<'a> {
             .sum();
         tally.cut >= 2
             || tally.refused >= 2
-            || climate.proves_address(silent, span(cut.iter().copied()))
+            || climate
+                .of_handshakes()
+                .proves_address(silent, span(cut.iter().copied()))
+    }
+}
+
+/// A QUIC handshake that is cut after a first answer has a name of its own.
+const fn in_terms_of(transport: Transport, cause: Cause) -> Cause {
+    match (transport, cause) {
+        (Transport::Udp, Cause::Interrupted) => Cause::QuicFiltered,
+        (_, cause) => cause,
     }
 }
 

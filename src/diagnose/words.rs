@@ -157,9 +157,11 @@ pub(super) fn cause_detail(cause: Cause, row: &JudgedRow) -> String {
         Cause::Interrupted => first(row, interrupted),
         Cause::NotTheEdge => first(row, foreign),
         Cause::SniFiltered => first_tunnel_failure(row),
-        Cause::QuicFiltered => {
-            Some("a Version Negotiation packet answers, no handshake does".to_owned())
-        }
+        Cause::QuicFiltered => Some(
+            "a QUIC server answers, and no handshake completes; a filter that reads the handshake and \
+             a server that speaks another QUIC version look the same"
+                .to_owned(),
+        ),
         Cause::Mtu => first(row, |outcome| match outcome {
             Outcome::Unanswered {
                 failure: ContactFailure::Icmp { icmp },
