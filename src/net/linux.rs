@@ -98,6 +98,11 @@ pub(super) fn interface_addresses() -> Vec<IpAddr> {
         .collect()
 }
 
+/// The number of an interface, by its name.
+pub(super) fn interface_index(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok()
+}
+
 /// The host's name.
 pub(super) fn host_name() -> Option<String> {
     nix::unistd::gethostname()

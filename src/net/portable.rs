@@ -18,6 +18,10 @@ pub(super) fn interface_addresses() -> Vec<IpAddr> {
     Vec::new()
 }
 
+pub(super) fn interface_index(_name: &str) -> Option<u32> {
+    None
+}
+
 pub(super) fn host_name() -> Option<String> {
     std::env::var("COMPUTERNAME")
         .or_else(|_| std::env::var("HOSTNAME"))

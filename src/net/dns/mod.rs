@@ -5,8 +5,9 @@
 
 mod exchange;
 mod message;
+mod system;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep_until};
 
 pub use message::Question;
+pub use system::system_resolvers;
 
 use self::message::Reply;
 use super::trust::Trust;
@@ -29,30 +31,6 @@ pub enum Progress {
     Lookup(Lookup),
     /// The question is settled: a resolver has spoken for it, or none is left to ask.
     Settled(Question),
-}
-
-/// The resolvers that the system's configuration names, in order, each once.
-///
-/// Without a configuration that is this host itself, as for Go's resolver.
-#[must_use]
-pub fn system_resolvers() -> Vec<SocketAddr> {
-    const DNS_PORT: u16 = 53;
-    let configured = hickory_resolver::system_conf::read_system_conf().map(|(config, _)| {
-        let servers = config.name_servers().iter();
-        servers
-            .map(|server| SocketAddr::new(server.ip, DNS_PORT))
-            .collect::<Vec<_>>()
-    });
-    let mut resolvers = Vec::new();
-    for server in configured.unwrap_or_default() {
-        if !resolvers.contains(&server) {
-            resolvers.push(server);
-        }
-    }
-    if resolvers.is_empty() {
-        resolvers.push(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), DNS_PORT));
-    }
-    resolvers
 }
 
 /// Asks the resolvers in order until one has spoken. The next is asked as soon as one fails, or stays

@@ -1,0 +1,102 @@
+//! Which resolvers the system's configuration names, as Go's resolver reads it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+
+use crate::net::os;
+
+const DNS_PORT: u16 = 53;
+
+/// The resolvers that the system's configuration names, in order, each once.
+///
+/// Without a configuration that is this host itself, as for Go's resolver.
+#[must_use]
+pub fn system_resolvers() -> Vec<SocketAddr> {
+    let mut resolvers = configured();
+    let mut seen = Vec::new();
+    resolvers.retain(|server| {
+        let new = !seen.contains(server);
+        seen.push(*server);
+        new
+    });
+    if resolvers.is_empty() {
+        let own = [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ];
+        resolvers.extend(own.map(|address| SocketAddr::new(address, DNS_PORT)));
+    }
+    resolvers
+}
+
+/// The library's reading, unless it gives up on a line that others skip, or loses the zone of a
+/// link-local address (RFC 4007, section 11).
+fn configured() -> Vec<SocketAddr> {
+    let read = hickory_resolver::system_conf::read_system_conf().map(|(config, _)| {
+        let servers = config.name_servers().iter().map(|server| server.ip);
+        servers
+            .map(|ip| SocketAddr::new(ip, DNS_PORT))
+            .collect::<Vec<_>>()
+    });
+    let link_local = |server: &SocketAddr| match server.ip() {
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        IpAddr::V4(_) => false,
+    };
+    match read {
+        Ok(servers) if !cfg!(unix) => servers,
+        Ok(servers) if !servers.iter().any(link_local) => {
+            servers.into_iter().take(MOST_SERVERS).collect()
+        }
+        _ => std::fs::read_to_string("/etc/resolv.conf")
+            .map_or_else(|_| Vec::new(), |text| resolv_conf(&text)),
+    }
+}
+
+/// Neither the C library nor Go asks more (resolv.conf(5), Go's `net/dnsconfig_unix.go`).
+const MOST_SERVERS: usize = 3;
+
+/// The servers of resolv.conf(5); what cannot be read is skipped.
+fn resolv_conf(text: &str) -> Vec<SocketAddr> {
+    let servers = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some("nameserver"))
+            .then(|| words.next())
+            .flatten()
+    });
+    servers.filter_map(server).take(MOST_SERVERS).collect()
+}
+
+fn server(text: &str) -> Option<SocketAddr> {
+    match text.split_once('%') {
+        None => Some(SocketAddr::new(text.parse().ok()?, DNS_PORT)),
+        Some((address, zone)) => {
+            let address: Ipv6Addr = address.parse().ok()?;
+            let scope = zone.parse().ok().or_else(|| os::interface_index(zone))?;
+            Some(SocketAddrV6::new(address, DNS_PORT, 0, scope).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_skipped() {
+        let text = "# made by hand\nnameserver\nnameserver nonsense\n  nameserver 192.0.2.53 # the first\n\
+                    options timeout:1 unheard-of\nnameserver 2001:db8::53\nsearch example\n";
+        let found: Vec<_> = resolv_conf(text).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["192.0.2.53:53", "[2001:db8::53]:53"]);
+    }
+
+    #[test]
+    fn the_fourth_server_is_never_asked() {
+        let text = "nameserver 192.0.2.1\n".repeat(4);
+        assert_eq!(resolv_conf(&text).len(), 3);
+    }
+
+    #[test]
+    fn a_link_local_server_keeps_its_zone() {
+        let found = resolv_conf("nameserver fe80::1%7\nnameserver fe80::1%no-such-interface\n");
+        assert_eq!(found, ["[fe80::1%7]:53".parse().unwrap()]);
+    }
+}
