@@ -66,6 +66,7 @@ impl Climate {
         for attempt in attempts.clone().filter(|a| answering.contains(&peer(a))) {
             let unanswered = match attempt.contact_ms {
                 Some(contact) => tries(attempt, contact.secs() - quickest).saturating_sub(1),
+                None if was_refused(attempt) => 1,
                 None => tries(attempt, attempt.elapsed_ms.secs() - patience),
             };
             lost += unanswered;
@@ -162,6 +163,17 @@ type Peer = (IpAddr, u16, Transport);
 
 const fn peer(attempt: &Attempt) -> Peer {
     (attempt.address, attempt.port, attempt.transport)
+}
+
+/// Refused, where the same address has answered at another time: a rate limit does that too.
+const fn was_refused(attempt: &Attempt) -> bool {
+    use ContactFailure::{Icmp, LocalFirewall, Other, Reset};
+    matches!(
+        attempt.outcome,
+        Outcome::Unanswered {
+            failure: Reset | Icmp { .. } | LocalFirewall { .. } | Other { .. }
+        }
+    )
 }
 
 fn saw_remote_icmp(attempt: &Attempt) -> bool {

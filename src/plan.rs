@@ -32,7 +32,7 @@ const TCP_GAPS: [f64; 9] = [0.35, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0];
 const UDP_GAPS: [f64; 9] = [1.1, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0];
 
 /// After an attempt that has ended, in seconds: an immediate repetition proves little.
-const AFTER_FAILURE: f64 = 0.15;
+const AFTER_FAILURE: f64 = 0.25;
 
 /// On how many addresses the tunnel's name is tried before it is called cut.
 const TUNNEL_TRIALS: usize = 2;

@@ -13,8 +13,9 @@
 //!   reset, closed or silent after TCP had connected      interrupted
 //!   nothing                                              dropped
 //! ```
-//! What stands higher is stronger evidence and wins. Firm is what was seen twice on the address, or
-//! once on it and several times in a row of which nothing passes: one reset may be an accident.
+//! What stands higher is stronger evidence and wins. Firm is, in a row of which nothing passes, what
+//! was seen twice on the address, or once on it and several times in the row. Where others pass a
+//! refusal may be an accident or a rate limit, so it takes as many as silence would.
 
 use crate::model::{Attempt, Cause, ContactFailure, HandshakeFailure, Outcome};
 
@@ -40,6 +41,18 @@ impl Tally {
             tally.count(attempt);
             tally
         })
+    }
+
+    /// How many attempts were refused in a way that may be an accident.
+    pub(super) const fn refusals(&self) -> u32 {
+        self.local
+            + self.too_big
+            + self.refused
+            + self.version
+            + self.icmp
+            + self.reset
+            + self.cut
+            + self.other
     }
 
     fn count(&mut self, attempt: &Attempt) {
@@ -91,6 +104,8 @@ pub(super) struct Surroundings {
     pub(super) silence: Silence,
     /// Whether its silence after TCP had connected proves a cut.
     pub(super) hush_proves: bool,
+    /// Whether its refusals and its silence together are too many for an accident.
+    pub(super) refusals_prove: bool,
 }
 
 /// How much the silence of an address says.
@@ -112,11 +127,19 @@ pub(super) fn proven_cause(own: &Tally, around: &Surroundings) -> Option<Cause> 
         any_pass,
         silence,
         hush_proves,
+        refusals_prove,
     } = *around;
     let (waited, silence_proves) = (silence != Silence::Unheard, silence == Silence::Proves);
-    let firm = |own: u32, row: u32| own >= 2 || (own >= 1 && !any_pass && row >= SEVERAL);
+    let firm = |own: u32, row: u32| {
+        if any_pass {
+            own >= 1 && refusals_prove
+        } else {
+            own >= 2 || (own >= 1 && row >= SEVERAL)
+        }
+    };
     // Routers answer only some packets of a burst with ICMP, so a row shares what it saw.
-    let rejected = own.icmp >= 2 || (!any_pass && row.icmp >= 2 && (own.icmp >= 1 || waited));
+    let pooled = !any_pass && row.icmp >= 2 && (own.icmp >= 1 || waited);
+    let rejected = firm(own.icmp, row.icmp) || pooled;
     let table = [
         (firm(own.local, row.local), Cause::LocalFirewall),
         (own.no_route >= 1, Cause::NoRoute),
@@ -150,6 +173,7 @@ mod tests {
             any_pass,
             silence,
             hush_proves: false,
+            refusals_prove: false,
         }
     }
 
@@ -164,11 +188,16 @@ mod tests {
             ..Tally::default()
         };
         assert_eq!(cause(once, once, true), None);
-        let twice = Tally {
-            reset: 2,
+        let often = Tally {
+            reset: 6,
             ..Tally::default()
         };
-        assert_eq!(cause(twice, twice, true), Some(Cause::Reset));
+        assert_eq!(cause(often, often, true), None, "a rate limit resets often");
+        let telling = Surroundings {
+            refusals_prove: true,
+            ..around(often, true, Silence::Unheard)
+        };
+        assert_eq!(proven_cause(&often, &telling), Some(Cause::Reset));
     }
 
     #[test]

@@ -300,6 +300,7 @@ impl<'a> Row<'a> {
             any_pass: self.any_pass(),
             silence,
             hush_proves: self.hush_proves(hushed, span, climate),
+            refusals_prove: climate.proves_address(own.refusals() + silent, span),
         };
         proven_cause(own, &around)
     }
@@ -327,11 +328,10 @@ impl<'a> Row<'a> {
             .iter()
             .map(|a| climate.silent_tries(a) + climate.hushed_tries(a))
             .sum();
-        tally.cut >= 2
-            || tally.refused >= 2
-            || climate
-                .of_handshakes()
-                .proves_address(silent, span(cut.iter().copied()))
+        let tries = tally.cut + tally.refused + silent;
+        climate
+            .of_handshakes()
+            .proves_address(tries, span(cut.iter().copied()))
     }
 }
 
