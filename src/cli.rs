@@ -118,7 +118,7 @@ pub struct CheckArgs {
     #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
     pub cacert: Option<PathBuf>,
 
-    /// Check <NAME>.cloudflareaccess.com too, which tunnels with Access need
+    /// Check the Access host of a team too (NAME.cloudflareaccess.com), which tunnels with Access need
     #[arg(long, value_name = "NAME", help_heading = "The check")]
     pub team: Option<String>,
 

@@ -27,6 +27,7 @@
 //! | `TUNNELCHECK_LAB=skip` | pass without running anything, and say so |
 //! | `TUNNELCHECK_LAB_RECORD=1` | keep the report of each scenario that passes in `tests/replay/cases` |
 //! | `TUNNELCHECK_LAB_SHELL=NAME` | build that world and open `$SHELL` in the client's namespaces |
+//! | `TUNNELCHECK_LAB_EXEC=COMMAND` | with the one before: run this in place of the shell; `$TUNNELCHECK` is the product |
 //! | `TUNNELCHECK_LAB_BIN=PATH` | test this binary instead of the one cargo built |
 //! | `TUNNELCHECK_LAB_OUT=DIR` | where reports are written (default `target/lab`) |
 //!

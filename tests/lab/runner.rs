@@ -153,7 +153,7 @@ fn directory(variable: &str, default: &str) -> PathBuf {
     std::env::var_os(variable).map_or_else(default, PathBuf::from)
 }
 
-/// Opens a shell in the client's namespaces of one scenario's world.
+/// Opens a shell in the client's namespaces of one scenario's world, or runs a command there.
 pub(crate) fn shell(scenarios: &[Scenario], name: &str) -> ExitCode {
     match scenarios
         .iter()
@@ -167,7 +167,32 @@ pub(crate) fn shell(scenarios: &[Scenario], name: &str) -> ExitCode {
 }
 
 fn interact(scenario: &Scenario, world: &World) -> ExitCode {
-    let shell = std::env::var_os("SHELL").unwrap_or_else(|| "sh".into());
+    let line = std::env::var_os("TUNNELCHECK_LAB_EXEC");
+    let is_shell = line.is_none();
+    let shell = std::env::var_os("SHELL").filter(|_| is_shell);
+    let mut command = Command::new(shell.unwrap_or_else(|| "sh".into()));
+    match line {
+        Some(line) => {
+            command.arg("-c").arg(line);
+        }
+        None => introduce(scenario, world),
+    }
+    command
+        .env("SSL_CERT_FILE", world.trust_store())
+        .env("PATH", PATH)
+        .env("TUNNELCHECK", binary());
+    match world.topology.client.run(move || command.status()) {
+        // What a shell's last command returned is no result; a given command's is.
+        Ok(_) if is_shell => ExitCode::SUCCESS,
+        Ok(status) => {
+            let code = status.code().and_then(|code| u8::try_from(code).ok());
+            code.map_or(ExitCode::FAILURE, ExitCode::from)
+        }
+        Err(error) => crate::refuse(&format!("the shell: {error}")),
+    }
+}
+
+fn introduce(scenario: &Scenario, world: &World) {
     println!(
         "{}\nThe product: {} {}\nThe router: nsenter -t {} -n   The edge: nsenter -t {} -n",
         scenario.about,
@@ -176,12 +201,4 @@ fn interact(scenario: &Scenario, world: &World) -> ExitCode {
         world.topology.router.id,
         world.topology.edge.id,
     );
-    let mut command = Command::new(shell);
-    command
-        .env("SSL_CERT_FILE", world.trust_store())
-        .env("PATH", PATH);
-    match world.topology.client.run(move || command.status()) {
-        Ok(_) => ExitCode::SUCCESS,
-        Err(error) => crate::refuse(&format!("the shell: {error}")),
-    }
 }
