@@ -31,7 +31,7 @@ pub async fn observe(
     on_event: &mut dyn FnMut(Event),
 ) -> Observations {
     let started = Instant::now();
-    let started_at = jiff::Timestamp::now().to_string();
+    let started_at = now_to_the_millisecond();
     let deadline = started + Duration::from_secs_f64(options.timeout_s);
     let mut run = Run::begin(options, trust, started);
     let mut tick = interval(TICK);
@@ -61,6 +61,14 @@ pub async fn observe(
         lookups: run.lookups,
         attempts: run.board.into_attempts(),
     }
+}
+
+/// The time of the day in RFC 3339; more digits would tell nothing.
+fn now_to_the_millisecond() -> String {
+    let now = jiff::Timestamp::now();
+    now.round(jiff::Unit::Millisecond)
+        .unwrap_or(now)
+        .to_string()
 }
 
 /// How often silence is looked at; answers are looked at when they come.

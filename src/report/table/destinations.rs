@@ -65,7 +65,9 @@ fn heading(rows: &[&Destination], region: &str) -> String {
 
 /// Says which rows were probed at addresses that cloudflared would not have.
 fn write_documented(page: &mut Page, rows: &[&Destination]) {
-    let documented = rows.iter().filter(|row| row.source == Source::Documented);
+    let documented = rows
+        .iter()
+        .filter(|row| row.source == Source::Documented && row.addresses.probed > 0);
     let names = distinct(documented.map(|row| format!("{} {}", column(row), row.family)));
     if names.is_empty() {
         return;
