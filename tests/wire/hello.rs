@@ -26,6 +26,11 @@ impl ClientHello {
         Self { extensions }
     }
 
+    /// The types of the extensions in their order.
+    pub(crate) fn order(&self) -> Vec<u16> {
+        self.extensions.iter().map(|(kind, _)| *kind).collect()
+    }
+
     pub(crate) fn has(&self, kind: u16) -> bool {
         self.extensions.iter().any(|(k, _)| *k == kind)
     }

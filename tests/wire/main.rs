@@ -46,6 +46,20 @@ async fn the_tls_hello_offers_what_cloudflareds_offers() {
     assert!(!hello.has(0x0029), "no resumed session");
 }
 
+/// A filter that reads the first segment only must see in ours what it sees in cloudflared's.
+#[tokio::test]
+async fn the_server_name_comes_first_and_the_key_share_last() {
+    for _ in 0..3 {
+        let record = tcp_first_flight(catalog::HTTP2_SNI, Service::Http2).await;
+        let order = ClientHello::parse(&record[RECORD_HEADER..]).order();
+        assert_eq!(
+            (order.first(), order.last()),
+            (Some(&0), Some(&51)),
+            "{order:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn an_https_hello_asks_for_http() {
     let record = tcp_first_flight("api.cloudflare.com", Service::Https).await;
