@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use crate::catalog;
-use crate::model::{Attempt, ContactFailure, HandshakeFailure, Outcome, Transport};
+use crate::model::{Attempt, ContactFailure, HandshakeFailure, Millis, Outcome, Transport};
 
 /// The chance of accusing an address that is open, per address, which the rule must stay below.
 pub const ERROR_BOUND: f64 = 1e-5;
@@ -19,12 +19,12 @@ const UNKNOWN_LOSS: f64 = 0.5;
 /// The least loss that is ever assumed, however well things look.
 const LEAST_LOSS: f64 = 0.05;
 
-/// How long everything must have been silent when there is something to compare with, in seconds.
-/// An outage of a wireless link is shorter.
-const QUIET_SPAN: f64 = 1.0;
+/// How long a row must have been silent when there is something to compare with, in seconds. An
+/// outage of a wireless link is shorter.
+const QUIET_SPAN: f64 = 1.5;
 
 /// The same for one address among others that answer, where the answers may as well be the luck.
-const MIXED_SPAN: f64 = 1.5;
+const MIXED_SPAN: f64 = 2.0;
 
 /// The same when nothing at all answers, in seconds: six round trips of a satellite path.
 const UNKNOWN_SPAN: f64 = 3.6;
@@ -33,50 +33,64 @@ const UNKNOWN_SPAN: f64 = 3.6;
 /// RFC 4443), so a rejected row may look silent for a while.
 const ICMP_SPAN: f64 = 3.0;
 
+/// How long a flow that has answered once may keep its handshake waiting when no handshake of its
+/// kind has completed: the other side may be slow, or something nearer may have answered for it.
+const HUSH_SPAN: f64 = 5.0;
+
+/// Over how long refusals must recur before they are no accident, in seconds.
+const REFUSAL_SPAN: f64 = 1.0;
+
 /// What the answering probes tell of the path: how slow and how lossy it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Climate {
-    /// A round trip that most answers stay below, in seconds; absent when nothing answers.
+    /// A time that most answers to a first packet stay below, in seconds; absent when nothing
+    /// comparable answers.
     pub round_trip: Option<f64>,
+    /// A time that most handshakes stay below once the other side has answered, in seconds; absent
+    /// when none of the kind has completed.
+    pub handshake: Option<f64>,
+    /// Since when something comparable is known to be answered, in seconds of the run. Silence from
+    /// before proves nothing: the whole path may have been down.
+    pub since: f64,
     /// An upper bound on the chance that one try of an open address stays unanswered.
     pub loss: f64,
     /// Whether ICMP errors of other machines were seen.
     pub icmp_seen: bool,
+    /// Whether flows of the same kind, to the same port, are answered somewhere.
+    pub kin_answer: bool,
 }
 
 impl Climate {
+    /// What is known when nothing has answered.
+    pub const UNKNOWN: Self = Self {
+        round_trip: None,
+        handshake: None,
+        since: 0.0,
+        loss: UNKNOWN_LOSS,
+        icmp_seen: false,
+        kin_answer: false,
+    };
+
     /// Reads the climate from attempts at addresses of which at least some answered.
     #[must_use]
     pub fn of<'a>(attempts: &(impl Iterator<Item = &'a Attempt> + Clone)) -> Self {
-        let mut contacts: Vec<f64> = attempts
-            .clone()
-            .filter_map(|a| a.contact_ms)
-            .map(crate::model::Millis::secs)
-            .collect();
-        contacts.sort_by(f64::total_cmp);
-        let round_trip = contacts.get(contacts.len() * 3 / 4).copied();
+        let contacts = sorted(
+            attempts
+                .clone()
+                .filter_map(|a| a.contact_ms)
+                .map(Millis::secs),
+        );
+        let handshakes = sorted(attempts.clone().filter_map(handshake_after_contact));
+        let round_trip = upper_quartile(&contacts);
         let quickest = contacts.first().copied().unwrap_or_default();
-        let patience = patience(round_trip);
-        let answering: HashSet<Peer> = attempts
-            .clone()
-            .filter(|a| a.contact_ms.is_some())
-            .map(peer)
-            .collect();
-        let (mut lost, mut tried) = (0, 0);
-        for attempt in attempts.clone().filter(|a| answering.contains(&peer(a))) {
-            let unanswered = match attempt.contact_ms {
-                Some(contact) => tries(attempt, contact.secs() - quickest).saturating_sub(1),
-                None if was_refused(attempt) => 1,
-                None => tries(attempt, attempt.elapsed_ms.secs() - patience),
-            };
-            lost += unanswered;
-            tried += unanswered + u32::from(attempt.contact_ms.is_some());
-        }
-        let icmp_seen = attempts.clone().any(saw_remote_icmp);
+        let answered = attempts.clone().filter_map(|a| answered_try(a, quickest));
         Self {
             round_trip,
-            loss: loss_bound(lost, tried),
-            icmp_seen,
+            handshake: upper_quartile(&handshakes),
+            since: answered.reduce(f64::min).unwrap_or_default(),
+            loss: loss_among(attempts, quickest, patience(round_trip)),
+            icmp_seen: attempts.clone().any(saw_remote_icmp),
+            kin_answer: false,
         }
     }
 
@@ -86,20 +100,26 @@ impl Climate {
         patience(self.round_trip)
     }
 
-    /// How many tries of the attempt's first packet have stayed unanswered for long enough.
+    /// How many tries of the attempt's first packet have stayed unanswered for long enough, of those
+    /// that were sent when something comparable is known to have been answered.
     #[must_use]
     pub fn silent_tries(&self, attempt: &Attempt) -> u32 {
-        match &attempt.outcome {
+        let silent = matches!(
+            &attempt.outcome,
             Outcome::Unanswered {
-                failure: ContactFailure::Silent,
-            }
-            | Outcome::Abandoned
-                if attempt.contact_ms.is_none() =>
-            {
-                tries(attempt, attempt.elapsed_ms.secs() - self.patience())
-            }
-            _ => 0,
+                failure: ContactFailure::Silent
+            } | Outcome::Abandoned
+        );
+        if !silent || attempt.contact_ms.is_some() {
+            return 0;
         }
+        let heard_by = attempt.elapsed_ms.secs() - self.patience();
+        let before = self.since - SLACK - attempt.started_ms.secs();
+        let schedule = first_packet_schedule(attempt.transport);
+        let tries = schedule
+            .iter()
+            .filter(|sent| **sent >= before && **sent <= heard_by);
+        u32::try_from(tries.count()).unwrap_or(u32::MAX)
     }
 
     /// How many retransmissions of the hello have stayed unanswered after a TCP connection, or a
@@ -122,17 +142,19 @@ impl Climate {
             Transport::Udp => catalog::SYN_SCHEDULE,
         };
         match since {
-            Some(since) if hushed => sends(schedule, since - self.patience()),
+            Some(since) if hushed => sends(schedule, since - patience(self.handshake)),
             _ => 0,
         }
     }
 
-    /// The climate of handshakes: a flight has several packets, and all of them must arrive.
+    /// Seconds from the first start to the last moment that is accounted for, as far as something
+    /// comparable is known to have been answered in them.
     #[must_use]
-    pub fn of_handshakes(&self) -> Self {
-        const PACKETS: i32 = 3;
-        let loss = 1.0 - (1.0 - self.loss).powi(PACKETS);
-        Self { loss, ..*self }
+    pub fn span<'a>(&self, attempts: impl Iterator<Item = &'a Attempt> + Clone) -> f64 {
+        let starts = attempts.clone().map(|a| a.started_ms.secs());
+        let ends = attempts.map(|a| a.started_ms.secs() + a.elapsed_ms.secs());
+        let first = starts.fold(f64::INFINITY, f64::min).max(self.since);
+        (ends.fold(0.0, f64::max) - first).max(0.0)
     }
 
     /// Whether `tries` unanswered tries over `span` seconds prove a block of a whole row.
@@ -154,9 +176,100 @@ impl Climate {
         tries >= LEAST_TRIES && span >= MIXED_SPAN && self.improbable(tries)
     }
 
+    /// Whether `tries` tries of a handshake that fell silent after a first answer prove that it is
+    /// cut, on one address among others that pass or in a row of which nothing does.
+    #[must_use]
+    pub fn proves_hush(&self, tries: u32, span: f64, others_pass: bool) -> bool {
+        /// A flight of a handshake has several packets, and all of them must arrive.
+        const PACKETS: i32 = 3;
+        let needed = match self.handshake {
+            Some(_) if others_pass => MIXED_SPAN.max(2.0 * patience(self.handshake)),
+            Some(_) => QUIET_SPAN.max(2.0 * patience(self.handshake)),
+            None => HUSH_SPAN,
+        };
+        let loss = 1.0 - (1.0 - self.loss).powi(PACKETS);
+        span >= needed && Self { loss, ..*self }.improbable(tries)
+    }
+
+    /// Whether `tries` refused or unanswered tries of a row of which nothing passes, over `span`
+    /// seconds, are no accident and no rate limit.
+    #[must_use]
+    pub fn proves_refusals(&self, tries: u32, span: f64) -> bool {
+        span >= REFUSAL_SPAN && (!self.kin_answer || self.improbable(tries))
+    }
+
     fn improbable(&self, tries: u32) -> bool {
         f64::from(tries) * self.loss.ln() <= ERROR_BOUND.ln()
     }
+}
+
+/// How much earlier than an answered packet another may have been sent and still count, in seconds.
+const SLACK: f64 = 0.05;
+
+/// When the packet that was answered had been sent, in seconds of the run.
+fn answered_try(attempt: &Attempt, quickest: f64) -> Option<f64> {
+    let contact = attempt.contact_ms?.secs();
+    let schedule = first_packet_schedule(attempt.transport);
+    let sent = schedule
+        .iter()
+        .rev()
+        .find(|sent| **sent <= contact - quickest);
+    Some(attempt.started_ms.secs() + sent.copied().unwrap_or_default())
+}
+
+fn handshake_after_contact(attempt: &Attempt) -> Option<f64> {
+    Some(attempt.handshake_ms?.secs() - attempt.contact_ms?.secs())
+}
+
+fn sorted(times: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut times: Vec<_> = times.collect();
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+fn upper_quartile(sorted: &[f64]) -> Option<f64> {
+    sorted.get(sorted.len() * 3 / 4).copied()
+}
+
+/// The loss among attempts at addresses that answered at some time: refusals and cut handshakes of
+/// what passes at other times count as well, because a rate limit does that.
+fn loss_among<'a>(
+    attempts: &(impl Iterator<Item = &'a Attempt> + Clone),
+    quickest: f64,
+    patience: f64,
+) -> f64 {
+    let answering: HashSet<Peer> = attempts
+        .clone()
+        .filter(|a| a.contact_ms.is_some())
+        .map(peer)
+        .collect();
+    let passing: HashSet<(Peer, &str)> = attempts
+        .clone()
+        .filter(|a| a.passed())
+        .map(|a| (peer(a), a.sni.as_str()))
+        .collect();
+    let (mut lost, mut tried) = (0, 0);
+    for attempt in attempts.clone().filter(|a| answering.contains(&peer(a))) {
+        let unanswered = match attempt.contact_ms {
+            Some(contact) => tries(attempt, contact.secs() - quickest).saturating_sub(1),
+            None if was_refused(attempt) => 1,
+            None => tries(attempt, attempt.elapsed_ms.secs() - patience),
+        };
+        let cut = was_cut(attempt) && passing.contains(&(peer(attempt), attempt.sni.as_str()));
+        lost += unanswered + u32::from(cut);
+        tried += unanswered + u32::from(attempt.contact_ms.is_some());
+    }
+    loss_bound(lost, tried)
+}
+
+const fn was_cut(attempt: &Attempt) -> bool {
+    use HandshakeFailure::{Alert, Closed, Refused, Reset};
+    matches!(
+        attempt.outcome,
+        Outcome::Unsecured {
+            failure: Reset | Closed | Alert { .. } | Refused { .. }
+        }
+    )
 }
 
 type Peer = (IpAddr, u16, Transport);
@@ -200,11 +313,15 @@ fn patience(round_trip: Option<f64>) -> f64 {
 
 /// How often the first packet had been sent `before` seconds after the start of the attempt.
 fn tries(attempt: &Attempt, before: f64) -> u32 {
-    let schedule = match attempt.transport {
+    sends(first_packet_schedule(attempt.transport), before)
+}
+
+/// When the first packet of a flow is sent, and sent again, in seconds since its start.
+const fn first_packet_schedule(transport: Transport) -> &'static [f64] {
+    match transport {
         Transport::Tcp => catalog::SYN_SCHEDULE,
         Transport::Udp => catalog::QUIC_SCHEDULE,
-    };
-    sends(schedule, before)
+    }
 }
 
 fn sends(schedule: &[f64], before: f64) -> u32 {
@@ -227,7 +344,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Millis, Profile, Secured};
+    use crate::model::{Profile, Secured};
 
     fn attempt(transport: Transport, elapsed: f64, contact: Option<f64>) -> Attempt {
         let secured = Secured {
@@ -283,8 +400,8 @@ mod tests {
     #[test]
     fn answers_nearby_make_silence_speak_sooner() {
         let near = climate(20, 0.02);
-        assert!(near.proves_row(20, 1.0));
-        assert!(!near.proves_row(20, 0.9));
+        assert!(near.proves_row(20, 1.5));
+        assert!(!near.proves_row(20, 1.4));
         assert!(!near.proves_row(3, 5.0));
     }
 
@@ -292,8 +409,8 @@ mod tests {
     fn one_silent_address_among_many_needs_tries_of_its_own() {
         let near = climate(40, 0.02);
         assert!(!near.proves_address(4, 5.0));
-        assert!(near.proves_address(6, 1.6));
-        assert!(!near.proves_address(6, 1.4));
+        assert!(near.proves_address(6, 2.0));
+        assert!(!near.proves_address(6, 1.9));
     }
 
     #[test]
@@ -317,6 +434,48 @@ mod tests {
     }
 
     #[test]
+    fn silence_from_before_anything_answered_proves_nothing() {
+        let mut late = attempt(Transport::Tcp, 0.02, Some(0.02));
+        late.started_ms = Millis::from(3000.0);
+        let climate = Climate::of(&[late].iter());
+        let silent = attempt(Transport::Udp, 4.0, None);
+        // Sent at 0, 0.2, 0.6, 1.4 and 3.0 s, of which the last counts.
+        assert_eq!(climate.silent_tries(&silent), 1);
+        assert!((climate.span([silent].iter()) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_slow_server_is_not_a_cut() {
+        let connected = |count| {
+            let mut contact = attempt(Transport::Tcp, 3.0, Some(0.001));
+            contact.outcome = Outcome::Unsecured {
+                failure: HandshakeFailure::Silent,
+            };
+            vec![contact; count]
+        };
+        let climate = Climate::of(&connected(40).iter());
+        assert_eq!(
+            climate.handshake, None,
+            "a SYN-ACK tells nothing of the server behind"
+        );
+        assert!(!climate.proves_hush(1000, 4.9, false));
+        assert!(climate.proves_hush(1000, 5.0, false));
+    }
+
+    #[test]
+    fn resets_of_what_passes_at_other_times_are_loss() {
+        let passes = attempt(Transport::Tcp, 0.02, Some(0.02));
+        let mut cut = passes.clone();
+        cut.outcome = Outcome::Unsecured {
+            failure: HandshakeFailure::Reset,
+        };
+        let flaky: Vec<_> = (0..10)
+            .flat_map(|_| [passes.clone(), cut.clone()])
+            .collect();
+        assert!(Climate::of(&flaky.iter()).loss > 0.5);
+    }
+
+    #[test]
     fn a_slow_path_is_waited_for() {
         let slow = climate(20, 0.6);
         assert!(slow.patience() > 1.8);
@@ -332,7 +491,7 @@ mod tests {
         ) {
             let bound = |lost| loss_bound(lost, lost + answered);
             prop_assert!(bound(lost + more) >= bound(lost) - 1e-12);
-            let proves = |loss| Climate { round_trip: Some(0.02), loss, icmp_seen: false }
+            let proves = |loss| Climate { round_trip: Some(0.02), loss, ..Climate::UNKNOWN }
                 .proves_address(tries, 10.0);
             prop_assert!(proves(bound(lost)) || !proves(bound(lost + more)));
         }
@@ -340,7 +499,7 @@ mod tests {
         #[test]
         fn the_error_bound_holds(lost in 0_u32..100, answered in 0_u32..200, tries in 0_u32..100) {
             let loss = loss_bound(lost, lost + answered);
-            let climate = Climate { round_trip: Some(0.02), loss, icmp_seen: false };
+            let climate = Climate { round_trip: Some(0.02), loss, ..Climate::UNKNOWN };
             if climate.proves_address(tries, 10.0) || climate.proves_row(tries, 10.0) {
                 let n = i32::try_from(tries).unwrap();
                 prop_assert!(loss.powi(n) <= ERROR_BOUND * 1.000_001);

@@ -32,7 +32,7 @@ const TCP_GAPS: [f64; 9] = [0.35, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0];
 const UDP_GAPS: [f64; 9] = [1.1, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0];
 
 /// After an attempt that has ended, in seconds: an immediate repetition proves little.
-const AFTER_FAILURE: f64 = 0.25;
+const AFTER_FAILURE: f64 = 0.35;
 
 /// On how many addresses the tunnel's name is tried before it is called cut.
 const TUNNEL_TRIALS: usize = 2;
@@ -187,11 +187,24 @@ impl<'a> PlannedRow<'a> {
             wanted.extend(open.iter().map(|address| (*address, Role::Tunnel)));
         }
         if is_rationed(self.judgement, self.climate) {
-            wanted.retain(|(address, role)| {
-                *address == leader || self.tries(*address, *role).next().is_none()
-            });
+            wanted.retain(|(address, role)| *address == leader || self.may_try(*address, *role));
         }
         wanted
+    }
+
+    /// Whether an address that is no leader may be tried where ICMP errors are rationed: twice, the
+    /// second time well after the first, because what the leader meets need not be its fate.
+    fn may_try(&self, address: IpAddr, role: Role) -> bool {
+        const APART: f64 = 1.0;
+        let starts: Vec<_> = self
+            .tries(address, role)
+            .map(|seen| seen.attempt.started_ms.secs())
+            .collect();
+        match starts.as_slice() {
+            [] => true,
+            [first] => first + APART <= self.now,
+            _ => false,
+        }
     }
 
     /// Where the tunnel's name is still to be proven: the leader, then addresses that pass otherwise.

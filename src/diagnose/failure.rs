@@ -13,9 +13,10 @@
 //!   reset, closed or silent after TCP had connected      interrupted
 //!   nothing                                              dropped
 //! ```
-//! What stands higher is stronger evidence and wins. Firm is, in a row of which nothing passes, what
-//! was seen twice on the address, or once on it and several times in the row. Where others pass a
-//! refusal may be an accident or a rate limit, so it takes as many as silence would.
+//! What stands higher is stronger evidence and wins. Firm is what was seen twice on the address, or
+//! once on it and several times in a row of which nothing passes, and recurred for long enough: one
+//! refusal may be an accident, and many at once a rate limit. Where others pass it takes as many
+//! refusals as it would take silences.
 
 use crate::model::{Attempt, Cause, ContactFailure, HandshakeFailure, Outcome};
 
@@ -113,7 +114,7 @@ pub(super) struct Surroundings {
 pub(super) enum Silence {
     /// Nothing was sent that could have been answered by now.
     Unheard,
-    /// Something went unanswered for long enough to count.
+    /// More than one attempt went unanswered for long enough to count.
     Waited,
     /// Enough went unanswered to prove a block.
     Proves,
@@ -131,14 +132,11 @@ pub(super) fn proven_cause(own: &Tally, around: &Surroundings) -> Option<Cause> 
     } = *around;
     let (waited, silence_proves) = (silence != Silence::Unheard, silence == Silence::Proves);
     let firm = |own: u32, row: u32| {
-        if any_pass {
-            own >= 1 && refusals_prove
-        } else {
-            own >= 2 || (own >= 1 && row >= SEVERAL)
-        }
+        let recurs = own >= 2 || (own >= 1 && (any_pass || row >= SEVERAL));
+        recurs && refusals_prove
     };
     // Routers answer only some packets of a burst with ICMP, so a row shares what it saw.
-    let pooled = !any_pass && row.icmp >= 2 && (own.icmp >= 1 || waited);
+    let pooled = !any_pass && row.icmp >= 2 && (own.icmp >= 1 || waited) && refusals_prove;
     let rejected = firm(own.icmp, row.icmp) || pooled;
     let table = [
         (firm(own.local, row.local), Cause::LocalFirewall),
@@ -173,7 +171,7 @@ mod tests {
             any_pass,
             silence,
             hush_proves: false,
-            refusals_prove: false,
+            refusals_prove: !any_pass,
         }
     }
 

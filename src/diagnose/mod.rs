@@ -1,5 +1,6 @@
 //! PURE: observations in, report out. No clock, no socket, no global.
 
+mod climates;
 mod dns;
 mod failure;
 mod findings;
@@ -8,6 +9,7 @@ mod sni;
 mod verdict;
 mod words;
 
+pub use climates::Climates;
 pub use row::{AddressState, Judgement, Role, belongs, judge};
 
 use std::collections::BTreeMap;
@@ -15,7 +17,7 @@ use std::collections::BTreeMap;
 use crate::evidence::Climate;
 use crate::model::{
     AddressCount, Attempt, Destination, DnsReport, Family, Observations, ProtocolReport, Protocols,
-    RegionReport, Report, SCHEMA_VERSION, Service, Status, Tool, Transport,
+    RegionReport, Report, SCHEMA_VERSION, Service, Status, Tool,
 };
 use crate::targets::{Names, Target, targets};
 
@@ -75,61 +77,6 @@ impl JudgedRow {
 
     pub(crate) fn is_blocked(&self) -> bool {
         matches!(self.status(), Status::Blocked | Status::Partial)
-    }
-}
-
-/// The climates of a run: of each kind of flow where enough of them answered, else of all.
-#[derive(Debug, Clone)]
-pub struct Climates {
-    all: Climate,
-    kinds: Vec<(Transport, Family, Climate)>,
-}
-
-impl Climates {
-    /// Reads the climates from all attempts of a run.
-    #[must_use]
-    pub fn of(attempts: &[Attempt]) -> Self {
-        /// With fewer answers the kind's own loss is not known well enough.
-        const ENOUGH: usize = 8;
-        let all = Climate::of(&attempts.iter());
-        let kinds = [Transport::Tcp, Transport::Udp]
-            .into_iter()
-            .flat_map(|transport| {
-                Family::BOTH.map(|family| {
-                    let family_only = attempts.iter().filter(move |a| a.family() == family);
-                    let icmp_seen = Climate::of(&family_only).icmp_seen;
-                    let kin = family_only.filter(move |a| a.transport == transport);
-                    let answers = kin.clone().filter(|a| a.contact_ms.is_some()).count();
-                    let climate = if answers >= ENOUGH {
-                        Climate::of(&kin)
-                    } else {
-                        all
-                    };
-                    (
-                        transport,
-                        family,
-                        Climate {
-                            icmp_seen,
-                            ..climate
-                        },
-                    )
-                })
-            });
-        Self {
-            all,
-            kinds: kinds.collect(),
-        }
-    }
-
-    /// The climate of a row.
-    #[must_use]
-    pub fn for_target(&self, target: &Target) -> Climate {
-        let kind = (target.service.transport(), target.family);
-        let found = self
-            .kinds
-            .iter()
-            .find(|(transport, family, _)| (*transport, *family) == kind);
-        found.map_or(self.all, |(.., climate)| *climate)
     }
 }
 

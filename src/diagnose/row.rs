@@ -139,7 +139,7 @@ pub fn judge(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judge
 }
 
 fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judgement {
-    let row = Row::new(target, attempts);
+    let row = Row::new(target, attempts, climate);
     // A row that has seen an ICMP error of its own need not wait for one.
     let icmp_seen = climate.icmp_seen && row.everything.icmp == 0;
     let climate = &Climate {
@@ -205,7 +205,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(target: &Target, attempts: &[&'a Attempt]) -> Self {
+    fn new(target: &Target, attempts: &[&'a Attempt], climate: &Climate) -> Self {
         let mut by_address = BTreeMap::<_, Vec<&Attempt>>::new();
         let deciding = |a: &&&Attempt| Role::of(a, target) != Role::Documented;
         for attempt in attempts.iter().filter(deciding) {
@@ -225,7 +225,7 @@ impl<'a> Row<'a> {
             tunnel_proven,
             probe_passes: passes(Role::Probe),
             everything: Tally::of(by_address.values().flatten().copied()),
-            span: span(by_address.values().flatten().copied()),
+            span: climate.span(by_address.values().flatten().copied()),
             by_address,
         }
     }
@@ -262,8 +262,12 @@ impl<'a> Row<'a> {
                 let own = Tally::of(failed.iter().copied());
                 let silent = failed.iter().map(|a| climate.silent_tries(a)).sum();
                 let hushed = failed.iter().map(|a| climate.hushed_tries(a)).sum();
-                let own_span = span(failed.iter().copied());
-                self.proven(&own, silent, hushed, own_span, climate)
+                let own_span = climate.span(failed.iter().copied());
+                let waits = failed
+                    .iter()
+                    .filter(|a| climate.silent_tries(a) > 0)
+                    .count();
+                self.proven(&own, (silent, waits), hushed, own_span, climate)
                     .map(|cause| in_terms_of(self.transport, cause))
                     .map_or(AddressState::Open, AddressState::Blocked)
             }
@@ -274,7 +278,7 @@ impl<'a> Row<'a> {
     fn proven(
         &self,
         own: &Tally,
-        silent: u32,
+        (silent, waits): (u32, usize),
         hushed: u32,
         span: f64,
         climate: &Climate,
@@ -290,17 +294,22 @@ impl<'a> Row<'a> {
         } else {
             silent > 0 && climate.proves_row(row_silent, self.span)
         };
-        let silence = match (proves, silent) {
+        let silence = match (proves, waits) {
             (true, _) => Silence::Proves,
-            (false, 0) => Silence::Unheard,
+            (false, 0 | 1) => Silence::Unheard,
             (false, _) => Silence::Waited,
+        };
+        let refusals_prove = if self.any_pass() {
+            climate.proves_address(own.refusals() + silent, span)
+        } else {
+            climate.proves_refusals(self.everything.refusals() + row_silent, self.span)
         };
         let around = Surroundings {
             row: self.everything,
             any_pass: self.any_pass(),
             silence,
             hush_proves: self.hush_proves(hushed, span, climate),
-            refusals_prove: climate.proves_address(own.refusals() + silent, span),
+            refusals_prove,
         };
         proven_cause(own, &around)
     }
@@ -308,13 +317,12 @@ impl<'a> Row<'a> {
     /// Whether silence after a first answer proves a cut: of one address among others that pass, or
     /// of a row in which nothing does.
     fn hush_proves(&self, hushed: u32, span: f64, climate: &Climate) -> bool {
-        let handshakes = climate.of_handshakes();
         if self.any_pass() {
-            return handshakes.proves_address(hushed, span);
+            return climate.proves_hush(hushed, span, true);
         }
         let everything = self.by_address.values().flatten();
         let row_hushed = everything.map(|a| climate.hushed_tries(a)).sum();
-        hushed > 0 && handshakes.proves_row(row_hushed, self.span)
+        hushed > 0 && climate.proves_hush(row_hushed, self.span, false)
     }
 
     /// True when the tunnel's name is cut on this address while the probe's passes.
@@ -329,9 +337,7 @@ impl<'a> Row<'a> {
             .map(|a| climate.silent_tries(a) + climate.hushed_tries(a))
             .sum();
         let tries = tally.cut + tally.refused + silent;
-        climate
-            .of_handshakes()
-            .proves_address(tries, span(cut.iter().copied()))
+        climate.proves_hush(tries, climate.span(cut.iter().copied()), true)
     }
 }
 
@@ -341,18 +347,6 @@ const fn in_terms_of(transport: Transport, cause: Cause) -> Cause {
         (Transport::Udp, Cause::Interrupted) => Cause::QuicFiltered,
         (_, cause) => cause,
     }
-}
-
-/// Seconds between the first start and the last moment that is accounted for.
-fn span<'a>(attempts: impl Iterator<Item = &'a Attempt> + Clone) -> f64 {
-    let first = attempts
-        .clone()
-        .map(|a| a.started_ms.secs())
-        .fold(f64::INFINITY, f64::min);
-    let last = attempts
-        .map(|a| a.started_ms.secs() + a.elapsed_ms.secs())
-        .fold(0.0, f64::max);
-    (last - first).max(0.0)
 }
 
 /// Round-trip times of the answering addresses of a row.

@@ -1,0 +1,98 @@
+//! PURE: which answers a row's silence is compared with.
+//!
+//! ```text
+//! silence of            is compared with
+//!   a TCP SYN           TCP connects of the family to the port, else of any kind that answers
+//!   a QUIC Initial      QUIC answers; without any, with whole TLS handshakes of the edge, because a
+//!                       server that is slow over TCP is slow over UDP; a TCP connect alone tells
+//!                       nothing of the server; where the edge is silent over TCP too, with HTTPS
+//!   a handshake         completed handshakes of the same kind, and nothing else
+//! ```
+
+use crate::evidence::Climate;
+use crate::model::{Attempt, Family, Profile, Service, Transport};
+use crate::targets::Target;
+
+/// The climates of a run, one for each service and family.
+#[derive(Debug, Clone)]
+pub struct Climates(Vec<(Service, Family, Climate)>);
+
+impl Climates {
+    /// Reads the climates from all attempts of a run.
+    #[must_use]
+    pub fn of(attempts: &[Attempt]) -> Self {
+        let services = [Service::Quic, Service::Http2, Service::Https];
+        let each = services.into_iter().flat_map(|service| {
+            Family::BOTH.map(|family| (service, family, climate(attempts, service, family)))
+        });
+        Self(each.collect())
+    }
+
+    /// The climate of a row.
+    #[must_use]
+    pub fn for_target(&self, target: &Target) -> Climate {
+        let wanted = (target.service, target.family);
+        let found = self
+            .0
+            .iter()
+            .find(|(service, family, _)| (*service, *family) == wanted);
+        found.map_or(Climate::UNKNOWN, |(.., climate)| *climate)
+    }
+}
+
+fn climate(attempts: &[Attempt], service: Service, family: Family) -> Climate {
+    /// With fewer answers the kind's own loss is not known well enough.
+    const ENOUGH: usize = 8;
+    let kin = attempts.iter().filter(move |a| service_of(a) == service);
+    let near = kin.clone().filter(move |a| a.family() == family);
+    let answers = |set: &dyn Fn() -> usize| set() >= ENOUGH;
+    let near_answers = || near.clone().filter(|a| a.contact_ms.is_some()).count();
+    let kin_answers = || kin.clone().filter(|a| a.contact_ms.is_some()).count();
+    let base = if answers(&near_answers) {
+        Climate::of(&near)
+    } else if answers(&kin_answers) {
+        Climate::of(&kin)
+    } else {
+        Climate::of(&attempts.iter())
+    };
+    let of_kind = Climate::of(&kin);
+    let round_trip = match service {
+        Service::Quic if of_kind.round_trip.is_none() => whole_handshakes(attempts),
+        Service::Quic => of_kind.round_trip,
+        Service::Http2 | Service::Https => base.round_trip,
+    };
+    let of_family = attempts.iter().filter(move |a| a.family() == family);
+    Climate {
+        round_trip,
+        handshake: of_kind.handshake,
+        icmp_seen: Climate::of(&of_family).icmp_seen,
+        kin_answer: of_kind.round_trip.is_some(),
+        ..base
+    }
+}
+
+/// How long whole TLS handshakes take: with the edge, or with HTTPS hosts where the edge does not
+/// even connect.
+fn whole_handshakes(attempts: &[Attempt]) -> Option<f64> {
+    let of = |service| attempts.iter().filter(move |a| service_of(a) == service);
+    let edge_connects = of(Service::Http2).any(|a| a.contact_ms.is_some());
+    let service = if edge_connects {
+        Service::Http2
+    } else {
+        Service::Https
+    };
+    let mut times: Vec<f64> = of(service)
+        .filter_map(|a| a.handshake_ms)
+        .map(crate::model::Millis::secs)
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() * 3 / 4).copied()
+}
+
+const fn service_of(attempt: &Attempt) -> Service {
+    match (attempt.transport, attempt.profile) {
+        (Transport::Udp, _) => Service::Quic,
+        (Transport::Tcp, Profile::Https) => Service::Https,
+        (Transport::Tcp, Profile::Cloudflared) => Service::Http2,
+    }
+}
