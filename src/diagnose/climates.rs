@@ -8,6 +8,8 @@
 //!                       nothing of the server; where the edge is silent over TCP too, with HTTPS
 //!   a handshake         completed handshakes of the same kind, and nothing else
 //! ```
+//! Silence counts only since the family, and since the port, is known to have been answered, if they
+//! ever were: a path that comes up late was down for all.
 
 use crate::evidence::Climate;
 use crate::model::{Attempt, Family, Profile, Service, Transport};
@@ -61,11 +63,19 @@ fn climate(attempts: &[Attempt], service: Service, family: Family) -> Climate {
         Service::Quic => of_kind.round_trip,
         Service::Http2 | Service::Https => base.round_trip,
     };
-    let of_family = attempts.iter().filter(move |a| a.family() == family);
+    let of_family = Climate::of(&attempts.iter().filter(move |a| a.family() == family));
+    let to_port = Climate::of(
+        &attempts
+            .iter()
+            .filter(move |a| is_edge(a) == (service != Service::Https)),
+    );
+    // Without an answer the beginning of the run stands there, which changes nothing.
+    let since = base.since.max(of_family.since).max(to_port.since);
     Climate {
+        since,
         round_trip,
         handshake: of_kind.handshake,
-        icmp_seen: Climate::of(&of_family).icmp_seen,
+        icmp_seen: of_family.icmp_seen,
         kin_answer: of_kind.round_trip.is_some(),
         ..base
     }
@@ -87,6 +97,10 @@ fn whole_handshakes(attempts: &[Attempt]) -> Option<f64> {
         .collect();
     times.sort_by(f64::total_cmp);
     times.get(times.len() * 3 / 4).copied()
+}
+
+const fn is_edge(attempt: &Attempt) -> bool {
+    !matches!(service_of(attempt), Service::Https)
 }
 
 const fn service_of(attempt: &Attempt) -> Service {
