@@ -29,7 +29,7 @@ pub const MOST_ATTEMPTS: usize = 10;
 const TCP_GAPS: [f64; 9] = [0.35, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0];
 
 /// The same over UDP, where an attempt sends its Initial again by itself.
-const UDP_GAPS: [f64; 9] = [1.1, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0];
+const UDP_GAPS: [f64; 9] = [1.7, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0];
 
 /// After an attempt that has ended, in seconds: an immediate repetition proves little.
 const AFTER_FAILURE: f64 = 0.35;
