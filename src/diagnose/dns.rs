@@ -77,7 +77,8 @@ impl EdgeHost {
     /// The families that cloudflared tries in this region, in its order.
     ///
     /// `auto` takes the family that RFC 6724 sorts first, and falls back from IPv6 to IPv4 but never
-    /// the other way.
+    /// the other way. Of a name that `--edge` gives it takes one address, IPv4 before IPv6 (Go's
+    /// `net.ResolveTCPAddr`).
     pub(super) fn families(&self, options: &Options, host: &Host) -> Vec<Family> {
         let has = |family: Family| self.resolves(family) && uses_family(options, family);
         match options.edge_ip_version {
@@ -85,7 +86,9 @@ impl EdgeHost {
                 .into_iter()
                 .filter(|family| has(*family))
                 .collect(),
-            IpVersionChoice::Auto if has(Family::Ipv6) && prefers_ipv6(host) => {
+            IpVersionChoice::Auto
+                if options.edge.is_empty() && has(Family::Ipv6) && prefers_ipv6(host) =>
+            {
                 [Family::Ipv6, Family::Ipv4]
                     .into_iter()
                     .filter(|family| has(*family))
@@ -178,5 +181,33 @@ fn prefers_ipv6(host: &Host) -> bool {
         (None, None) => host.ipv6.is_available() && !host.ipv4.is_available(),
         (Some(_), None) => true,
         (Some(_), Some(_)) => same_label(&host.ipv6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_given_edge_is_dialled_over_ipv4_first() {
+        let report = samples::ready();
+        let (mut options, mut host) = (report.options, report.host);
+        for state in [&mut host.ipv4, &mut host.ipv6] {
+            *state = FamilyState::Available { source: None };
+        }
+        host.ipv6 = FamilyState::Available {
+            source: Some("2001:db8::7".parse().unwrap()),
+        };
+        let mut edge = EdgeHost {
+            name: "edge.example".to_owned(),
+            ipv4: Resolves::Yes,
+            ipv6: Resolves::Yes,
+        };
+        assert_eq!(edge.families(&options, &host), [Family::Ipv6, Family::Ipv4]);
+        options.edge = vec!["edge.example:7844".parse().unwrap()];
+        assert_eq!(edge.families(&options, &host), [Family::Ipv4]);
+        edge.ipv4 = Resolves::No(LookupStatus::NoRecords);
+        assert_eq!(edge.families(&options, &host), [Family::Ipv6]);
     }
 }

@@ -6,16 +6,17 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::compress::{CertDecompressor, DecompressionFailed};
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::crypto::{
     CryptoProvider, GetRandomFailed, SecureRandom, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateCompressionAlgorithm, ClientConfig, DigitallySignedStruct, RootCertStore,
-    SignatureScheme,
+    CertificateCompressionAlgorithm, CertificateError, ClientConfig, DigitallySignedStruct,
+    RootCertStore, SignatureScheme,
 };
 
 use super::classify;
@@ -49,7 +50,8 @@ impl Trust {
     pub fn load(cacert: Option<&[CertificateDer<'static>]>) -> Result<Self, rustls::Error> {
         let mut system = RootCertStore::empty();
         // Go skips what it cannot read as well; an empty store becomes a finding.
-        system.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let native = rustls_native_certs::load_native_certs().certs;
+        system.add_parsable_certificates(native.iter().cloned());
         let system_roots = system.len();
         let mut edge = RootCertStore::empty();
         match cacert {
@@ -66,8 +68,8 @@ impl Trust {
         }
         let system = Arc::new(system);
         Ok(Self {
-            edge: Judge::new(Arc::new(edge))?,
-            https: Judge::new(Arc::clone(&system))?,
+            edge: Judge::new(Arc::new(edge), cacert.unwrap_or(&native).to_vec())?,
+            https: Judge::new(Arc::clone(&system), native)?,
             system_roots,
             tunnel_tcp: Arc::new(tunnel_config(&[])?),
             tunnel_quic: Arc::new(tunnel_config(&[catalog::QUIC_ALPN])?),
@@ -97,17 +99,25 @@ impl Trust {
 
 /// A set of authorities; an empty one trusts nobody.
 #[derive(Debug)]
-struct Judge(Option<Arc<WebPkiServerVerifier>>);
+struct Judge {
+    verifier: Option<Arc<WebPkiServerVerifier>>,
+    /// The certificates as they were configured, any of which may be the server's own.
+    pool: Vec<CertificateDer<'static>>,
+}
 
 impl Judge {
-    fn new(roots: Arc<RootCertStore>) -> Result<Self, rustls::Error> {
-        if roots.is_empty() {
-            return Ok(Self(None));
-        }
-        WebPkiServerVerifier::builder_with_provider(roots, Arc::new(aws_lc_rs::default_provider()))
-            .build()
-            .map(|verifier| Self(Some(verifier)))
-            .map_err(|error| rustls::Error::General(error.to_string()))
+    fn new(
+        roots: Arc<RootCertStore>,
+        pool: Vec<CertificateDer<'static>>,
+    ) -> Result<Self, rustls::Error> {
+        let verifier = if roots.is_empty() {
+            None
+        } else {
+            let provider = Arc::new(aws_lc_rs::default_provider());
+            let built = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+            Some(built.map_err(|error| rustls::Error::General(error.to_string()))?)
+        };
+        Ok(Self { verifier, pool })
     }
 
     fn judge(
@@ -115,8 +125,9 @@ impl Judge {
         chain: &[CertificateDer<'_>],
         name: &ServerName<'_>,
     ) -> Result<(), Box<UntrustedChain>> {
-        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        let verdict = match (chain.split_first(), &self.0) {
+        let unknown = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let verdict = match (chain.split_first(), &self.verifier) {
+            (Some((leaf, _)), _) if self.pool.contains(leaf) => own_certificate(leaf, name),
             (Some((leaf, above)), Some(verifier)) => verifier
                 .verify_server_cert(leaf, above, name, &[], UnixTime::now())
                 .map(|_| ()),
@@ -125,6 +136,24 @@ impl Judge {
         };
         verdict.map_err(|error| Box::new(classify::untrusted_chain(chain, &error)))
     }
+}
+
+/// Judges a server's certificate that is itself configured as trusted: Go's verification asks no more
+/// than the name and the dates, while the TLS library takes no authority for a server.
+fn own_certificate(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(), rustls::Error> {
+    verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+    let bad = |error| rustls::Error::InvalidCertificate(error);
+    let (_, parsed) = x509_parser::parse_x509_certificate(leaf)
+        .map_err(|_| bad(CertificateError::BadEncoding))?;
+    let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
+    let validity = parsed.validity();
+    if now < validity.not_before.timestamp() {
+        return Err(bad(CertificateError::NotValidYet));
+    }
+    if now > validity.not_after.timestamp() {
+        return Err(bad(CertificateError::Expired));
+    }
+    Ok(())
 }
 
 /// cloudflared's key exchange: X25519MLKEM768 with the only key share, then P-256.
@@ -273,5 +302,45 @@ impl ServerCertVerifier for JudgedLater {
             .map(SignatureScheme::Unknown);
         schemes.extend(filler);
         schemes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    /// What `openssl req -x509` makes of a server's name.
+    fn self_signed(last_year: i32) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(vec!["h2.cftunnel.com".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = date_time_ymd(2000, 1, 1);
+        params.not_after = date_time_ymd(last_year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().clone()
+    }
+
+    fn trusts(
+        pool: &[CertificateDer<'static>],
+        leaf: &CertificateDer<'static>,
+        name: &'static str,
+    ) -> bool {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(pool.iter().cloned());
+        let judge = Judge::new(Arc::new(roots), pool.to_vec()).unwrap();
+        let name = ServerName::try_from(name).unwrap();
+        judge.judge(std::slice::from_ref(leaf), &name).is_ok()
+    }
+
+    #[test]
+    fn a_configured_server_certificate_is_trusted_for_its_name_and_time() {
+        let (leaf, other, expired) = (self_signed(3000), self_signed(3000), self_signed(2001));
+        let pool = [leaf.clone(), expired.clone()];
+        assert!(trusts(&pool, &leaf, "h2.cftunnel.com"));
+        assert!(!trusts(&pool, &leaf, "quic.cftunnel.com"));
+        assert!(!trusts(&pool, &other, "h2.cftunnel.com"));
+        assert!(!trusts(&pool, &expired, "h2.cftunnel.com"));
+        assert!(!trusts(&[], &leaf, "h2.cftunnel.com"));
     }
 }

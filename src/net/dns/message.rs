@@ -88,7 +88,7 @@ pub(super) fn decode(octets: &[u8], id: u16, question: &Question) -> Received {
         same_name(&query.name().to_ascii(), &question.name)
             && query.query_type() == wire_type(question.record_type)
     };
-    if !message.queries.iter().all(asks_the_same) {
+    if !matches!(message.queries.as_slice(), [only] if asks_the_same(only)) {
         return Received::Foreign("a response to another question".to_owned());
     }
     if header.truncation {
@@ -96,6 +96,10 @@ pub(super) fn decode(octets: &[u8], id: u16, question: &Question) -> Received {
     }
     let failed = |status| Received::Answer(Reply::failed(status, &header.response_code));
     match header.response_code {
+        ResponseCode::NoError if is_lame_referral(&message) => {
+            let detail = "a lame referral: neither an answer nor the offer to find one";
+            Received::Answer(Reply::failed(LookupStatus::ServerFailure, detail))
+        }
         ResponseCode::NoError => Received::Answer(read_answers(&message, question)),
         ResponseCode::NXDomain => failed(LookupStatus::NoSuchName),
         ResponseCode::Refused => failed(LookupStatus::Refused),
@@ -120,6 +124,15 @@ pub(super) fn unexpected(name: &str, answers: &[Answer]) -> Vec<Answer> {
         .collect()
 }
 
+/// Whether the server points elsewhere instead of answering, as Go's resolver tells it: it then asks
+/// the next server. Any additional record, EDNS's own included, makes it a denial.
+fn is_lame_referral(message: &Message) -> bool {
+    let header = &message.metadata;
+    let has_additional = !message.additionals.is_empty() || message.edns.is_some();
+    let offers = header.authoritative || header.recursion_available;
+    message.answers.is_empty() && !offers && !has_additional
+}
+
 fn read_answers(message: &Message, question: &Question) -> Reply {
     let answers: Vec<_> = message
         .answers
@@ -128,7 +141,7 @@ fn read_answers(message: &Message, question: &Question) -> Reply {
         .collect();
     let bogus: Vec<_> = answers
         .iter()
-        .filter(|answer| matches!(answer, Answer::Address(address) if !can_be_public(*address)))
+        .filter(|answer| matches!(answer, Answer::Address(address) if !is_plausible(&question.name, *address)))
         .map(ToString::to_string)
         .collect();
     if answers.is_empty() {
@@ -174,8 +187,24 @@ fn answer(data: &RData, asked: RecordType) -> Option<Answer> {
     }
 }
 
-/// Whether a public server can have the address: not one that is reserved for hosts, links, private
-/// networks or tests (RFC 6890). Proxies with fake answers use 198.18.0.0/15, sinkholes 0.0.0.0.
+/// Whether a server of that name can have the address. Other names than the edge's may well lead into
+/// a private network, through a forward proxy for example.
+fn is_plausible(name: &str, address: IpAddr) -> bool {
+    /// What all names of the edge end in.
+    const EDGE: &str = ".v2.argotunnel.com";
+    let address = address.to_canonical();
+    let of_nobody = address.is_unspecified() || address.is_loopback() || address.is_multicast();
+    let is_edge = name
+        .trim_end_matches('.')
+        .to_ascii_lowercase()
+        .ends_with(EDGE);
+    !of_nobody && (!is_edge || can_be_public(address))
+}
+
+/// Whether a public server can have the address: not one that is reserved for hosts, links or private
+/// networks (RFC 6890). Proxies with fake answers use 198.18.0.0/15, sinkholes 0.0.0.0. The ranges
+/// for documentation count as public, since laboratories use them, and so does the prefix of NAT64
+/// (RFC 6052), behind which a DNS64 resolver puts the whole of IPv4.
 fn can_be_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
@@ -188,17 +217,15 @@ fn can_be_public(address: IpAddr) -> bool {
                 || v4.is_private()
                 || v4.is_link_local()
                 || v4.is_multicast()
-                || v4.is_documentation()
                 || shared
                 || benchmark
                 || protocol
                 || reserved)
         }
         IpAddr::V6(v6) => {
-            let [first, second, ..] = v6.segments();
-            let global_unicast = first & 0xe000 == 0x2000;
-            let documentation = first == 0x2001 && second == 0x0db8;
-            global_unicast && !documentation
+            let global_unicast = v6.segments()[0] & 0xe000 == 0x2000;
+            let nat64 = v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0];
+            global_unicast || nat64
         }
     }
 }
@@ -237,6 +264,7 @@ mod tests {
         let (_, octets) = encode(&question()).unwrap();
         let query = Message::from_vec(&octets).unwrap();
         let mut message = Message::response(id, OpCode::Query);
+        message.metadata.recursion_available = true;
         message.queries = query.queries;
         change(&mut message);
         message.to_vec().unwrap()
@@ -276,6 +304,62 @@ mod tests {
                 status(&response(7, with_address(address))),
                 LookupStatus::Suspicious
             );
+        }
+    }
+
+    #[test]
+    fn other_names_may_lead_into_a_private_network() {
+        let plausible = |name: &str, address: &str| is_plausible(name, address.parse().unwrap());
+        for address in ["10.1.2.3", "100.64.0.1", "198.18.0.7", "fd00::1"] {
+            assert!(plausible("api.cloudflare.com", address), "{address}");
+            assert!(
+                !plausible("Region1.v2.argotunnel.com", address),
+                "{address}"
+            );
+        }
+        for address in ["0.0.0.0", "127.0.0.1", "224.0.0.1", "::", "::1", "ff02::1"] {
+            assert!(!plausible("api.cloudflare.com", address), "{address}");
+        }
+    }
+
+    #[test]
+    fn laboratories_and_nat64_are_not_suspicious() {
+        for address in [
+            "192.0.2.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "2001:db8::1",
+            "64:ff9b::c629:c007",
+        ] {
+            let name = "region1.v2.argotunnel.com";
+            assert!(is_plausible(name, address.parse().unwrap()), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_lame_referral_is_no_denial() {
+        let lame = |m: &mut Message| m.metadata.recursion_available = false;
+        assert_eq!(status(&response(7, lame)), LookupStatus::ServerFailure);
+        let changes: [fn(&mut Message); 2] = [
+            |m| m.metadata.authoritative = true,
+            |m| m.edns = Some(Edns::new()),
+        ];
+        for change in changes {
+            let octets = response(7, |m| {
+                lame(m);
+                change(m);
+            });
+            assert_eq!(status(&octets), LookupStatus::NoRecords);
+        }
+    }
+
+    #[test]
+    fn a_response_without_exactly_our_question_is_foreign() {
+        let none = response(7, |m| m.queries.clear());
+        let twice = response(7, |m| m.queries.push(m.queries[0].clone()));
+        for octets in [none, twice] {
+            let received = decode(&octets, 7, &question());
+            assert!(matches!(received, Received::Foreign(_)), "{received:?}");
         }
     }
 
