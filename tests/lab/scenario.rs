@@ -140,6 +140,8 @@ pub(crate) enum Answer {
     /// The name exists, records of this type do not.
     Nodata,
     Servfail,
+    /// SERVFAIL to the first question for each name and type, then the truth.
+    ServfailFirst,
     Refused,
     /// No answer at all.
     Silent,
