@@ -4,6 +4,7 @@
 //! own, because a library resolver hides which server answered, what it said, and truncation.
 
 mod exchange;
+mod hosts;
 mod message;
 mod system;
 
@@ -16,6 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep_until};
 
+pub use hosts::Hosts;
 pub use message::Question;
 pub use system::system_resolvers;
 
