@@ -73,6 +73,8 @@ pub enum Via {
     Resolver(SocketAddr),
     /// DNS over TLS at 1.1.1.1:853, as cloudflared does for the SRV record.
     Dot,
+    /// This host's own hosts file, which comes before every resolver.
+    Hosts,
 }
 
 impl fmt::Display for Via {
@@ -82,6 +84,7 @@ impl fmt::Display for Via {
             Self::Resolver(server) if server.port() == 53 => server.ip().fmt(f),
             Self::Resolver(server) => server.fmt(f),
             Self::Dot => f.write_str("dot"),
+            Self::Hosts => f.write_str("hosts"),
         }
     }
 }
@@ -96,14 +99,16 @@ impl TryFrom<String> for Via {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        if text == "dot" {
-            return Ok(Self::Dot);
+        match text.as_str() {
+            "dot" => return Ok(Self::Dot),
+            "hosts" => return Ok(Self::Hosts),
+            _ => {}
         }
         let server = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
         server
             .or_else(|_| text.parse())
             .map(Self::Resolver)
-            .map_err(|_| format!("`{text}` is neither a resolver's address nor `dot`"))
+            .map_err(|_| format!("`{text}` is neither a resolver's address nor `dot` nor `hosts`"))
     }
 }
 

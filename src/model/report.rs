@@ -250,7 +250,7 @@ mod resolvers {
             .into_iter()
             .map(|via| match via {
                 Via::Resolver(server) => Ok(server),
-                Via::Dot => Err(D::Error::custom("`dot` is not a resolver")),
+                other => Err(D::Error::custom(format!("`{other}` is not a resolver"))),
             })
             .collect()
     }

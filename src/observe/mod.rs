@@ -17,7 +17,7 @@ use crate::catalog;
 use crate::model::{
     Ended, Event, Lookup, LookupStatus, Millis, Observations, Options, RecordType, Via,
 };
-use crate::net::dns::{self, Progress, Question};
+use crate::net::dns::{self, Hosts, Progress, Question};
 use crate::net::host;
 use crate::net::trust::Trust;
 use crate::targets::{Asked, Names, Resolution, optional_hosts, record_type};
@@ -83,6 +83,7 @@ const DOT_PATIENCE: Duration = Duration::from_secs(1);
 struct Run {
     options: Options,
     host: crate::model::Host,
+    hosts: Hosts,
     resolvers: Arc<[SocketAddr]>,
     trust: Arc<Trust>,
     started: Instant,
@@ -122,6 +123,7 @@ impl Run {
         let mut run = Self {
             options,
             host,
+            hosts: Hosts::load(),
             resolvers,
             trust,
             started,
@@ -172,6 +174,12 @@ impl Run {
                 name: name.to_owned(),
                 record_type,
             };
+            // As in Go's resolver DNS is not asked for a name that the hosts file has.
+            if let Some(lookup) = self.hosts.answer(&question) {
+                drop(self.tell.send(Progress::Lookup(lookup)));
+                drop(self.tell.send(Progress::Settled(question)));
+                return;
+            }
             let resolvers = Arc::clone(&self.resolvers);
             self.questions
                 .spawn(asked, dns::resolve(question, resolvers, self.tell.clone()));
@@ -200,7 +208,7 @@ impl Run {
     }
 
     /// Answers to one question stand in the order of the resolvers, whatever came first: the first
-    /// resolver that speaks is the one that cloudflared hears.
+    /// resolver that speaks is the one that cloudflared hears. The hosts file comes before them all.
     fn insert_in_order(&mut self, lookup: Lookup) {
         let rank = |via: Via| {
             self.resolvers

@@ -207,7 +207,7 @@ fn resolvers(report: &Report) -> impl Iterator<Item = IpAddr> + '_ {
         .iter()
         .filter_map(|lookup| match lookup.via {
             Via::Resolver(server) => Some(server),
-            Via::Dot => None,
+            Via::Dot | Via::Hosts => None,
         });
     let listed = report
         .dns

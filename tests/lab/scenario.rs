@@ -53,6 +53,8 @@ pub(crate) struct Client {
     pub(crate) ip: Vec<String>,
     /// The `nameserver` lines of its resolv.conf.
     pub(crate) resolvers: Vec<String>,
+    /// More lines of its hosts file.
+    pub(crate) hosts: Vec<String>,
     /// Rules of its own nftables OUTPUT chain.
     pub(crate) output: Vec<String>,
     /// Its own iptables rules, each beginning with `iptables` or `ip6tables`.
@@ -68,6 +70,7 @@ impl Default for Client {
             default_routes: Family::BOTH.to_vec(),
             ip: Vec::new(),
             resolvers: vec![RESOLVERS[0].to_owned()],
+            hosts: Vec::new(),
             output: Vec::new(),
             iptables: Vec::new(),
             trusts_inspector: false,
@@ -140,6 +143,8 @@ pub(crate) enum Answer {
     /// The name exists, records of this type do not.
     Nodata,
     Servfail,
+    /// SERVFAIL to the first question for each name and type, then the truth.
+    ServfailFirst,
     Refused,
     /// No answer at all.
     Silent,

@@ -117,9 +117,10 @@ fn build_client(namespace: &Namespace, client: &Client, files: &Path) -> Outcome
     let setup = client_links(client);
     let resolv_conf = lines("nameserver ", &client.resolvers);
     std::fs::write(files.join("resolv.conf"), resolv_conf)?;
+    let own = "127.0.0.1 localhost laboratory\n::1 localhost laboratory\n";
     std::fs::write(
         files.join("hosts"),
-        "127.0.0.1 localhost laboratory\n::1 localhost laboratory\n",
+        own.to_owned() + &lines("", &client.hosts),
     )?;
     std::fs::write(files.join("nsswitch.conf"), "hosts: files dns\n")?;
     let files = files.to_owned();

@@ -136,7 +136,8 @@ where
     }
 }
 
-/// Sends until an answer comes; something else than an answer is remembered for the end.
+/// Sends until an answer comes; something else than an answer is remembered for the end. One error
+/// may be a passing one: the second transmission has to fail too.
 async fn ask_udp(
     server: SocketAddr,
     question: &Question,
@@ -148,23 +149,34 @@ async fn ask_udp(
     let started = Instant::now();
     let mut resend = RESEND.into_iter();
     let mut foreign = None;
+    let (mut failed, mut sent_again) = (None, false);
     socket.send(&query).await.map_err(local)?;
     let mut next = resend.next().map(|after| started + after);
     loop {
         tokio::select! {
-            received = receive(&socket) => match received? {
-                octets if octets.is_empty() => {}
-                octets => match decode(&octets, id, question) {
+            received = receive(&socket) => match received {
+                Err(error) if failed.is_some() && sent_again => return Err(error),
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    sent_again = false;
+                }
+                Ok(octets) if octets.is_empty() => {}
+                Ok(octets) => match decode(&octets, id, question) {
                     Received::Foreign(what) => foreign = Some(what),
                     answer => return Ok(answer),
                 },
             },
             () = sleep_until(next.unwrap_or(deadline).min(deadline)) => {
                 if Instant::now() >= deadline {
+                    let silent = || Reply::failed(LookupStatus::TimedOut, "no answer");
                     return foreign.map(Received::Foreign)
-                        .ok_or_else(|| Reply::failed(LookupStatus::TimedOut, "no answer"));
+                        .ok_or_else(|| failed.unwrap_or_else(silent));
                 }
-                socket.send(&query).await.map_err(local)?;
+                match socket.send(&query).await {
+                    Ok(_) => sent_again = true,
+                    Err(error) if failed.is_some() => return Err(local(error)),
+                    Err(error) => failed = Some(local(error)),
+                }
                 next = resend.next().map(|after| started + after);
             }
         }

@@ -4,6 +4,7 @@
 //! own, because a library resolver hides which server answered, what it said, and truncation.
 
 mod exchange;
+mod hosts;
 mod message;
 mod system;
 
@@ -16,6 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep_until};
 
+pub use hosts::Hosts;
 pub use message::Question;
 pub use system::system_resolvers;
 
@@ -34,7 +36,8 @@ pub enum Progress {
 }
 
 /// Asks the resolvers in order until one has spoken. The next is asked as soon as one fails, or stays
-/// silent for a second, while the silent one may still answer.
+/// silent for a second, while the silent one may still answer. When all have failed at once they are
+/// asked once more, because Go's resolver walks the list twice (`attempts:2`).
 pub async fn resolve(
     question: Question,
     resolvers: Arc<[SocketAddr]>,
@@ -46,7 +49,14 @@ pub async fn resolve(
     let mut settled = false;
     let mut next_step = Instant::now();
     let deadline = next_step + catalog::GO_RESOLVER_TIMEOUT;
+    let mut walked_twice = false;
     loop {
+        let all_failed = !settled && asked.is_empty() && waiting.len() == 0;
+        if all_failed && !walked_twice && Instant::now() + SECOND_WALK < deadline {
+            walked_twice = true;
+            waiting = resolvers.iter().copied();
+            next_step = Instant::now() + SECOND_WALK;
+        }
         tokio::select! {
             () = sleep_until(next_step), if !settled && waiting.len() > 0 => {
                 if let Some(server) = waiting.next() {
@@ -84,6 +94,9 @@ pub async fn resolve(
 
 /// How long one resolver may stay silent before the next is asked as well.
 const HEDGE: Duration = Duration::from_secs(1);
+
+/// How long after the last failure the resolvers are asked once more.
+const SECOND_WALK: Duration = Duration::from_millis(400);
 
 /// How long a resolver is waited for once another one has answered: three transmissions.
 const SILENT: Duration = Duration::from_secs(2);

@@ -46,6 +46,7 @@ fn write_resolver(page: &mut Page, report: &Report, via: Via, lookups: &[&Lookup
     parts.extend(documented(report, lookups));
     let name = match via {
         Via::Dot => "DNS over TLS".to_owned(),
+        Via::Hosts => "hosts file".to_owned(),
         Via::Resolver(_) => via.to_string(),
     };
     let label = format!("{name}  {}", page.style.paint(paint, mark));

@@ -1,7 +1,8 @@
 //! Resolvers: UDP and TCP 53 on their addresses, DNS over TLS (RFC 7858) on Cloudflare's.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
@@ -28,6 +29,7 @@ pub(crate) fn start(rules: Vec<DnsRule>) -> Outcome {
         let zone = Zone {
             rules: rules.clone(),
             resolver: address,
+            asked: Arc::default(),
         };
         let socket = Arc::new(udp(address, 53)?);
         tokio::spawn(serve_udp(zone.clone(), socket));
@@ -39,6 +41,7 @@ pub(crate) fn start(rules: Vec<DnsRule>) -> Outcome {
     let zone = Zone {
         rules,
         resolver: dot,
+        asked: Arc::default(),
     };
     let acceptor = TlsAcceptor::from(pki::server(Issuer::Lab, None)?);
     listen_on(SocketAddr::new(dot, 853), move |stream| {
@@ -95,9 +98,16 @@ async fn serve_stream(zone: Zone, via: Via, mut stream: impl AsyncRead + AsyncWr
 struct Zone {
     rules: Arc<[DnsRule]>,
     resolver: IpAddr,
+    asked: Arc<Mutex<HashSet<(String, RecordType)>>>,
 }
 
 impl Zone {
+    /// Whether nobody has asked this resolver that before.
+    fn is_first(&self, name: &str, kind: RecordType) -> bool {
+        let mut asked = self.asked.lock().expect("nobody panics with the lock");
+        asked.insert((name.to_owned(), kind))
+    }
+
     /// The bytes of the answer, none when the resolver stays silent.
     async fn answer(&self, question: &Message, via: Via) -> Option<Vec<u8>> {
         let query = question.queries.first()?;
@@ -118,6 +128,9 @@ impl Zone {
             Some(Answer::Nxdomain) => reply(ResponseCode::NXDomain, vec![]),
             Some(Answer::Nodata) => reply(ResponseCode::NoError, vec![]),
             Some(Answer::Servfail) => reply(ResponseCode::ServFail, vec![]),
+            Some(Answer::ServfailFirst) if self.is_first(&name, kind) => {
+                reply(ResponseCode::ServFail, vec![])
+            }
             Some(Answer::Refused) => reply(ResponseCode::Refused, vec![]),
             Some(Answer::Truncated) if via == Via::Udp => truncated(question),
             Some(Answer::Addresses(addresses)) => {
@@ -132,7 +145,7 @@ impl Zone {
                 tokio::time::sleep(Duration::from_millis(*delay)).await;
                 reply(ResponseCode::NXDomain, Vec::new())
             }
-            Some(Answer::Truncated) | None => truth(question, &name, kind),
+            Some(Answer::Truncated | Answer::ServfailFirst) | None => truth(question, &name, kind),
         }
     }
 }
