@@ -64,13 +64,24 @@ impl Report {
             options: self.options,
             resolvers: self.dns.resolvers,
             lookups: self.dns.lookups,
-            attempts: self
-                .destinations
-                .into_iter()
-                .flat_map(|row| row.probes)
-                .collect(),
+            attempts: distinct_attempts(self.destinations),
         }
     }
+}
+
+/// The attempts of all rows; rows that share an address list the same ones.
+fn distinct_attempts(rows: Vec<Destination>) -> Vec<Attempt> {
+    let mut attempts: Vec<Attempt> = Vec::new();
+    for row in rows {
+        let known = attempts.len();
+        for attempt in row.probes {
+            let listed = attempts.iter().take(known).any(|other| *other == attempt);
+            if !listed {
+                attempts.push(attempt);
+            }
+        }
+    }
+    attempts
 }
 
 /// The program that wrote a report.
