@@ -31,7 +31,7 @@ const UNKNOWN_SPAN: f64 = 3.6;
 
 /// The same when ICMP errors are seen nearby, in seconds: routers send about one a second (RFC 1812,
 /// RFC 4443), so a rejected row may look silent for a while.
-const ICMP_SPAN: f64 = 3.0;
+const ICMP_SPAN: f64 = 4.5;
 
 /// How long a flow that has answered once may keep its handshake waiting when no handshake of its
 /// kind has completed: the other side may be slow, or something nearer may have answered for it.

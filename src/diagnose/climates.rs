@@ -44,7 +44,7 @@ impl Climates {
 
 fn climate(attempts: &[Attempt], service: Service, family: Family) -> Climate {
     /// With fewer answers the kind's own loss is not known well enough.
-    const ENOUGH: usize = 8;
+    const ENOUGH: usize = 16;
     let kin = attempts.iter().filter(move |a| service_of(a) == service);
     let near = kin.clone().filter(move |a| a.family() == family);
     let answers = |set: &dyn Fn() -> usize| set() >= ENOUGH;

@@ -18,7 +18,7 @@ use crate::net::quic::{self, QuicProbe};
 use crate::net::stream::{self, StreamProbe};
 use crate::net::trust::Trust;
 use crate::net::{Trace, TraceState, host};
-use crate::plan::{self, Seen, Start};
+use crate::plan::{self, Begun, Seen, Start};
 use crate::targets::{Target, TargetState};
 
 /// The rows of a run with their attempts.
@@ -103,14 +103,18 @@ impl Board {
         let climates = Climates::of(&snapshot.attempts);
         self.complete = !snapshot.waits_for_documented_name();
         self.judgements.clear();
+        let now = self.started.elapsed().as_secs_f64();
+        let begun = self.targets.iter().map(|target| snapshot.begun(target));
+        let leaders_first = plan::leaders_first(&begun.collect::<Vec<_>>(), now);
         for target in &self.targets {
             let climate = climates.for_target(target);
             let seen = snapshot.of(target);
             let attempts: Vec<_> = seen.iter().map(|seen| seen.attempt).collect();
             let judgement = judge(target, &attempts, &climate);
-            let now = self.started.elapsed().as_secs_f64();
             for start in plan::next_starts(target, &seen, &judgement, &climate, now) {
-                starts.push((target.clone(), start));
+                if seen.is_empty() || !leaders_first {
+                    starts.push((target.clone(), start));
+                }
             }
             finished.extend(snapshot.running_in(target).filter_map(|(id, attempt)| {
                 given_up(target, attempt, &judgement, &climate).map(|why| (id, why))
@@ -119,7 +123,7 @@ impl Board {
             self.complete &= settled || plan::is_exhausted(target, &seen, &judgement, &climate);
             self.judgements.push(judgement);
         }
-        self.complete &= starts.is_empty();
+        self.complete &= starts.is_empty() && !leaders_first;
         for (id, why) in finished {
             self.take_off(id, why);
         }
@@ -332,6 +336,19 @@ impl Snapshot {
                 running: id.is_some(),
             })
             .collect()
+    }
+
+    /// Whether a row's first attempt has begun, and when.
+    fn begun(&self, target: &Target) -> Begun {
+        let starts = self
+            .of(target)
+            .into_iter()
+            .map(|seen| seen.attempt.started_ms.secs());
+        match (starts.reduce(f64::min), target.state) {
+            (Some(start), _) => Begun::At(start),
+            (None, TargetState::Waiting) => Begun::NotYet,
+            (None, _) => Begun::Never,
+        }
     }
 
     fn running_in(&self, target: &Target) -> impl Iterator<Item = (u64, &Attempt)> {
