@@ -342,8 +342,8 @@ fn edge_addresses(names: Names<'_>, name: &str, family: Family) -> (Source, Vec<
 fn optional_target(host: &Host, names: Names<'_>, name: &str, family: Family) -> Target {
     let (addresses, waiting) = match names.addresses(name, family) {
         Resolution::Found(answers) => (addresses_of(&answers), false),
-        Resolution::Waiting => (Vec::new(), true),
-        Resolution::Failed(_) | Resolution::Undecided => (Vec::new(), false),
+        Resolution::Waiting | Resolution::Undecided => (Vec::new(), true),
+        Resolution::Failed(_) => (Vec::new(), false),
     };
     let state = match (host.family(family).is_available(), waiting) {
         (false, _) => TargetState::Unavailable,

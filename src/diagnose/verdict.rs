@@ -143,10 +143,14 @@ fn best_region(own: &[&JudgedRow], seen: &Observations, discovery: &Discovery) -
         let tried = own
             .iter()
             .filter(|row| row.target.host == host.name && families.contains(&row.target.family));
-        tried
-            .map(|row| usable_row(row.status()))
-            .max()
-            .unwrap_or(Usable::No)
+        let best = tried.map(|row| usable_row(row.status())).max();
+        // What is not resolved yet may still be the way.
+        let undecided = host.resolves_at_all() == Usable::Unknown;
+        best.unwrap_or(if undecided {
+            Usable::Unknown
+        } else {
+            Usable::No
+        })
     });
     regions.max().unwrap_or(Usable::No)
 }

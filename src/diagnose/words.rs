@@ -13,11 +13,14 @@ use crate::model::{
 
 /// The verdict in one plain sentence.
 pub(super) fn summary(conclusion: &Conclusion, rows: &[JudgedRow], findings: &[Finding]) -> String {
-    let root = findings
-        .iter()
-        .find(|f| f.severity == Severity::Error)
-        .map(|f| f.title.as_str());
-    let because = root.map_or_else(String::new, |title| format!(": {}", lower_first(title)));
+    const MOST: usize = 3;
+    let errors = findings.iter().filter(|f| f.severity == Severity::Error);
+    let titles: Vec<_> = errors.take(MOST).map(|f| lower_first(&f.title)).collect();
+    let because = if titles.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", titles.join("; "))
+    };
     match conclusion.verdict {
         Verdict::Ready => match conclusion.suggested {
             Some(service) => format!(
@@ -94,7 +97,7 @@ pub(super) fn detail(row: &JudgedRow, host: &Host) -> Option<String> {
         Status::Reachable => return open_addresses(row),
         Status::Unavailable => return unavailable(row, host),
         Status::Skipped => return Some("excluded by the options".to_owned()),
-        Status::Unresolved => return Some("the name has no address of this family".to_owned()),
+        Status::Unresolved => return Some("DNS gives no address of this family".to_owned()),
         Status::Inconclusive => return Some(inconclusive(row)),
         Status::Blocked | Status::Partial => row.judgement.cause?,
     };
@@ -372,6 +375,7 @@ pub(super) fn tuples(rows: &[&JudgedRow]) -> Vec<String> {
     }
     lines
         .into_iter()
+        .filter(|(_, addresses)| !addresses.is_empty())
         .map(|((what, _, host), addresses)| {
             let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
             format!("{what} of {host}: {}", addresses.join(", "))

@@ -51,6 +51,7 @@ pub async fn observe(
         }
     };
     run.board.give_up();
+    run.give_up_questions();
     Observations {
         started_at,
         duration: Millis::from(started.elapsed()),
@@ -276,6 +277,34 @@ impl Run {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Questions that the run does not wait for any longer: asked, and not answered so far.
+    fn give_up_questions(&mut self) {
+        let Some(server) = self.resolvers.first().copied() else {
+            return;
+        };
+        let elapsed = Millis::from(self.started.elapsed());
+        let mut open: Vec<_> = self.unsettled.drain().collect();
+        open.sort_by(|a, b| (&a.0, a.1.to_string()).cmp(&(&b.0, b.1.to_string())));
+        for (name, record_type) in open {
+            let known = |l: &Lookup| {
+                l.name == name && l.record_type == record_type && l.via == Via::Resolver(server)
+            };
+            if self.lookups.iter().any(known) {
+                continue;
+            }
+            self.lookups.push(Lookup {
+                name,
+                record_type,
+                via: Via::Resolver(server),
+                status: LookupStatus::TimedOut,
+                answers: Vec::new(),
+                unexpected: Vec::new(),
+                elapsed_ms: elapsed,
+                detail: Some("not answered when the run ended".to_owned()),
+            });
         }
     }
 

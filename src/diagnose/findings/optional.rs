@@ -68,7 +68,11 @@ fn blocked(host: &str, rows: &[&JudgedRow], seen: &Observations) -> Option<Findi
                 catalog::purpose(host)
             ),
             evidence: evidence.collect(),
-            summary: "Allow it if you want what it is for.".to_owned(),
+            summary: if unresolved {
+                "Let this host's resolvers answer for it, if you want what it is for.".to_owned()
+            } else {
+                "Allow it if you want what it is for.".to_owned()
+            },
             commands: words::tuples(&affected),
         }
         .about(&affected),
