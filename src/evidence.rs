@@ -221,13 +221,13 @@ fn handshake_after_contact(attempt: &Attempt) -> Option<f64> {
     Some(attempt.handshake_ms?.secs() - attempt.contact_ms?.secs())
 }
 
-fn sorted(times: impl Iterator<Item = f64>) -> Vec<f64> {
+pub(crate) fn sorted(times: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut times: Vec<_> = times.collect();
     times.sort_by(f64::total_cmp);
     times
 }
 
-fn upper_quartile(sorted: &[f64]) -> Option<f64> {
+pub(crate) fn upper_quartile(sorted: &[f64]) -> Option<f64> {
     sorted.get(sorted.len() * 3 / 4).copied()
 }
 

@@ -11,8 +11,8 @@
 //! Silence counts only since the family, and since the port, is known to have been answered, if they
 //! ever were: a path that comes up late was down for all.
 
-use crate::evidence::Climate;
-use crate::model::{Attempt, Family, Profile, Service, Transport};
+use crate::evidence::{Climate, sorted, upper_quartile};
+use crate::model::{Attempt, Family, Millis, Profile, Service, Transport};
 use crate::targets::Target;
 
 /// The climates of a run, one for each service and family.
@@ -47,12 +47,9 @@ fn climate(attempts: &[Attempt], service: Service, family: Family) -> Climate {
     const ENOUGH: usize = 16;
     let kin = attempts.iter().filter(move |a| service_of(a) == service);
     let near = kin.clone().filter(move |a| a.family() == family);
-    let answers = |set: &dyn Fn() -> usize| set() >= ENOUGH;
-    let near_answers = || near.clone().filter(|a| a.contact_ms.is_some()).count();
-    let kin_answers = || kin.clone().filter(|a| a.contact_ms.is_some()).count();
-    let base = if answers(&near_answers) {
+    let base = if answers(near.clone()) >= ENOUGH {
         Climate::of(&near)
-    } else if answers(&kin_answers) {
+    } else if answers(kin.clone()) >= ENOUGH {
         Climate::of(&kin)
     } else {
         Climate::of(&attempts.iter())
@@ -81,6 +78,12 @@ fn climate(attempts: &[Attempt], service: Service, family: Family) -> Climate {
     }
 }
 
+fn answers<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> usize {
+    attempts
+        .filter(|attempt| attempt.contact_ms.is_some())
+        .count()
+}
+
 /// How long whole TLS handshakes take: with the edge, or with HTTPS hosts where the edge does not
 /// even connect.
 fn whole_handshakes(attempts: &[Attempt]) -> Option<f64> {
@@ -91,12 +94,8 @@ fn whole_handshakes(attempts: &[Attempt]) -> Option<f64> {
     } else {
         Service::Https
     };
-    let mut times: Vec<f64> = of(service)
-        .filter_map(|a| a.handshake_ms)
-        .map(crate::model::Millis::secs)
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() * 3 / 4).copied()
+    let times = of(service).filter_map(|a| a.handshake_ms).map(Millis::secs);
+    upper_quartile(&sorted(times))
 }
 
 const fn is_edge(attempt: &Attempt) -> bool {

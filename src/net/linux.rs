@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -23,11 +23,14 @@ pub(super) fn enable_error_queue(socket: &impl AsFd, ipv6: bool) -> io::Result<(
     Ok(())
 }
 
+/// What has an error queue.
+pub(super) use std::os::fd::AsRawFd as Socket;
+
 /// Takes the next error from the queue.
 ///
 /// # Errors
 /// `WouldBlock` when the queue is empty.
-pub(super) fn next_queued_error(socket: &impl AsRawFd) -> io::Result<QueuedError> {
+pub(super) fn next_queued_error(socket: &impl Socket) -> io::Result<QueuedError> {
     let mut payload = [0_u8; 64];
     let mut iov = [IoSliceMut::new(&mut payload)];
     // The QUIC library's socket options put the destination and the traffic class before the error.

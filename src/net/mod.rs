@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::model::StrayError;
+use crate::model::{IcmpError, StrayError};
 
 /// What an attempt has seen so far. It outlives the attempt, so that one that is given up still
 /// tells how far it came.
@@ -79,6 +79,11 @@ impl Trace {
     fn elapsed(&self) -> Duration {
         self.with(|state| state.started.elapsed())
     }
+}
+
+/// The next ICMP error in a socket's queue; what stands before it is taken off and forgotten.
+fn next_icmp(socket: &impl os::Socket) -> Option<IcmpError> {
+    std::iter::from_fn(|| os::next_queued_error(socket).ok()).find_map(|queued| queued.icmp)
 }
 
 /// A non-blocking socket for one flow, with the kernel's error queue switched on where there is one.

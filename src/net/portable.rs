@@ -9,7 +9,12 @@ pub(super) fn enable_error_queue<S>(_socket: &S, _ipv6: bool) -> io::Result<()> 
     Ok(())
 }
 
-pub(super) fn next_queued_error<S>(_socket: &S) -> io::Result<QueuedError> {
+/// Anything: nothing here has an error queue.
+pub(super) trait Socket {}
+
+impl<S> Socket for S {}
+
+pub(super) fn next_queued_error(_socket: &impl Socket) -> io::Result<QueuedError> {
     Err(io::ErrorKind::WouldBlock.into())
 }
 

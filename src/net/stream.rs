@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::classify::{self, is_own_address};
 use super::trust::Trust;
-use super::{Trace, new_socket, os};
+use super::{Trace, new_socket, next_icmp};
 use crate::model::{ContactFailure, HandshakeFailure, OsError, Outcome, Secured, Service};
 
 /// One fresh TCP flow: where to, and what to say.
@@ -68,8 +68,7 @@ pub(super) async fn connect(
         },
     };
     let local = stream.local_addr().ok().map(|address| address.ip());
-    let queued = std::iter::from_fn(|| os::next_queued_error(&stream).ok()).find_map(|e| e.icmp);
-    Err(match queued {
+    Err(match next_icmp(&stream) {
         Some(icmp) => {
             let from_us = icmp
                 .from
@@ -154,9 +153,7 @@ async fn handshake(
 
 /// An ICMP error in the queue explains a flow that died after it was established.
 fn failed_flow(error: &io::Error, stream: &FirstBytes) -> HandshakeFailure {
-    let queued =
-        std::iter::from_fn(|| os::next_queued_error(&stream.stream).ok()).find_map(|e| e.icmp);
-    match queued {
+    match next_icmp(&stream.stream) {
         Some(icmp)
             if error.raw_os_error().is_some() && error.kind() != io::ErrorKind::ConnectionReset =>
         {

@@ -15,7 +15,7 @@ use super::message::{Question, Received, Reply, decode, encode};
 use crate::catalog;
 use crate::model::{ContactFailure, LookupStatus};
 use crate::net::trust::Trust;
-use crate::net::{Trace, classify, new_socket, os, stream};
+use crate::net::{Trace, classify, new_socket, next_icmp, os, stream};
 
 /// When the question is sent again, since the start; Go's resolver sends it once, and we must not
 /// take loss for silence.
@@ -212,7 +212,7 @@ async fn receive(socket: &UdpSocket) -> Result<Vec<u8>, Reply> {
 }
 
 fn explain(socket: &UdpSocket, error: &io::Error) -> Reply {
-    let queued = std::iter::from_fn(|| os::next_queued_error(socket).ok()).find_map(|e| e.icmp);
+    let queued = next_icmp(socket);
     let detail = queued.map_or_else(|| error.to_string(), |icmp| icmp.to_string());
     Reply::failed(LookupStatus::Unreachable, &detail)
 }
