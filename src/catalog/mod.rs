@@ -35,6 +35,10 @@ pub const PROBE_SNI: &str = "probe.cftunnel.com";
 /// Server name that the documentation lists for firewalls; the source no longer sends it.
 pub const DOCUMENTED_SNI: &str = "cftunnel.com";
 
+/// A server name that no filter has a reason to know (RFC 2606): where it passes and the tunnel's
+/// does not, the name is what matters.
+pub const CONTROL_SNI: &str = "www.example.com";
+
 /// Application protocol of the QUIC tunnel (RFC 7301); the HTTP/2 tunnel offers none.
 pub const QUIC_ALPN: &[u8] = b"argotunnel";
 
@@ -54,6 +58,14 @@ pub const fn quic_datagram_size(family: Family, static_edge: bool) -> u16 {
         (Family::Ipv4, true) | (Family::Ipv6, _) => 1252,
     }
 }
+
+/// UDP payload in octets that every QUIC path must carry (RFC 9000, section 14), the least that an
+/// Initial may have.
+pub const SMALLEST_INITIAL: u16 = 1200;
+
+/// A TCP segment in octets that is well below what any path to the edge carries, and still too small
+/// for cloudflared's hello in one.
+pub const SMALL_SEGMENT: u32 = 1000;
 
 /// quinn sends its first retransmission after three times this; it gives cloudflared's schedule.
 pub const QUIC_INITIAL_RTT: Duration = Duration::from_millis(67);

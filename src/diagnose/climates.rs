@@ -8,6 +8,8 @@
 //!                       nothing of the server; where the edge is silent over TCP too, with HTTPS
 //!   a handshake         completed handshakes of the same kind, and nothing else
 //! ```
+//! Experiments are not compared with: they differ from the tunnel's first flight on purpose.
+//!
 //! Silence counts only since the family, and since the port, is known to have been answered, if they
 //! ever were: a path that comes up late was down for all.
 
@@ -23,9 +25,11 @@ impl Climates {
     /// Reads the climates from all attempts of a run.
     #[must_use]
     pub fn of(attempts: &[Attempt]) -> Self {
+        let plain = attempts.iter().filter(|a| !a.profile.is_experiment());
+        let attempts: Vec<_> = plain.collect();
         let services = [Service::Quic, Service::Http2, Service::Https];
         let each = services.into_iter().flat_map(|service| {
-            Family::BOTH.map(|family| (service, family, climate(attempts, service, family)))
+            Family::BOTH.map(|family| (service, family, climate(&attempts, service, family)))
         });
         Self(each.collect())
     }
@@ -42,17 +46,17 @@ impl Climates {
     }
 }
 
-fn climate(attempts: &[Attempt], service: Service, family: Family) -> Climate {
+fn climate(attempts: &[&Attempt], service: Service, family: Family) -> Climate {
     /// With fewer answers the kind's own loss is not known well enough.
     const ENOUGH: usize = 16;
-    let kin = attempts.iter().filter(move |a| service_of(a) == service);
+    let kin = of_service(attempts, service);
     let near = kin.clone().filter(move |a| a.family() == family);
     let base = if answers(near.clone()) >= ENOUGH {
         Climate::of(&near)
     } else if answers(kin.clone()) >= ENOUGH {
         Climate::of(&kin)
     } else {
-        Climate::of(&attempts.iter())
+        Climate::of(&attempts.iter().copied())
     };
     let of_kind = Climate::of(&kin);
     let round_trip = match service {
@@ -60,10 +64,16 @@ fn climate(attempts: &[Attempt], service: Service, family: Family) -> Climate {
         Service::Quic => of_kind.round_trip,
         Service::Http2 | Service::Https => base.round_trip,
     };
-    let of_family = Climate::of(&attempts.iter().filter(move |a| a.family() == family));
+    let of_family = Climate::of(
+        &attempts
+            .iter()
+            .copied()
+            .filter(move |a| a.family() == family),
+    );
     let to_port = Climate::of(
         &attempts
             .iter()
+            .copied()
             .filter(move |a| is_edge(a) == (service != Service::Https)),
     );
     // Without an answer the beginning of the run stands there, which changes nothing.
@@ -86,8 +96,8 @@ fn answers<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> usize {
 
 /// How long whole TLS handshakes take: with the edge, or with HTTPS hosts where the edge does not
 /// even connect.
-fn whole_handshakes(attempts: &[Attempt]) -> Option<f64> {
-    let of = |service| attempts.iter().filter(move |a| service_of(a) == service);
+fn whole_handshakes(attempts: &[&Attempt]) -> Option<f64> {
+    let of = |service| of_service(attempts, service);
     let edge_connects = of(Service::Http2).any(|a| a.contact_ms.is_some());
     let service = if edge_connects {
         Service::Http2
@@ -98,6 +108,14 @@ fn whole_handshakes(attempts: &[Attempt]) -> Option<f64> {
     upper_quartile(&sorted(times))
 }
 
+fn of_service<'a>(
+    attempts: &'a [&'a Attempt],
+    service: Service,
+) -> impl Iterator<Item = &'a Attempt> + Clone {
+    let kin = move |a: &&Attempt| service_of(a) == service;
+    attempts.iter().copied().filter(kin)
+}
+
 const fn is_edge(attempt: &Attempt) -> bool {
     !matches!(service_of(attempt), Service::Https)
 }
@@ -106,6 +124,6 @@ const fn service_of(attempt: &Attempt) -> Service {
     match (attempt.transport, attempt.profile) {
         (Transport::Udp, _) => Service::Quic,
         (Transport::Tcp, Profile::Https) => Service::Https,
-        (Transport::Tcp, Profile::Cloudflared) => Service::Http2,
+        (Transport::Tcp, _) => Service::Http2,
     }
 }

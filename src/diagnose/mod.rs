@@ -1,7 +1,9 @@
 //! PURE: observations in, report out. No clock, no socket, no global.
 
+mod causes;
 mod climates;
 mod dns;
+mod experiments;
 mod failure;
 mod findings;
 mod row;
@@ -10,6 +12,7 @@ mod verdict;
 mod words;
 
 pub use climates::Climates;
+pub use experiments::experiments;
 pub use row::{AddressState, Judgement, Role, belongs, judge};
 
 use std::collections::BTreeMap;

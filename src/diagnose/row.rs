@@ -5,7 +5,9 @@
 //!   passes with the tunnel's name                                       reachable
 //!   passes with the probe's name, the tunnel's is proven in the row     reachable
 //!   passes with the probe's name, the tunnel's is proven cut            blocked, sni_filtered
-//!   never passes, and a failure is proven (see `failure.rs`)            blocked, by that failure
+//!   never passes, and a failure is proven (see `failure.rs`)            blocked, by that failure, or
+//!                                                                       by what the experiments
+//!                                                                       prove (`experiments.rs`)
 //!   anything else                                                       inconclusive
 //!
 //! blocked addresses   reachable ones   the row is
@@ -18,10 +20,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::experiments::Experiments;
 use super::failure::{Silence, Surroundings, Tally, proven_cause};
 use crate::catalog;
 use crate::evidence::Climate;
-use crate::model::{Attempt, Cause, Millis, RttRange, Service, Status, Transport};
+use crate::model::{Attempt, Cause, Millis, Profile, RttRange, Service, Status, Transport};
 use crate::targets::{Target, TargetState};
 
 /// What the attempts at one row prove.
@@ -37,6 +40,8 @@ pub struct Judgement {
     pub tunnel_proven: bool,
     /// Whether the probe's server name has passed anywhere in the row.
     pub probe_passes: bool,
+    /// Whether experiments are under way that may still tell how the row is blocked.
+    pub experiments_open: bool,
 }
 
 /// What is known of one address.
@@ -54,9 +59,8 @@ impl Judgement {
     /// True when more attempts could not change the row.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.addresses
-            .iter()
-            .all(|(_, state)| *state != AddressState::Open)
+        let open = |(_, state): &(_, AddressState)| *state == AddressState::Open;
+        !self.experiments_open && !self.addresses.iter().any(open)
     }
 
     /// How many addresses pass.
@@ -86,6 +90,8 @@ pub enum Role {
     Probe,
     /// A documented name that decides nothing.
     Documented,
+    /// A first flight that differs from the tunnel's on purpose, and decides nothing.
+    Experiment(Profile),
 }
 
 impl Role {
@@ -93,6 +99,7 @@ impl Role {
     #[must_use]
     pub fn of(attempt: &Attempt, target: &Target) -> Self {
         match attempt.sni.as_str() {
+            _ if attempt.profile.is_experiment() => Self::Experiment(attempt.profile),
             sni if sni == target.deciding_sni() => Self::Tunnel,
             catalog::PROBE_SNI => Self::Probe,
             _ => Self::Documented,
@@ -103,10 +110,27 @@ impl Role {
     #[must_use]
     pub fn sni(self, target: &Target) -> &str {
         match self {
-            Self::Tunnel => target.deciding_sni(),
+            Self::Experiment(Profile::VersionPing) => "",
+            Self::Experiment(Profile::ControlName) => catalog::CONTROL_SNI,
+            Self::Tunnel | Self::Experiment(_) => target.deciding_sni(),
             Self::Probe => catalog::PROBE_SNI,
             Self::Documented => catalog::DOCUMENTED_SNI,
         }
+    }
+
+    /// The first flight that plays the role in the row.
+    #[must_use]
+    pub fn profile(self, target: &Target) -> Profile {
+        match (self, target.service) {
+            (Self::Experiment(profile), _) => profile,
+            (_, Service::Https) => Profile::Https,
+            _ => Profile::Cloudflared,
+        }
+    }
+
+    /// Whether attempts in this role say whether an address is blocked.
+    const fn decides(self) -> bool {
+        matches!(self, Self::Tunnel | Self::Probe)
     }
 }
 
@@ -135,10 +159,13 @@ pub fn judge(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judge
         addresses: Vec::new(),
         tunnel_proven: false,
         probe_passes: false,
+        experiments_open: false,
     }
 }
 
 fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judgement {
+    let experiments = Experiments::of(target, attempts);
+    let climate = &experiments.temper(climate);
     let row = Row::new(target, attempts, climate);
     // A row that has seen an ICMP error of its own need not wait for one.
     let icmp_seen = climate.icmp_seen && row.everything.icmp == 0;
@@ -155,7 +182,12 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
         .addresses
         .iter()
         .map(|address| (*address, row.address_state(*address, sni_cut, climate)))
+        .map(|(address, state)| (address, row.explained(address, state, &experiments)))
         .collect();
+    let explicable = |(_, state): &(_, AddressState)| match state {
+        AddressState::Blocked(cause) => may_be_explained(*cause, row.transport),
+        AddressState::Reachable | AddressState::Open => false,
+    };
     let reachable = addresses
         .iter()
         .any(|(_, state)| *state == AddressState::Reachable);
@@ -173,6 +205,7 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
     Judgement {
         status,
         cause,
+        experiments_open: addresses.iter().any(explicable) && experiments.are_open(climate),
         addresses,
         tunnel_proven: row.tunnel_proven,
         probe_passes: row.probe_passes,
@@ -194,6 +227,21 @@ fn row_cause(states: &[(IpAddr, AddressState)]) -> Option<Cause> {
         .map(|(cause, _)| cause)
 }
 
+/// Whether an experiment may tell more than the cause that the failures by themselves prove.
+const fn may_be_explained(cause: Cause, transport: Transport) -> bool {
+    match transport {
+        Transport::Udp => matches!(
+            cause,
+            Cause::Dropped | Cause::QuicFiltered | Cause::NotTheEdge
+        ),
+        // Experiments are made only where TCP connects, so a rejection comes after the hello.
+        Transport::Tcp => matches!(
+            cause,
+            Cause::Interrupted | Cause::Rejected | Cause::NotTheEdge
+        ),
+    }
+}
+
 /// The attempts of a row by address and role.
 struct Row<'a> {
     by_address: BTreeMap<(IpAddr, Role), Vec<&'a Attempt>>,
@@ -207,7 +255,7 @@ struct Row<'a> {
 impl<'a> Row<'a> {
     fn new(target: &Target, attempts: &[&'a Attempt], climate: &Climate) -> Self {
         let mut by_address = BTreeMap::<_, Vec<&Attempt>>::new();
-        let deciding = |a: &&&Attempt| Role::of(a, target) != Role::Documented;
+        let deciding = |a: &&&Attempt| Role::of(a, target).decides();
         for attempt in attempts.iter().filter(deciding) {
             by_address
                 .entry((attempt.address, Role::of(attempt, target)))
@@ -227,6 +275,23 @@ impl<'a> Row<'a> {
             everything: Tally::of(by_address.values().flatten().copied()),
             span: climate.span(by_address.values().flatten().copied()),
             by_address,
+        }
+    }
+
+    /// The state with the cause that experiments prove: those on the address itself, or, where nothing
+    /// passes in the row, those on any of it.
+    fn explained(
+        &self,
+        address: IpAddr,
+        state: AddressState,
+        experiments: &Experiments<'_>,
+    ) -> AddressState {
+        let only = self.any_pass().then_some(address);
+        match state {
+            AddressState::Blocked(cause) if may_be_explained(cause, self.transport) => {
+                AddressState::Blocked(experiments.prove(only, cause).unwrap_or(cause))
+            }
+            state => state,
         }
     }
 
@@ -353,7 +418,8 @@ const fn in_terms_of(transport: Transport, cause: Cause) -> Cause {
 #[must_use]
 pub(super) fn round_trips(attempts: &[&Attempt]) -> Option<RttRange> {
     let mut by_address = BTreeMap::<IpAddr, f64>::new();
-    for attempt in attempts.iter().filter(|attempt| attempt.passed()) {
+    let plain = |a: &&&Attempt| a.passed() && !a.profile.is_experiment();
+    for attempt in attempts.iter().filter(plain) {
         if let Some(contact) = attempt.contact_ms {
             let best = by_address.entry(attempt.address).or_insert(f64::INFINITY);
             *best = best.min(contact.get());

@@ -34,7 +34,12 @@ fn name_report(name: &str, service: Service, rows: &[JudgedRow]) -> SniReport {
 }
 
 fn name_status(name: &str, rows: &[&JudgedRow]) -> (Status, Option<Cause>) {
-    let attempts = || rows.iter().flat_map(|row| row.attempts.iter());
+    let plain = |a: &&Attempt| !a.profile.is_experiment();
+    let attempts = || {
+        rows.iter()
+            .flat_map(|row| row.attempts.iter())
+            .filter(plain)
+    };
     if rows.iter().all(|row| row.status() == Status::Skipped) {
         return (Status::Skipped, None);
     }
@@ -60,14 +65,17 @@ fn is_cut(name: &str, row: &JudgedRow) -> bool {
     row.target.addresses.iter().any(|address| {
         let here = || row.attempts.iter().filter(|a| a.address == *address);
         let failures = here().filter(|a| a.sni == name && failed(a, row)).count();
-        let role_is_other =
-            |a: &&Attempt| a.sni != name && Role::of(a, &row.target) != Role::Documented;
+        let role_is_other = |a: &&Attempt| {
+            let role = Role::of(a, &row.target);
+            a.sni != name && matches!(role, Role::Tunnel | Role::Probe)
+        };
         failures >= 2 && here().filter(role_is_other).any(Attempt::passed)
     })
 }
 
 fn failed(attempt: &Attempt, row: &JudgedRow) -> bool {
     match attempt.outcome {
+        _ if attempt.profile.is_experiment() => false,
         Outcome::Secured { .. } | Outcome::Abandoned => false,
         _ if row.climate.silent_tries(attempt) + row.climate.hushed_tries(attempt) >= 2 => true,
         Outcome::Unsecured { .. } => row.climate.hushed_tries(attempt) > 0 || !is_hush(attempt),

@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::JudgedRow;
 use super::row::AddressState;
 use super::verdict::Conclusion;
-use crate::model::{
-    Attempt, Cause, ContactFailure, Ended, Family, FamilyState, Finding, HandshakeFailure, Host,
-    IcmpError, Outcome, Service, Severity, Status, UntrustedChain, Verdict,
-};
+use super::{JudgedRow, causes};
+use crate::model::{Ended, Family, FamilyState, Finding, Host, Service, Severity, Status, Verdict};
 
 /// The verdict in one plain sentence.
 pub(super) fn summary(conclusion: &Conclusion, rows: &[JudgedRow], findings: &[Finding]) -> String {
@@ -101,7 +98,7 @@ pub(super) fn detail(row: &JudgedRow, host: &Host) -> Option<String> {
         Status::Inconclusive => return Some(inconclusive(row)),
         Status::Blocked | Status::Partial => row.judgement.cause?,
     };
-    let text = cause_detail(cause, row);
+    let text = causes::detail(cause, row);
     if row.status() == Status::Partial {
         let blocked: Vec<_> = row
             .judgement
@@ -141,222 +138,6 @@ fn inconclusive(row: &JudgedRow) -> String {
         ""
     };
     format!("{attempts} attempts prove neither that it is open nor that it is blocked{lossy}")
-}
-
-/// What the evidence for a cause says in words.
-pub(super) fn cause_detail(cause: Cause, row: &JudgedRow) -> String {
-    let text = match cause {
-        Cause::Dropped => return dropped(row),
-        Cause::Rejected => rejections(row),
-        Cause::Reset => Some(reset_words()),
-        Cause::LocalFirewall => local_refusal(row),
-        Cause::NoRoute => first(row, |outcome| match outcome {
-            Outcome::Unanswered {
-                failure: ContactFailure::NoRoute { error },
-            } => Some(format!("this host's routing table: {error}")),
-            _ => None,
-        }),
-        Cause::TlsIntercepted => chains(row).first().map(|chain| describe_chain(chain)),
-        Cause::Interrupted => first(row, interrupted),
-        Cause::NotTheEdge => first(row, foreign),
-        Cause::SniFiltered => first_tunnel_failure(row),
-        Cause::QuicFiltered => Some(
-            "a QUIC server answers, and no handshake completes; a filter that reads the handshake and \
-             a server that speaks another QUIC version look the same"
-                .to_owned(),
-        ),
-        Cause::Mtu => first(row, |outcome| match outcome {
-            Outcome::Unanswered {
-                failure: ContactFailure::Icmp { icmp },
-            } => Some(icmp.to_string()),
-            Outcome::Unanswered {
-                failure: ContactFailure::TooBig { error },
-            } => Some(format!("larger than the interface carries: {error}")),
-            _ => None,
-        }),
-        Cause::LargeHelloDropped | Cause::Dns | Cause::Unknown => first(row, other_error),
-    };
-    text.unwrap_or_else(|| cause.to_string())
-}
-
-fn reset_words() -> String {
-    "a TCP reset answered the SYN; a firewall on this host, one on the way and the other side \
-         itself look the same here (`nft list ruleset` shows this host's)"
-        .to_owned()
-}
-
-fn dropped(row: &JudgedRow) -> String {
-    let what = match row.target.service {
-        Service::Quic => {
-            "no reply, no ICMP, no error; a filter that drops every QUIC long header looks the same"
-        }
-        Service::Http2 | Service::Https => {
-            "no reply, no ICMP, no reset; a rule on this host's own OUTPUT chain looks the same \
-             (`nft list ruleset` shows it)"
-        }
-    };
-    what.to_owned()
-}
-
-/// Which ICMP errors came back from whom.
-pub(super) fn icmp_errors(row: &JudgedRow) -> Vec<(IcmpError, usize)> {
-    let mut counts: Vec<(IcmpError, usize)> = Vec::new();
-    let mut count = |icmp: &IcmpError| match counts.iter_mut().find(|(seen, _)| seen == icmp) {
-        Some((_, n)) => *n += 1,
-        None => counts.push((icmp.clone(), 1)),
-    };
-    for attempt in &row.attempts {
-        let remote = attempt
-            .stray
-            .iter()
-            .filter(|s| !s.local)
-            .filter_map(|s| s.icmp.as_ref());
-        if attempt.stray.is_empty() {
-            match &attempt.outcome {
-                Outcome::Unanswered {
-                    failure: ContactFailure::Icmp { icmp },
-                }
-                | Outcome::Unsecured {
-                    failure: HandshakeFailure::Icmp { icmp },
-                } => count(icmp),
-                _ => {}
-            }
-        }
-        remote.for_each(&mut count);
-    }
-    counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
-    counts
-}
-
-fn rejections(row: &JudgedRow) -> Option<String> {
-    let errors = icmp_errors(row);
-    let text: Vec<_> = errors
-        .iter()
-        .map(|(icmp, n)| format!("{icmp}, {n} seen"))
-        .collect();
-    (!text.is_empty()).then(|| text.join("; "))
-}
-
-fn local_refusal(row: &JudgedRow) -> Option<String> {
-    first(row, |outcome| match outcome {
-        Outcome::Unanswered {
-            failure: ContactFailure::LocalFirewall { error, icmp },
-        } => {
-            let by = icmp
-                .as_ref()
-                .map_or_else(String::new, |icmp| format!("; {icmp}, this host itself"));
-            Some(format!("this host refused to send: {error}{by}"))
-        }
-        _ => None,
-    })
-}
-
-fn interrupted(outcome: &Outcome) -> Option<String> {
-    let Outcome::Unsecured { failure } = outcome else {
-        return None;
-    };
-    let how = match failure {
-        HandshakeFailure::Silent => "went silent",
-        HandshakeFailure::Reset => "was reset",
-        HandshakeFailure::Closed => "was closed",
-        _ => return None,
-    };
-    Some(format!(
-        "TCP connects, then the flow {how} during the TLS handshake"
-    ))
-}
-
-fn foreign(outcome: &Outcome) -> Option<String> {
-    let Outcome::Unsecured { failure } = outcome else {
-        return None;
-    };
-    match failure {
-        HandshakeFailure::NotTls {
-            http_status: Some(status),
-            location,
-            ..
-        } => {
-            let to = location
-                .as_ref()
-                .map_or_else(String::new, |l| format!(" with Location {l}"));
-            Some(format!("plain HTTP answers: status {status}{to}"))
-        }
-        HandshakeFailure::NotTls { received, .. } => {
-            Some(format!("no TLS answers, but: {received}"))
-        }
-        HandshakeFailure::WrongAlpn => {
-            Some("a server without the tunnel's application protocol (ALPN) answers".to_owned())
-        }
-        HandshakeFailure::Alert { alert } => {
-            Some(format!("a TLS alert refuses the handshake: {alert}"))
-        }
-        HandshakeFailure::Refused { error } => {
-            Some(format!("a QUIC server refuses the handshake: {error}"))
-        }
-        _ => None,
-    }
-}
-
-fn other_error(outcome: &Outcome) -> Option<String> {
-    match outcome {
-        Outcome::Unanswered {
-            failure: ContactFailure::Other { error },
-        } => Some(error.to_string()),
-        Outcome::Unsecured {
-            failure: HandshakeFailure::Other { error },
-        } => Some(error.clone()),
-        _ => None,
-    }
-}
-
-fn first_tunnel_failure(row: &JudgedRow) -> Option<String> {
-    let failed = row
-        .attempts
-        .iter()
-        .find(|a| a.sni == row.target.deciding_sni() && !a.passed())?;
-    let how = match &failed.outcome {
-        Outcome::Unsecured {
-            failure: HandshakeFailure::Reset,
-        } => "is reset",
-        Outcome::Unsecured {
-            failure: HandshakeFailure::Closed,
-        } => "is closed",
-        Outcome::Unsecured {
-            failure: HandshakeFailure::Alert { .. },
-        } => "is refused with an alert",
-        _ => "goes silent",
-    };
-    Some(format!(
-        "a handshake with {} {how}, one with another name passes",
-        failed.sni
-    ))
-}
-
-fn first(row: &JudgedRow, tell: impl Fn(&Outcome) -> Option<String>) -> Option<String> {
-    row.attempts
-        .iter()
-        .find_map(|attempt| tell(&attempt.outcome))
-}
-
-/// The untrusted chains that the row was shown.
-pub(super) fn chains(row: &JudgedRow) -> Vec<&UntrustedChain> {
-    row.attempts.iter().filter_map(untrusted).collect()
-}
-
-fn untrusted(attempt: &Attempt) -> Option<&UntrustedChain> {
-    match &attempt.outcome {
-        Outcome::Unsecured {
-            failure: HandshakeFailure::Untrusted { chain },
-        } => Some(chain),
-        _ => None,
-    }
-}
-
-fn describe_chain(chain: &UntrustedChain) -> String {
-    format!(
-        "the certificate for {} was issued by {} ({})",
-        chain.subject, chain.issuer, chain.reason
-    )
 }
 
 /// The addresses of rows, by host and family, a line each.

@@ -17,7 +17,8 @@ pub struct Attempt {
     pub port: u16,
     /// The transport of the flow.
     pub transport: Transport,
-    /// The server name in the `ClientHello` (RFC 6066), and nothing that DNS was asked for.
+    /// The server name in the `ClientHello` (RFC 6066), and nothing that DNS was asked for; empty
+    /// where no hello was sent.
     pub sni: String,
     /// Which first flight was sent.
     pub profile: Profile,
@@ -82,6 +83,27 @@ pub enum Profile {
     Cloudflared,
     /// An ordinary HTTPS client's.
     Https,
+    /// cloudflared's but for the hello: a classical one that fits into one packet.
+    SmallHello,
+    /// cloudflared's in smaller packets: UDP payloads of 1200 octets, TCP segments of 1000.
+    SmallPackets,
+    /// cloudflared's but for the server name, which is nobody's.
+    ControlName,
+    /// A datagram as large as cloudflared's, of a QUIC version that nobody speaks: a QUIC server
+    /// answers with Version Negotiation (RFC 9000, section 6).
+    VersionPing,
+}
+
+impl Profile {
+    /// True for a first flight that differs from the tunnel's on purpose, in one thing: it tells how
+    /// a destination is blocked, and never whether.
+    #[must_use]
+    pub const fn is_experiment(self) -> bool {
+        match self {
+            Self::Cloudflared | Self::Https => false,
+            Self::SmallHello | Self::SmallPackets | Self::ControlName | Self::VersionPing => true,
+        }
+    }
 }
 
 /// How an attempt ended. "Blocked" is concluded from outcomes, never one of them.

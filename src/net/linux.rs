@@ -86,6 +86,11 @@ fn queued(error: &libc::sock_extended_err, from: Option<IpAddr>) -> QueuedError 
     }
 }
 
+/// Segments of this flow carry so many octets at most, in both directions (RFC 9293, section 3.7.1).
+pub(super) fn limit_segments(socket: &impl AsFd, octets: u32) -> io::Result<()> {
+    Ok(setsockopt(socket, sockopt::TcpMaxSeg, &octets)?)
+}
+
 /// The addresses of all interfaces that are up.
 pub(super) fn interface_addresses() -> Vec<IpAddr> {
     let Ok(interfaces) = nix::ifaddrs::getifaddrs() else {

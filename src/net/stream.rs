@@ -17,8 +17,9 @@ use tokio_rustls::client::TlsStream;
 
 use super::classify::{self, is_own_address};
 use super::trust::Trust;
-use super::{Trace, new_socket, next_icmp};
-use crate::model::{ContactFailure, HandshakeFailure, OsError, Outcome, Secured, Service};
+use super::{Trace, new_socket, next_icmp, os};
+use crate::catalog;
+use crate::model::{ContactFailure, HandshakeFailure, OsError, Outcome, Profile, Secured, Service};
 
 /// One fresh TCP flow: where to, and what to say.
 #[derive(Debug, Clone)]
@@ -31,12 +32,15 @@ pub struct StreamProbe {
     pub sni: String,
     /// `Http2` for the tunnel, `Https` for anything else.
     pub service: Service,
+    /// Which first flight to send.
+    pub profile: Profile,
 }
 
 /// Runs the probe to its end. It has no deadline of its own: dropping it gives it up, and `trace`
 /// tells how far it came.
 pub async fn probe(probe: &StreamProbe, trust: &Trust, own: &[IpAddr], trace: &Trace) -> Outcome {
-    let stream = match connect(probe.remote, probe.bind, own, trace).await {
+    let segment = (probe.profile == Profile::SmallPackets).then_some(catalog::SMALL_SEGMENT);
+    let stream = match connect_in(probe.remote, probe.bind, segment, own, trace).await {
         Ok(stream) => stream,
         Err(failure) => return Outcome::Unanswered { failure },
     };
@@ -50,11 +54,22 @@ pub async fn probe(probe: &StreamProbe, trust: &Trust, own: &[IpAddr], trace: &T
 /// A TCP handshake whose failure is named with the evidence of the error queue.
 pub(super) async fn connect(
     remote: SocketAddr,
-    bind: Option<IpAddr>,
     own: &[IpAddr],
     trace: &Trace,
 ) -> Result<TcpStream, ContactFailure> {
-    let stream = start_connect(remote, bind).map_err(|error| classify::local_error(&error))?;
+    connect_in(remote, None, None, own, trace).await
+}
+
+/// The same from a local address, or in segments of so many octets at most.
+async fn connect_in(
+    remote: SocketAddr,
+    bind: Option<IpAddr>,
+    segment: Option<u32>,
+    own: &[IpAddr],
+    trace: &Trace,
+) -> Result<TcpStream, ContactFailure> {
+    let stream =
+        start_connect(remote, bind, segment).map_err(|error| classify::local_error(&error))?;
     let other = |error: io::Error| ContactFailure::Other {
         error: OsError::from(&error),
     };
@@ -79,8 +94,15 @@ pub(super) async fn connect(
     })
 }
 
-fn start_connect(remote: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
+fn start_connect(
+    remote: SocketAddr,
+    bind: Option<IpAddr>,
+    segment: Option<u32>,
+) -> io::Result<TcpStream> {
     let socket = new_socket(remote, bind, Type::STREAM)?;
+    if let Some(octets) = segment {
+        os::limit_segments(&socket, octets)?;
+    }
     socket.set_tcp_nodelay(true)?;
     match socket.connect(&remote.into()) {
         Ok(()) => {}
@@ -104,17 +126,20 @@ async fn secure(
     trust: &Trust,
     trace: &Trace,
 ) -> Result<Secured, HandshakeFailure> {
-    let name =
-        ServerName::try_from(probe.sni.clone()).map_err(|error| HandshakeFailure::Other {
-            error: error.to_string(),
-        })?;
-    let config = match probe.service {
-        Service::Https => &trust.https_tcp,
-        Service::Http2 | Service::Quic => &trust.tunnel_tcp,
+    let name = server_name(&probe.sni)?;
+    let config = match (probe.service, probe.profile) {
+        (Service::Https, _) => &trust.https_tcp,
+        (_, Profile::SmallHello) => &trust.small_tcp,
+        _ => &trust.tunnel_tcp,
     };
     let mut tls = handshake(stream, name.clone(), config).await?;
     let (_, session) = tls.get_ref();
     let chain = session.peer_certificates().unwrap_or_default();
+    // Nobody has a certificate for the control's name; the edge presents the tunnel's.
+    let name = match (probe.profile, catalog::tunnel_sni(probe.service)) {
+        (Profile::ControlName, Some(tunnel)) => server_name(tunnel)?,
+        _ => name,
+    };
     let judged = match probe.service {
         Service::Https => trust.judge_https(chain, &name),
         Service::Http2 | Service::Quic => trust.judge_edge(chain, &name),
@@ -132,6 +157,12 @@ async fn secure(
         Service::Http2 | Service::Quic => secured.preface = Some(preface(&mut tls, patience).await),
     }
     Ok(secured)
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, HandshakeFailure> {
+    ServerName::try_from(name.to_owned()).map_err(|error| HandshakeFailure::Other {
+        error: error.to_string(),
+    })
 }
 
 /// A TLS handshake that keeps what the other side sent first, for the case that it is no TLS.

@@ -34,6 +34,10 @@ pub struct Trust {
     pub(super) tunnel_tcp: Arc<ClientConfig>,
     /// cloudflared's first flight over QUIC.
     pub(super) tunnel_quic: Arc<ClientConfig>,
+    /// A classical hello that fits into one packet, otherwise as cloudflared's.
+    pub(super) small_tcp: Arc<ClientConfig>,
+    /// The same over QUIC.
+    pub(super) small_quic: Arc<ClientConfig>,
     /// An ordinary HTTPS client's first flight.
     pub(super) https_tcp: Arc<ClientConfig>,
     /// DNS over TLS, which stands or falls with its certificate.
@@ -71,8 +75,10 @@ impl Trust {
             edge: Judge::new(Arc::new(edge), cacert.unwrap_or(&native).to_vec())?,
             https: Judge::new(Arc::clone(&system), native)?,
             system_roots,
-            tunnel_tcp: Arc::new(tunnel_config(&[])?),
-            tunnel_quic: Arc::new(tunnel_config(&[catalog::QUIC_ALPN])?),
+            tunnel_tcp: Arc::new(tunnel_config(Hello::Large, &[])?),
+            tunnel_quic: Arc::new(tunnel_config(Hello::Large, &[catalog::QUIC_ALPN])?),
+            small_tcp: Arc::new(tunnel_config(Hello::Small, &[])?),
+            small_quic: Arc::new(tunnel_config(Hello::Small, &[catalog::QUIC_ALPN])?),
             https_tcp: Arc::new(https_config()?),
             dot: Arc::new(dot_config(system)?),
         })
@@ -156,15 +162,32 @@ fn own_certificate(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(
     Ok(())
 }
 
-/// cloudflared's key exchange: X25519MLKEM768 with the only key share, then P-256.
-fn tunnel_config(alpn: &[&[u8]]) -> Result<ClientConfig, rustls::Error> {
+/// How large a hello is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hello {
+    /// cloudflared's key exchange: X25519MLKEM768 with the only key share, then P-256.
+    Large,
+    /// A classical key exchange, and no filler.
+    Small,
+}
+
+fn tunnel_config(hello: Hello, alpn: &[&[u8]]) -> Result<ClientConfig, rustls::Error> {
+    let (kx_groups, filler) = match hello {
+        Hello::Large => (
+            vec![kx_group::X25519MLKEM768, kx_group::SECP256R1],
+            HELLO_FILLER,
+        ),
+        Hello::Small => (vec![kx_group::X25519, kx_group::SECP256R1], 0),
+    };
     let provider = CryptoProvider {
-        kx_groups: vec![kx_group::X25519MLKEM768, kx_group::SECP256R1],
+        kx_groups,
         secure_random: &NameFirst,
         ..aws_lc_rs::default_provider()
     };
-    let mut config = probe_config(provider, HELLO_FILLER)?;
-    config.cert_decompressors = vec![&OddOctet];
+    let mut config = probe_config(provider, filler)?;
+    if hello == Hello::Large {
+        config.cert_decompressors = vec![&OddOctet];
+    }
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
 }

@@ -187,12 +187,16 @@ impl Board {
             self.bind
         };
         let abort = if target.service == Service::Quic {
-            let datagram_size = catalog::quic_datagram_size(target.family, self.static_edge);
+            let datagram_size = match template.profile {
+                Profile::SmallPackets => catalog::SMALLEST_INITIAL,
+                _ => catalog::quic_datagram_size(target.family, self.static_edge),
+            };
             let probe = QuicProbe {
                 remote,
                 bind,
                 sni,
                 datagram_size,
+                profile: template.profile,
             };
             self.tasks
                 .spawn(async move { (id, quic::probe(&probe, &trust, &own, &task_trace).await) })
@@ -202,6 +206,7 @@ impl Board {
                 bind,
                 sni,
                 service: target.service,
+                profile: template.profile,
             };
             self.tasks
                 .spawn(async move { (id, stream::probe(&probe, &trust, &own, &task_trace).await) })
@@ -217,17 +222,12 @@ impl Board {
     }
 
     fn template(&self, target: &Target, start: &Start, sni: &str) -> Attempt {
-        let profile = if target.service == Service::Https {
-            Profile::Https
-        } else {
-            Profile::Cloudflared
-        };
         Attempt {
             address: start.address,
             port: target.port,
             transport: target.service.transport(),
             sni: sni.to_owned(),
-            profile,
+            profile: start.role.profile(target),
             attempt: start.number,
             started_ms: Millis::from(self.started.elapsed()),
             elapsed_ms: Millis::from(0.0),

@@ -73,6 +73,73 @@ impl ClientHello {
     }
 }
 
+/// The CRYPTO frames of a client's Initial, by offset (RFC 9001, section 5).
+pub(crate) fn crypto_frames(datagram: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+    let suite = suite.tls13().expect("TLS 1.3").quic_suite().expect("QUIC");
+    let id = initial_destination_id(datagram);
+    let keys = suite.keys(id, rustls::Side::Server, rustls::quic::Version::V1);
+    let mut packet = datagram.to_vec();
+    let mut at = 6 + id.len();
+    at += 1 + usize::from(packet[at]);
+    assert_eq!(packet[at], 0, "no token");
+    let length = number(&packet, at + 1) & 0x3fff;
+    at += 3;
+    let (header, rest) = packet.split_at_mut(at);
+    let sample = rest[4..20].to_vec();
+    let (numbers, _) = rest.split_at_mut(4);
+    keys.remote
+        .header
+        .decrypt_in_place(&sample, &mut header[0], numbers)
+        .expect("header protection");
+    let width = usize::from(header[0] & 3) + 1;
+    let packet_number = numbers[..width]
+        .iter()
+        .fold(0, |n, o| n << 8 | u64::from(*o));
+    let (header, payload) = packet.split_at_mut(at + width);
+    let payload =
+        keys.remote
+            .packet
+            .decrypt_in_place(packet_number, header, &mut payload[..length - width]);
+    frames(payload.expect("an Initial of this connection"))
+}
+
+/// PADDING and CRYPTO are all that a first flight has.
+fn frames(mut payload: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    let mut found = Vec::new();
+    while let [kind, rest @ ..] = payload {
+        payload = rest;
+        assert!(matches!(kind, 0 | 1 | 6), "a frame of type {kind}");
+        if *kind == 6 {
+            let offset = take(&mut payload);
+            let length = take(&mut payload);
+            found.push((offset, payload[..length].to_vec()));
+            payload = &payload[length..];
+        }
+    }
+    found
+}
+
+fn take(payload: &mut &[u8]) -> usize {
+    let width = 1_usize << (payload[0] >> 6);
+    let first = usize::from(payload[0] & 0x3f);
+    let value = payload[1..width]
+        .iter()
+        .fold(first, |n, o| n << 8 | usize::from(*o));
+    *payload = &payload[width..];
+    value
+}
+
+/// The octets of a stream whose pieces come in any order.
+pub(crate) fn put_together(frames: &[(usize, Vec<u8>)]) -> Vec<u8> {
+    let mut stream = std::collections::BTreeMap::new();
+    for (offset, octets) in frames {
+        stream.extend((*offset..).zip(octets.iter().copied()));
+    }
+    assert!(stream.keys().copied().eq(0..stream.len()), "a gap");
+    stream.into_values().collect()
+}
+
 /// The destination connection id of a QUIC version 1 Initial.
 pub(crate) fn initial_destination_id(datagram: &[u8]) -> &[u8] {
     assert_eq!(datagram[0] & 0xf0, 0xc0, "an Initial");

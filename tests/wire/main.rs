@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tunnelcheck::catalog;
-use tunnelcheck::model::{Family, Service};
+use tunnelcheck::model::{Family, Profile, Service};
 use tunnelcheck::net::Trace;
 use tunnelcheck::net::quic::{self, QuicProbe};
 use tunnelcheck::net::stream::{self, StreamProbe};
@@ -22,7 +22,7 @@ use tunnelcheck::net::trust::Trust;
 
 mod hello;
 
-use hello::ClientHello;
+use hello::{ClientHello, crypto_frames, put_together};
 
 /// Octets of TLS record header before the hello (RFC 8446, section 5.1).
 const RECORD_HEADER: usize = 5;
@@ -103,8 +103,66 @@ async fn the_quic_hello_spans_two_datagrams() {
     assert_eq!(ids[0], ids[1], "both belong to one connection attempt");
 }
 
+/// As cloudflared's: a filter must put both datagrams together to read the server name.
+#[tokio::test]
+async fn the_quic_hello_is_cut_within_the_server_name() {
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let datagrams = quic_first_flights(local, 1232, 4).await;
+    let frames: Vec<_> = datagrams.iter().map(|d| crypto_frames(d)).collect();
+    let carries = |at: usize, part: &str| {
+        let windows = |octets: &[u8]| octets.windows(part.len()).any(|w| w == part.as_bytes());
+        frames[at].iter().any(|(_, octets)| windows(octets))
+    };
+    for first in [0, 2] {
+        assert!(carries(first, "quic.cft") && !carries(first, "unnel.com"));
+        assert!(carries(first + 1, "unnel.com") && !carries(first + 1, "quic.cft"));
+        let message = put_together(&frames[first..first + 2].concat());
+        let hello = ClientHello::parse(&message);
+        assert_eq!(hello.server_name(), catalog::QUIC_SNI);
+        assert_eq!(hello.groups(), [0x11ec, 0x0017]);
+        assert_eq!(hello.alpn().as_deref(), Some(catalog::QUIC_ALPN));
+        let order = hello.order();
+        assert_eq!((order.first(), order.last()), (Some(&0), Some(&51)));
+    }
+}
+
+#[tokio::test]
+async fn experiments_differ_in_one_thing() {
+    let flight = |profile| tcp_flight(catalog::HTTP2_SNI, Service::Http2, profile);
+    let (large, segment) = flight(Profile::Cloudflared).await;
+    let (small, _) = flight(Profile::SmallHello).await;
+    assert!(small.len() < 500, "{}", small.len());
+    let hello = ClientHello::parse(&small[RECORD_HEADER..]);
+    assert_eq!(hello.server_name(), catalog::HTTP2_SNI);
+    assert_eq!(hello.key_shares(), [0x001d], "X25519");
+    let (same, small_segment) = flight(Profile::SmallPackets).await;
+    assert_eq!(same.len(), large.len());
+    assert!(segment > catalog::SMALL_SEGMENT && small_segment <= catalog::SMALL_SEGMENT);
+
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let datagrams = quic_flight(local, Profile::SmallHello, 1232, 1).await;
+    assert_eq!(datagrams[0].len(), 1232);
+    let hello = ClientHello::parse(&put_together(&crypto_frames(&datagrams[0])));
+    assert_eq!(hello.server_name(), catalog::QUIC_SNI, "all of it in one");
+    let pings = quic_flight(local, Profile::VersionPing, 1232, 3).await;
+    assert!(pings.iter().all(|ping| ping.len() == 1232));
+    assert_eq!(pings[0][1..5], [0x1a, 0x2a, 0x3a, 0x4a]);
+    let small = quic_flight(local, Profile::SmallPackets, catalog::SMALLEST_INITIAL, 4).await;
+    assert!(small.iter().all(|datagram| datagram.len() == 1200));
+}
+
 /// Starts a TLS probe of a listener that never answers, and returns the first record.
 async fn tcp_first_flight(sni: &str, service: Service) -> Vec<u8> {
+    let profile = if service == Service::Https {
+        Profile::Https
+    } else {
+        Profile::Cloudflared
+    };
+    tcp_flight(sni, service, profile).await.0
+}
+
+/// The first record, and how many octets of it the first segment carries at most.
+async fn tcp_flight(sni: &str, service: Service, profile: Profile) -> (Vec<u8>, u32) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let remote = listener.local_addr().unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -114,6 +172,7 @@ async fn tcp_first_flight(sni: &str, service: Service) -> Vec<u8> {
         bind: None,
         sni: sni.to_owned(),
         service,
+        profile,
     };
     let trust = Trust::load(None).unwrap();
     let trace = Trace::start();
@@ -124,16 +183,26 @@ async fn tcp_first_flight(sni: &str, service: Service) -> Vec<u8> {
         let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
         record.resize(RECORD_HEADER + length, 0);
         peer.read_exact(&mut record[RECORD_HEADER..]).await.unwrap();
-        record
+        let segment = socket2::SockRef::from(&peer).tcp_mss().unwrap();
+        (record, segment)
     };
     tokio::select! {
-        record = receive => record,
+        flight = receive => flight,
         outcome = stream::probe(&probe, &trust, &[], &trace) => panic!("the probe ended: {outcome:?}"),
     }
 }
 
 /// Starts a QUIC probe of a socket that never answers, and returns its first datagrams.
 async fn quic_first_flights(local: IpAddr, datagram_size: u16, count: usize) -> Vec<Vec<u8>> {
+    quic_flight(local, Profile::Cloudflared, datagram_size, count).await
+}
+
+async fn quic_flight(
+    local: IpAddr,
+    profile: Profile,
+    datagram_size: u16,
+    count: usize,
+) -> Vec<Vec<u8>> {
     let socket = UdpSocket::bind(SocketAddr::new(local, 0)).unwrap();
     socket.set_nonblocking(true).unwrap();
     let socket = tokio::net::UdpSocket::from_std(socket).unwrap();
@@ -144,6 +213,7 @@ async fn quic_first_flights(local: IpAddr, datagram_size: u16, count: usize) -> 
         bind: None,
         sni,
         datagram_size,
+        profile,
     };
     let trust = Trust::load(None).unwrap();
     let trace = Trace::start();

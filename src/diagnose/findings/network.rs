@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Draft;
 use crate::diagnose::verdict::Conclusion;
-use crate::diagnose::{JudgedRow, words};
+use crate::diagnose::{JudgedRow, causes, words};
 use crate::model::{
-    Cause, DistrustKind, Finding, FindingCode, Observations, Outcome, Requirement, Service,
-    Severity, Status, Transport, Verdict,
+    Attempt, Cause, DistrustKind, Finding, FindingCode, Observations, Outcome, Requirement,
+    Service, Severity, Status, Transport, Verdict,
 };
 
 pub(super) fn findings(
@@ -47,7 +47,7 @@ fn code(cause: Cause, transport: Transport, row: &JudgedRow) -> FindingCode {
         (Cause::SniFiltered, _) => FindingCode::SniFiltered,
         (Cause::LargeHelloDropped, _) => FindingCode::LargeHelloDropped,
         (Cause::TlsIntercepted, _)
-            if words::chains(row).iter().all(|chain| by_clock(chain.kind)) =>
+            if causes::chains(row).iter().all(|chain| by_clock(chain.kind)) =>
         {
             FindingCode::CertificateTime
         }
@@ -202,7 +202,7 @@ fn evidence(group: &[&JudgedRow], rows: &[JudgedRow]) -> Vec<String> {
         let cause = row
             .judgement
             .cause
-            .map_or_else(String::new, |c| words::cause_detail(c, row));
+            .map_or_else(String::new, |c| causes::detail(c, row));
         match alike.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, rows)) => rows.push(row),
             None => alike.push((cause, vec![row])),
@@ -212,6 +212,7 @@ fn evidence(group: &[&JudgedRow], rows: &[JudgedRow]) -> Vec<String> {
         .iter()
         .map(|(cause, rows)| format!("{}: {cause}", tried(rows)))
         .collect();
+    lines.extend(group.iter().flat_map(|row| causes::experiment_results(row)));
     let other = rows.iter().find(|row| {
         group.iter().any(|blocked| {
             blocked.target.host == row.target.host
@@ -236,7 +237,8 @@ fn round_trip(row: &JudgedRow) -> Option<crate::model::Millis> {
 
 /// Which rows were tried how often, for how long, and how many of their addresses are blocked.
 fn tried(rows: &[&JudgedRow]) -> String {
-    let attempts = || rows.iter().flat_map(|row| &row.attempts);
+    let plain = |a: &&Attempt| !a.profile.is_experiment();
+    let attempts = || rows.iter().flat_map(|row| &row.attempts).filter(plain);
     let ran = attempts()
         .filter(|a| !matches!(a.outcome, Outcome::Abandoned))
         .count();

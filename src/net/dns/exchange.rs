@@ -93,7 +93,7 @@ async fn within(deadline: Instant, exchange: impl Future<Output = Result<Reply, 
 
 async fn connect(server: SocketAddr) -> Result<tokio::net::TcpStream, Reply> {
     let own = crate::net::host::own_addresses();
-    stream::connect(server, None, &own, &Trace::start())
+    stream::connect(server, &own, &Trace::start())
         .await
         .map_err(|failure| unreachable(&failure))
 }

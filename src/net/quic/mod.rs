@@ -1,5 +1,7 @@
 //! A QUIC handshake as cloudflared begins it (RFC 9000, 9001), closed at once.
 
+mod ping;
+mod scatter;
 mod socket;
 
 use std::net::{IpAddr, SocketAddr};
@@ -10,12 +12,13 @@ use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
 use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, TokioRuntime, TransportConfig};
 use rustls::pki_types::{CertificateDer, ServerName};
 
+use self::scatter::Scattered;
 use self::socket::ProbeSocket;
 use super::classify;
 use super::trust::Trust;
 use super::{Trace, TraceState};
 use crate::catalog;
-use crate::model::{ContactFailure, HandshakeFailure, OsError, Outcome, Secured};
+use crate::model::{ContactFailure, HandshakeFailure, OsError, Outcome, Profile, Secured};
 
 /// One fresh QUIC flow: where to, and how to begin.
 #[derive(Debug, Clone)]
@@ -28,6 +31,8 @@ pub struct QuicProbe {
     pub sni: String,
     /// UDP payload of every datagram in octets.
     pub datagram_size: u16,
+    /// Which first flight to send.
+    pub profile: Profile,
 }
 
 /// Runs the probe to its end. It has no deadline of its own but cloudflared's: dropping it gives it
@@ -42,9 +47,13 @@ pub async fn probe(probe: &QuicProbe, trust: &Trust, own: &[IpAddr], trace: &Tra
         }
     };
     let watcher = AbortOnDrop(tokio::spawn(Arc::clone(&socket).watch_errors()).abort_handle());
-    let outcome = match handshake(probe, trust, Arc::clone(&socket), trace).await {
-        Ok(secured) => Outcome::Secured { secured },
-        Err(outcome) => outcome,
+    let outcome = if probe.profile == Profile::VersionPing {
+        ping::ping(&socket, probe.datagram_size, trace).await
+    } else {
+        match handshake(probe, trust, Arc::clone(&socket), trace).await {
+            Ok(secured) => Outcome::Secured { secured },
+            Err(outcome) => outcome,
+        }
     };
     drop(watcher);
     outcome
@@ -93,8 +102,17 @@ async fn handshake(
     socket: Arc<ProbeSocket>,
     trace: &Trace,
 ) -> Result<Secured, Outcome> {
-    let name = ServerName::try_from(probe.sni.as_str()).map_err(|error| defect(&error))?;
-    let config = client_config(trust, probe.datagram_size).map_err(|error| defect(&error))?;
+    let judged_as = match probe.profile {
+        // Nobody has a certificate for the control's name; the edge presents the tunnel's.
+        Profile::ControlName => catalog::QUIC_SNI,
+        _ => probe.sni.as_str(),
+    };
+    let name = ServerName::try_from(judged_as).map_err(|error| defect(&error))?;
+    let tls = match probe.profile {
+        Profile::SmallHello => &trust.small_quic,
+        _ => &trust.tunnel_quic,
+    };
+    let config = client_config(tls, probe.datagram_size).map_err(|error| defect(&error))?;
     let endpoint = Endpoint::new_with_abstract_socket(
         EndpointConfig::default(),
         None,
@@ -146,9 +164,11 @@ fn failed(error: &quinn::ConnectionError, state: &TraceState) -> Outcome {
 
 /// Every datagram has cloudflared's size, also those after the first (`min_mtu`), and Initials are
 /// sent again when cloudflared sends them again.
-fn client_config(trust: &Trust, datagram_size: u16) -> Result<ClientConfig, String> {
-    let crypto = QuicClientConfig::try_from(Arc::clone(&trust.tunnel_quic))
-        .map_err(|error| error.to_string())?;
+fn client_config(
+    tls: &Arc<rustls::ClientConfig>,
+    datagram_size: u16,
+) -> Result<ClientConfig, String> {
+    let crypto = QuicClientConfig::try_from(Arc::clone(tls)).map_err(|error| error.to_string())?;
     let mut transport = TransportConfig::default();
     transport
         .initial_mtu(datagram_size)
@@ -157,7 +177,7 @@ fn client_config(trust: &Trust, datagram_size: u16) -> Result<ClientConfig, Stri
         .initial_rtt(catalog::QUIC_INITIAL_RTT)
         .max_idle_timeout(HANDSHAKE_IDLE.try_into().ok())
         .enable_segmentation_offload(false);
-    let mut config = ClientConfig::new(Arc::new(crypto));
+    let mut config = ClientConfig::new(Arc::new(Scattered(Arc::new(crypto))));
     config.transport_config(Arc::new(transport));
     Ok(config)
 }

@@ -93,6 +93,36 @@ impl ProbeSocket {
         }
     }
 
+    /// Sends one datagram; what goes wrong is noted.
+    pub(super) async fn send(&self, contents: &[u8]) {
+        let transmit = Transmit {
+            destination: self.remote,
+            ecn: None,
+            contents,
+            segment_size: None,
+            src_ip: None,
+        };
+        while self.io.writable().await.is_ok() {
+            match self.try_send(&transmit) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// Receives one datagram; what goes wrong is noted.
+    pub(super) async fn recv(&self, datagram: &mut [u8]) -> usize {
+        let mut meta = [RecvMeta::default()];
+        let received = std::future::poll_fn(|cx| {
+            self.poll_recv(cx, &mut [IoSliceMut::new(datagram)], &mut meta)
+        });
+        match received.await {
+            Ok(_) => meta.first().map_or(0, |meta| meta.len),
+            // The poller itself has failed, and will not wake anybody again.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     fn note_queued(&self, queued: QueuedError) {
         let error = io::Error::from_raw_os_error(queued.errno);
         let local = queued.icmp.as_ref().is_none_or(|icmp| {

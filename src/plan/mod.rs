@@ -7,15 +7,18 @@
 //! where only the probe's name passes, the tunnel's is tried on addresses that pass
 //! where only the tunnel's name passes, it is tried on all
 //! where ICMP errors are seen and nothing passes, the leader alone goes on
+//! where the tunnel's first flight looks cut, experiments tell how (`experiments.rs`)
 //! ```
 //! The head start lets a row's first packets out before the burst of the rest: a router that sends
 //! few ICMP errors has one for each row.
+
+mod experiments;
 
 use std::net::IpAddr;
 
 use crate::diagnose::{AddressState, Judgement, Role};
 use crate::evidence::Climate;
-use crate::model::{Attempt, Outcome, Service};
+use crate::model::{Attempt, HandshakeFailure, Outcome, Service};
 use crate::targets::{Target, TargetState};
 
 /// How long the leader goes before the rest, in seconds.
@@ -89,7 +92,10 @@ pub fn next_starts(
     if !row.head_start_is_over() {
         return Vec::new();
     }
-    let wanted = row.wanted(leader);
+    let mut wanted = row.wanted(leader);
+    if !is_rationed(judgement, climate) {
+        wanted.extend(experiments::wanted(&row));
+    }
     wanted
         .into_iter()
         .filter_map(|(address, role)| row.due(address, role))
@@ -183,6 +189,32 @@ impl<'a> PlannedRow<'a> {
         self.seen.iter().filter(move |seen| {
             seen.attempt.address == address && Role::of(seen.attempt, self.target) == role
         })
+    }
+
+    /// Attempts in a role that says whether the address is blocked.
+    fn deciding_tries(&self, address: IpAddr) -> impl Iterator<Item = &Seen<'a>> {
+        [Role::Tunnel, Role::Probe]
+            .into_iter()
+            .flat_map(move |role| self.tries(address, role))
+    }
+
+    fn has_experiments(&self, address: IpAddr) -> bool {
+        let here = |seen: &&Seen<'_>| seen.attempt.address == address;
+        let mut here = self.seen.iter().filter(here);
+        here.any(|seen| seen.attempt.profile.is_experiment())
+    }
+
+    /// Whether an attempt in the role has been answered by somebody who understood it.
+    fn is_answered(&self, address: IpAddr, role: Role) -> bool {
+        use HandshakeFailure::{Closed, Icmp, Reset, Silent};
+        self.tries(address, role)
+            .any(|seen| match &seen.attempt.outcome {
+                Outcome::Secured { .. } => true,
+                Outcome::Unsecured { failure } => {
+                    !matches!(failure, Silent | Reset | Closed | Icmp { .. })
+                }
+                Outcome::Unanswered { .. } | Outcome::Abandoned => false,
+            })
     }
 
     fn passes(&self, address: IpAddr, role: Role) -> bool {

@@ -1,0 +1,354 @@
+//! PURE: what stands behind a cause, in words, and what would tell two possible causes apart.
+
+use super::JudgedRow;
+use super::experiments::Experiments;
+use super::row::Role;
+use crate::catalog;
+use crate::model::{
+    Attempt, Cause, ContactFailure, HandshakeFailure, IcmpError, Outcome, Profile, Service,
+    UntrustedChain,
+};
+
+/// What the evidence for a cause says in words.
+pub(super) fn detail(cause: Cause, row: &JudgedRow) -> String {
+    let text = match cause {
+        Cause::Dropped => return dropped(row),
+        Cause::Rejected => rejections(row),
+        Cause::Reset => Some(reset_words()),
+        Cause::LocalFirewall => local_refusal(row),
+        Cause::NoRoute => first(row, |outcome| match outcome {
+            Outcome::Unanswered {
+                failure: ContactFailure::NoRoute { error },
+            } => Some(format!("this host's routing table: {error}")),
+            _ => None,
+        }),
+        Cause::TlsIntercepted => chains(row).first().map(|chain| describe_chain(chain)),
+        Cause::Interrupted => interrupted(row),
+        Cause::NotTheEdge => first(row, foreign),
+        Cause::SniFiltered => sni_filtered(row),
+        Cause::QuicFiltered => Some(quic_filtered(row)),
+        Cause::LargeHelloDropped => large_hello_dropped(row),
+        Cause::Mtu => small_datagrams_pass(row).or_else(|| too_big(row)),
+        Cause::Dns | Cause::Unknown => first(row, other_error),
+    };
+    text.unwrap_or_else(|| cause.to_string())
+}
+fn reset_words() -> String {
+    "a TCP reset answered the SYN; a firewall on this host, one on the way and the other side \
+         itself look the same here (`nft list ruleset` shows this host's)"
+        .to_owned()
+}
+
+fn dropped(row: &JudgedRow) -> String {
+    let nothing = match row.target.service {
+        Service::Quic => "no reply, no ICMP, no error",
+        Service::Http2 | Service::Https => {
+            return "no reply, no ICMP, no reset; a rule on this host's own OUTPUT chain looks the \
+                    same (`nft list ruleset` shows it)"
+                .to_owned();
+        }
+    };
+    let experiments = all_experiments(row);
+    let in_vain = if experiments.is_empty() {
+        String::new()
+    } else {
+        format!(", and none to {}", experiments.join(", "))
+    };
+    format!(
+        "{nothing}{in_vain}; a rule against UDP, one against the port and a filter that drops every \
+         QUIC long header look the same, the counters of the firewall tell them apart"
+    )
+}
+
+/// How the tunnel's own flight ends where another one passes: `goes silent`, `is reset`, …
+fn tunnel_fails(row: &JudgedRow) -> Option<&'static str> {
+    let plain = |a: &&Attempt| Role::of(a, &row.target) == Role::Tunnel;
+    let failed = row.attempts.iter().filter(plain).find(|a| !a.passed())?;
+    Some(match &failed.outcome {
+        Outcome::Unsecured { failure } => match failure {
+            HandshakeFailure::Reset => "is reset",
+            HandshakeFailure::Closed => "is closed",
+            HandshakeFailure::Alert { .. } => "is refused with an alert",
+            HandshakeFailure::Refused { .. } => "is refused",
+            HandshakeFailure::Icmp { .. } => "is rejected with an ICMP error",
+            _ => "goes silent",
+        },
+        _ => "goes unanswered",
+    })
+}
+
+fn sni_filtered(row: &JudgedRow) -> Option<String> {
+    let how = tunnel_fails(row)?;
+    let experiments = experiments(row);
+    let control = experiments.result(Profile::ControlName);
+    let other = match control {
+        Some(tried) if tried.passed => catalog::CONTROL_SNI,
+        _ => catalog::PROBE_SNI,
+    };
+    let sni = row.target.deciding_sni();
+    Some(format!(
+        "a handshake with {sni} {how}, one with {other} passes at the same address"
+    ))
+}
+
+fn quic_filtered(row: &JudgedRow) -> String {
+    let experiments = experiments(row);
+    let ping = experiments.result(Profile::VersionPing);
+    let answer = match ping {
+        Some(tried) if tried.passed => {
+            "a QUIC server answers an unknown version with Version Negotiation"
+        }
+        _ => "a QUIC server answers",
+    };
+    format!(
+        "{answer}, and no handshake completes; a filter that reads the handshake and a server that \
+         speaks another QUIC version look the same: from another network the server answers"
+    )
+}
+
+fn large_hello_dropped(row: &JudgedRow) -> Option<String> {
+    let how = tunnel_fails(row)?;
+    let experiments = experiments(row);
+    let passes = |profile| {
+        experiments
+            .result(profile)
+            .is_some_and(|tried| tried.passed)
+    };
+    let small = if passes(Profile::SmallHello) {
+        ", a classical one that fits into one packet passes"
+    } else {
+        ""
+    };
+    let segments = match row.target.service {
+        Service::Quic => "",
+        _ if passes(Profile::SmallPackets) => {
+            ", and cloudflared's passes in segments of 1000 octets: the path loses large segments, as \
+             one with a smaller MTU does whose ICMP errors are filtered"
+        }
+        _ => ", and cloudflared's does not pass in smaller segments either: something reads it",
+    };
+    Some(format!(
+        "cloudflared's ClientHello, which takes two packets, {how}{small}{segments}"
+    ))
+}
+
+fn small_datagrams_pass(row: &JudgedRow) -> Option<String> {
+    experiments(row)
+        .result(Profile::SmallPackets)
+        .filter(|tried| tried.passed)?;
+    let size = catalog::quic_datagram_size(row.target.family, false);
+    let icmp = too_big(row).map_or_else(
+        || "; no ICMP error says so".to_owned(),
+        |icmp| format!("; {icmp}"),
+    );
+    Some(format!(
+        "datagrams of {size} octets go unanswered, those of {} are answered{icmp}",
+        catalog::SMALLEST_INITIAL
+    ))
+}
+
+fn too_big(row: &JudgedRow) -> Option<String> {
+    let stray = row.attempts.iter().flat_map(|a| &a.stray);
+    let by_icmp = stray
+        .filter_map(|stray| stray.icmp.as_ref())
+        .find(|icmp| icmp.is_too_big());
+    let said = by_icmp.map(|icmp| match icmp.mtu {
+        Some(mtu) => format!("{icmp}, which leaves {mtu} octets for a packet"),
+        None => icmp.to_string(),
+    });
+    said.or_else(|| {
+        first(row, |outcome| match outcome {
+            Outcome::Unanswered {
+                failure: ContactFailure::Icmp { icmp },
+            } => Some(icmp.to_string()),
+            Outcome::Unanswered {
+                failure: ContactFailure::TooBig { error },
+            } => Some(format!(
+                "larger than the interface or the path carries: {error}"
+            )),
+            _ => None,
+        })
+    })
+}
+
+/// Which ICMP errors came back from whom.
+pub(super) fn icmp_errors(row: &JudgedRow) -> Vec<(IcmpError, usize)> {
+    let mut counts: Vec<(IcmpError, usize)> = Vec::new();
+    let mut count = |icmp: &IcmpError| match counts.iter_mut().find(|(seen, _)| seen == icmp) {
+        Some((_, n)) => *n += 1,
+        None => counts.push((icmp.clone(), 1)),
+    };
+    for attempt in &row.attempts {
+        let remote = attempt
+            .stray
+            .iter()
+            .filter(|s| !s.local)
+            .filter_map(|s| s.icmp.as_ref());
+        if attempt.stray.is_empty() {
+            match &attempt.outcome {
+                Outcome::Unanswered {
+                    failure: ContactFailure::Icmp { icmp },
+                }
+                | Outcome::Unsecured {
+                    failure: HandshakeFailure::Icmp { icmp },
+                } => count(icmp),
+                _ => {}
+            }
+        }
+        remote.for_each(&mut count);
+    }
+    counts.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    counts
+}
+
+fn rejections(row: &JudgedRow) -> Option<String> {
+    let errors = icmp_errors(row);
+    let text: Vec<_> = errors
+        .iter()
+        .map(|(icmp, n)| format!("{icmp}, {n} seen"))
+        .collect();
+    (!text.is_empty()).then(|| text.join("; "))
+}
+
+fn local_refusal(row: &JudgedRow) -> Option<String> {
+    first(row, |outcome| match outcome {
+        Outcome::Unanswered {
+            failure: ContactFailure::LocalFirewall { error, icmp },
+        } => {
+            let by = icmp
+                .as_ref()
+                .map_or_else(String::new, |icmp| format!("; {icmp}, this host itself"));
+            Some(format!("this host refused to send: {error}{by}"))
+        }
+        _ => None,
+    })
+}
+
+fn interrupted(row: &JudgedRow) -> Option<String> {
+    let how = tunnel_fails(row)?;
+    let alike = match all_experiments(row) {
+        experiments if experiments.is_empty() => String::new(),
+        experiments => format!("; so does it with {}", experiments.join(", ")),
+    };
+    Some(format!(
+        "TCP connects, then the flow {how} during the TLS handshake{alike}"
+    ))
+}
+
+fn foreign(outcome: &Outcome) -> Option<String> {
+    let Outcome::Unsecured { failure } = outcome else {
+        return None;
+    };
+    match failure {
+        HandshakeFailure::NotTls {
+            http_status: Some(status),
+            location,
+            ..
+        } => {
+            let to = location
+                .as_ref()
+                .map_or_else(String::new, |l| format!(" with Location {l}"));
+            Some(format!("plain HTTP answers: status {status}{to}"))
+        }
+        HandshakeFailure::NotTls { received, .. } => {
+            Some(format!("no TLS answers, but: {received}"))
+        }
+        HandshakeFailure::WrongAlpn => {
+            Some("a server without the tunnel's application protocol (ALPN) answers".to_owned())
+        }
+        HandshakeFailure::Alert { alert } => {
+            Some(format!("a TLS alert refuses the handshake: {alert}"))
+        }
+        HandshakeFailure::Refused { error } => {
+            Some(format!("a QUIC server refuses the handshake: {error}"))
+        }
+        _ => None,
+    }
+}
+
+fn other_error(outcome: &Outcome) -> Option<String> {
+    match outcome {
+        Outcome::Unanswered {
+            failure: ContactFailure::Other { error },
+        } => Some(error.to_string()),
+        Outcome::Unsecured {
+            failure: HandshakeFailure::Other { error },
+        } => Some(error.clone()),
+        _ => None,
+    }
+}
+
+fn first(row: &JudgedRow, tell: impl Fn(&Outcome) -> Option<String>) -> Option<String> {
+    let plain = |a: &&Attempt| !a.profile.is_experiment();
+    row.attempts
+        .iter()
+        .filter(plain)
+        .find_map(|attempt| tell(&attempt.outcome))
+}
+
+/// The untrusted chains that the row was shown.
+pub(super) fn chains(row: &JudgedRow) -> Vec<&UntrustedChain> {
+    row.attempts.iter().filter_map(untrusted).collect()
+}
+
+fn untrusted(attempt: &Attempt) -> Option<&UntrustedChain> {
+    match &attempt.outcome {
+        Outcome::Unsecured {
+            failure: HandshakeFailure::Untrusted { chain },
+        } => Some(chain),
+        _ => None,
+    }
+}
+
+fn describe_chain(chain: &UntrustedChain) -> String {
+    format!(
+        "the certificate for {} was issued by {} ({})",
+        chain.subject, chain.issuer, chain.reason
+    )
+}
+
+fn experiments(row: &JudgedRow) -> Experiments<'_> {
+    let attempts: Vec<_> = row.attempts.iter().collect();
+    Experiments::of(&row.target, &attempts)
+}
+
+/// What the experiments differ in that were made in vain.
+fn all_experiments(row: &JudgedRow) -> Vec<&'static str> {
+    let experiments = experiments(row);
+    super::experiments(row.target.service.transport())
+        .iter()
+        .filter(|profile| experiments.result(**profile).is_some())
+        .map(|profile| difference(*profile, row.target.service))
+        .collect()
+}
+
+/// What an experiment's first flight has of its own.
+const fn difference(profile: Profile, service: Service) -> &'static str {
+    match (profile, service) {
+        (Profile::SmallPackets, Service::Quic) => "datagrams of 1200 octets",
+        (Profile::SmallPackets, _) => "segments of 1000 octets",
+        (Profile::SmallHello, _) => "a classical ClientHello in one packet",
+        (Profile::ControlName, _) => "another server name",
+        (Profile::VersionPing, _) => "an unknown QUIC version",
+        (Profile::Cloudflared | Profile::Https, _) => "the tunnel's first flight",
+    }
+}
+
+/// The experiments of a row and what became of them, a sentence each.
+pub(super) fn experiment_results(row: &JudgedRow) -> Vec<String> {
+    let experiments = experiments(row);
+    let results = super::experiments(row.target.service.transport()).iter();
+    results
+        .filter_map(|profile| {
+            let tried = experiments.result(*profile)?;
+            let outcome = match (tried.passed, tried.heard) {
+                (true, _) => "passes",
+                (false, true) => "is cut",
+                (false, false) => "goes unanswered",
+            };
+            let what = difference(*profile, row.target.service);
+            let address = tried.last.address;
+            Some(format!("experiment with {what} at {address}: {outcome}"))
+        })
+        .collect()
+}

@@ -1,0 +1,190 @@
+//! PURE: what the experiments of a row prove.
+//!
+//! ```text
+//! differs from cloudflared's first flight in      where it passes and the tunnel's does not
+//!   the size of its packets (UDP)                   mtu
+//!   the size of its packets (TCP)                   large_hello_dropped: a path that loses what is
+//!                                                   large, or a filter; `detail` says which
+//!   the size of its hello                           large_hello_dropped
+//!   the server name                                 sni_filtered
+//!   the QUIC version, answered by Version           quic_filtered
+//!   Negotiation
+//!   nothing of the above passes                     what silence or the cut by itself proves
+//! ```
+//! What stands higher explains more and wins. An experiment tells how a row is blocked, never
+//! whether: that takes failures of the tunnel's own flight after the experiment has passed, because
+//! a path that has just come back lets everything pass.
+
+use std::net::IpAddr;
+
+use super::row::Role;
+use crate::evidence::Climate;
+use crate::model::{Attempt, Cause, HandshakeFailure, Outcome, Profile, Transport};
+use crate::targets::Target;
+
+/// The experiments for a transport, those first that explain most.
+#[must_use]
+pub const fn experiments(transport: Transport) -> &'static [Profile] {
+    match transport {
+        Transport::Tcp => &[
+            Profile::SmallPackets,
+            Profile::SmallHello,
+            Profile::ControlName,
+        ],
+        Transport::Udp => &[
+            Profile::SmallPackets,
+            Profile::SmallHello,
+            Profile::ControlName,
+            Profile::VersionPing,
+        ],
+    }
+}
+
+/// What an experiment proves by passing where the tunnel's first flight does not.
+const fn proven_by(profile: Profile, transport: Transport) -> Option<Cause> {
+    match (profile, transport) {
+        (Profile::SmallPackets, Transport::Udp) => Some(Cause::Mtu),
+        (Profile::SmallPackets, Transport::Tcp) | (Profile::SmallHello, _) => {
+            Some(Cause::LargeHelloDropped)
+        }
+        (Profile::ControlName, _) => Some(Cause::SniFiltered),
+        (Profile::VersionPing, _) => Some(Cause::QuicFiltered),
+        (Profile::Cloudflared | Profile::Https, _) => None,
+    }
+}
+
+/// The experiments of a row, as far as they have come.
+pub(super) struct Experiments<'a> {
+    transport: Transport,
+    attempts: Vec<&'a Attempt>,
+    tunnel_refused: bool,
+}
+
+impl<'a> Experiments<'a> {
+    pub(super) fn of(target: &Target, attempts: &[&'a Attempt]) -> Self {
+        let all = || attempts.iter().copied();
+        Self {
+            transport: target.service.transport(),
+            attempts: all().filter(|a| a.profile.is_experiment()).collect(),
+            tunnel_refused: all().any(|a| Role::of(a, target) == Role::Tunnel && is_refused(a)),
+        }
+    }
+
+    /// Whether the experiment's answer is the one that tells something.
+    fn passes(&self, attempt: &Attempt) -> bool {
+        use HandshakeFailure::{Untrusted, VersionNegotiation};
+        match (&attempt.outcome, attempt.profile) {
+            (Outcome::Unsecured { failure }, Profile::VersionPing) => {
+                *failure == VersionNegotiation
+            }
+            (Outcome::Unsecured { failure }, Profile::ControlName) => {
+                // A server may refuse a name that it does not know. That is an answer, unless it
+                // refuses the tunnel's name alike.
+                matches!(failure, Untrusted { .. }) || (is_refused(attempt) && !self.tunnel_refused)
+            }
+            _ => attempt.passed(),
+        }
+    }
+
+    /// How often the experiment was tried, and whether it passed.
+    pub(super) fn result(&self, profile: Profile) -> Option<Tried<'a>> {
+        let mut own = self
+            .attempts
+            .iter()
+            .copied()
+            .filter(|a| a.profile == profile);
+        let first = own.clone().next()?;
+        let passed = own.clone().any(|a| self.passes(a));
+        let heard = own.clone().any(|a| a.contact_ms.is_some());
+        let last = own.next_back().unwrap_or(first);
+        Some(Tried {
+            passed,
+            heard,
+            last,
+        })
+    }
+
+    fn passed(&self) -> impl Iterator<Item = &'a Attempt> {
+        self.attempts.iter().copied().filter(|a| self.passes(a))
+    }
+
+    /// The cause that the experiments on an address prove, or those of the whole row, in place of the
+    /// one that the failures prove by themselves.
+    pub(super) fn prove(&self, only: Option<IpAddr>, instead: Cause) -> Option<Cause> {
+        let here = |a: &&Attempt| only.is_none_or(|address| a.address == address);
+        // Whoever refuses a handshake speaks QUIC anyway.
+        let tells = |p: &&Profile| instead != Cause::NotTheEdge || **p != Profile::VersionPing;
+        experiments(self.transport)
+            .iter()
+            .filter(tells)
+            .find(|profile| self.passed().filter(here).any(|a| a.profile == **profile))
+            .and_then(|profile| proven_by(*profile, self.transport))
+    }
+
+    /// The climate in which the tunnel's own flight is judged: what it met before an experiment
+    /// passed may have been an outage, and a handshake that passed tells how long one takes.
+    pub(super) fn temper(&self, climate: &Climate) -> Climate {
+        let answered = self
+            .passed()
+            .filter_map(|a| Some(a.started_ms.secs() + a.contact_ms?.secs()));
+        let handshake = self
+            .passed()
+            .filter_map(|a| Some(a.handshake_ms?.secs() - a.contact_ms?.secs()));
+        Climate {
+            since: answered
+                .reduce(f64::min)
+                .unwrap_or_default()
+                .max(climate.since),
+            handshake: climate.handshake.or(handshake.reduce(f64::max)),
+            ..*climate
+        }
+    }
+
+    /// True while an experiment has neither passed nor been tried often enough to say that it does
+    /// not.
+    pub(super) fn are_open(&self, climate: &Climate) -> bool {
+        const ENOUGH_FAILURES: usize = 2;
+        experiments(self.transport).iter().any(|profile| {
+            let own = || self.attempts.iter().filter(|a| a.profile == *profile);
+            let silent: u32 = own()
+                .map(|a| climate.silent_tries(a) + climate.hushed_tries(a))
+                .sum();
+            let failed = own().filter(|a| is_failure(a)).count();
+            own().next().is_some()
+                && !own().any(|a| self.passes(a))
+                && silent < climate.enough_for_an_experiment()
+                && failed < ENOUGH_FAILURES
+        })
+    }
+}
+
+/// What became of one experiment.
+pub(super) struct Tried<'a> {
+    /// Whether its answer was the one that tells something.
+    pub(super) passed: bool,
+    /// Whether it was answered at all.
+    pub(super) heard: bool,
+    /// The last attempt at it.
+    pub(super) last: &'a Attempt,
+}
+
+/// The other side has read the hello, and does not want it.
+const fn is_refused(attempt: &Attempt) -> bool {
+    use HandshakeFailure::{Alert, Refused, WrongAlpn};
+    matches!(
+        attempt.outcome,
+        Outcome::Unsecured {
+            failure: Alert { .. } | Refused { .. } | WrongAlpn
+        }
+    )
+}
+
+/// It has ended in another way than by silence.
+fn is_failure(attempt: &Attempt) -> bool {
+    use crate::model::ContactFailure;
+    match &attempt.outcome {
+        Outcome::Secured { .. } | Outcome::Abandoned => false,
+        Outcome::Unanswered { failure } => *failure != ContactFailure::Silent,
+        Outcome::Unsecured { failure } => *failure != HandshakeFailure::Silent,
+    }
+}

@@ -1,0 +1,100 @@
+//! PURE: which experiments are worth their packets, and where.
+//!
+//! ```text
+//! an address on which the tunnel's first flight ...      gets
+//!   goes unanswered over UDP for a while                 all experiments over UDP
+//!   is answered, then silent, cut or refused             all experiments of its transport
+//!   goes unanswered over TCP                             none: a SYN is a SYN
+//!   meets ICMP, an untrusted chain, another protocol     none: it is known by whom it is blocked
+//! ```
+//! One address speaks for its row: the first where nothing passes, else one that looks blocked among
+//! others that pass. Where the tunnel's name fails and the probe's passes, that is the experiment.
+
+use std::net::IpAddr;
+
+use super::PlannedRow;
+use crate::diagnose::{AddressState, Role, experiments};
+use crate::model::{ContactFailure, HandshakeFailure, Millis, Outcome, Service};
+
+/// Attempts at one experiment.
+const MOST_ATTEMPTS: usize = 3;
+
+/// What is to be tried with which experiment, in the order in which they explain.
+pub(super) fn wanted(row: &PlannedRow<'_>) -> Vec<(IpAddr, Role)> {
+    let Some(subject) = subject(row) else {
+        return Vec::new();
+    };
+    let transport = row.target.service.transport();
+    let roles = experiments(transport).iter().copied().map(Role::Experiment);
+    roles
+        .filter(|role| !row.is_answered(subject, *role))
+        .filter(|role| row.tries(subject, *role).count() < MOST_ATTEMPTS)
+        .map(|role| (subject, role))
+        .collect()
+}
+
+/// The address that experiments are made on: the one that they have begun on, if they have.
+fn subject(row: &PlannedRow<'_>) -> Option<IpAddr> {
+    let judgement = row.judgement;
+    let name_is_cut = judgement.probe_passes && !judgement.tunnel_proven;
+    if row.target.service == Service::Https || name_is_cut {
+        return None;
+    }
+    let passing = judgement.reachable() > 0;
+    let addresses = judgement.addresses.iter();
+    let candidates = addresses.filter(|(_, state)| *state != AddressState::Reachable);
+    let mut candidates = candidates.map(|(address, _)| *address);
+    let begun = candidates
+        .clone()
+        .find(|address| row.has_experiments(*address));
+    begun.or_else(|| candidates.find(|address| looks_cut(row, *address, passing)))
+}
+
+/// Whether the tunnel's first flight fails here in a way that another one might not.
+fn looks_cut(row: &PlannedRow<'_>, address: IpAddr, others_pass: bool) -> bool {
+    /// Bounds on how long silence takes to look like a cut, in seconds: not so short that a busy
+    /// machine looks like a filter, nor as long as a satellite's round trip on a path not yet known.
+    const SOON: f64 = 0.4;
+    const LATE: f64 = 0.8;
+    /// Where others pass, one address's silence may well be loss.
+    const SILENT_TRIES: u32 = 3;
+    let patience = row.climate.patience().clamp(SOON, LATE);
+    let tries = || row.deciding_tries(address).map(|seen| seen.attempt);
+    if tries().any(|attempt| attempt.passed() || names_its_cause(&attempt.outcome)) {
+        return false;
+    }
+    let silent: u32 = tries()
+        .map(|a| row.climate.silent_tries(a) + row.climate.hushed_tries(a))
+        .sum();
+    if others_pass && silent < SILENT_TRIES {
+        return false;
+    }
+    tries().any(|attempt| {
+        let waited = attempt.elapsed_ms.secs() - attempt.contact_ms.map_or(0.0, Millis::secs);
+        match &attempt.outcome {
+            Outcome::Unanswered { .. } => {
+                let quiet = attempt.stray.is_empty();
+                row.target.service == Service::Quic && quiet && waited >= patience
+            }
+            Outcome::Unsecured {
+                failure: HandshakeFailure::Silent,
+            } => waited >= patience,
+            Outcome::Unsecured { .. } => true,
+            Outcome::Secured { .. } | Outcome::Abandoned => false,
+        }
+    })
+}
+
+/// A failure that says by itself who or what is in the way.
+const fn names_its_cause(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Secured { .. } | Outcome::Abandoned => false,
+        Outcome::Unanswered { failure } => !matches!(failure, ContactFailure::Silent),
+        Outcome::Unsecured { failure } => matches!(
+            failure,
+            HandshakeFailure::Untrusted { .. }
+                | HandshakeFailure::NotTls { .. }
+                | HandshakeFailure::WrongAlpn
+        ),
+    }
+}
