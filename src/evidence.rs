@@ -247,23 +247,20 @@ pub(crate) fn upper_quartile(sorted: &[f64]) -> Option<f64> {
     sorted.get(sorted.len() * 3 / 4).copied()
 }
 
-/// The loss among attempts at addresses that answered at some time: refusals and cut handshakes of
+/// The loss among attempts at what answered at some time, an address with one server name: a name
+/// that never is answered may be filtered, and tells nothing of loss. Refusals and cut handshakes of
 /// what passes at other times count as well, because a rate limit does that.
 fn loss_among<'a>(
     attempts: &(impl Iterator<Item = &'a Attempt> + Clone),
     quickest: f64,
     patience: f64,
 ) -> f64 {
-    let answering: HashSet<Peer> = attempts
-        .clone()
-        .filter(|a| a.contact_ms.is_some())
-        .map(peer)
-        .collect();
-    let passing: HashSet<(Peer, &str)> = attempts
-        .clone()
-        .filter(|a| a.passed())
-        .map(|a| (peer(a), a.sni.as_str()))
-        .collect();
+    let peers = |which: fn(&Attempt) -> bool| {
+        let chosen = attempts.clone().filter(move |a| which(a));
+        chosen.map(peer).collect::<HashSet<_>>()
+    };
+    let answering = peers(|a| a.contact_ms.is_some());
+    let passing = peers(Attempt::passed);
     let (mut lost, mut tried) = (0, 0);
     for attempt in attempts.clone().filter(|a| answering.contains(&peer(a))) {
         let unanswered = match attempt.contact_ms {
@@ -271,7 +268,7 @@ fn loss_among<'a>(
             None if was_refused(attempt) => 1,
             None => tries(attempt, attempt.elapsed_ms.secs() - patience),
         };
-        let cut = was_cut(attempt) && passing.contains(&(peer(attempt), attempt.sni.as_str()));
+        let cut = was_cut(attempt) && passing.contains(&peer(attempt));
         lost += unanswered + u32::from(cut);
         tried += unanswered + u32::from(attempt.contact_ms.is_some());
     }
@@ -288,10 +285,17 @@ const fn was_cut(attempt: &Attempt) -> bool {
     )
 }
 
-type Peer = (IpAddr, u16, Transport);
+type Peer<'a> = (IpAddr, u16, Transport, &'a str);
 
-const fn peer(attempt: &Attempt) -> Peer {
-    (attempt.address, attempt.port, attempt.transport)
+fn peer(attempt: &Attempt) -> Peer<'_> {
+    let Attempt {
+        address,
+        port,
+        transport,
+        sni,
+        ..
+    } = attempt;
+    (*address, *port, *transport, sni)
 }
 
 /// Refused, where the same address has answered at another time: a rate limit does that too.

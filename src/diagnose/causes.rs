@@ -79,11 +79,10 @@ fn tunnel_fails(row: &JudgedRow) -> Option<&'static str> {
 
 fn sni_filtered(row: &JudgedRow) -> Option<String> {
     let how = tunnel_fails(row)?;
-    let experiments = experiments(row);
-    let control = experiments.result(Profile::ControlName);
-    let other = match control {
-        Some(tried) if tried.passed => catalog::CONTROL_SNI,
-        _ => catalog::PROBE_SNI,
+    let other = if row.judgement.probe_passes {
+        catalog::PROBE_SNI
+    } else {
+        catalog::CONTROL_SNI
     };
     let sni = row.target.deciding_sni();
     Some(format!(
@@ -121,7 +120,7 @@ fn large_hello_dropped(row: &JudgedRow) -> Option<String> {
     };
     let segments = match row.target.service {
         Service::Quic => "",
-        _ if passes(Profile::SmallPackets) => {
+        _ if loses_segments(row) => {
             ", and cloudflared's passes in segments of 1000 octets: the path loses large segments, as \
              one with a smaller MTU does whose ICMP errors are filtered"
         }
@@ -130,6 +129,12 @@ fn large_hello_dropped(row: &JudgedRow) -> Option<String> {
     Some(format!(
         "cloudflared's ClientHello, which takes two packets, {how}{small}{segments}"
     ))
+}
+
+/// Whether the large hello passes in smaller segments.
+pub(super) fn loses_segments(row: &JudgedRow) -> bool {
+    let tried = experiments(row).result(Profile::SmallPackets);
+    row.target.service == Service::Http2 && tried.is_some_and(|tried| tried.passed)
 }
 
 fn small_datagrams_pass(row: &JudgedRow) -> Option<String> {
@@ -301,8 +306,13 @@ fn untrusted(attempt: &Attempt) -> Option<&UntrustedChain> {
 }
 
 fn describe_chain(chain: &UntrustedChain) -> String {
+    let above = if chain.above.is_empty() {
+        "nothing above it is presented".to_owned()
+    } else {
+        format!("above it are presented: {}", chain.above.join("; "))
+    };
     format!(
-        "the certificate for {} was issued by {} ({})",
+        "the certificate for {} was issued by {} ({}); {above}",
         chain.subject, chain.issuer, chain.reason
     )
 }

@@ -173,11 +173,7 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
         icmp_seen,
         ..*climate
     };
-    let sni_cut = !row.tunnel_proven
-        && target
-            .addresses
-            .iter()
-            .any(|address| row.proves_sni_filter(*address, climate));
+    let sni_cut = !row.tunnel_proven && row.proves_sni_filter(climate);
     let addresses: Vec<_> = target
         .addresses
         .iter()
@@ -390,18 +386,22 @@ impl<'a> Row<'a> {
         hushed > 0 && climate.proves_hush(row_hushed, self.span, false)
     }
 
-    /// True when the tunnel's name is cut on this address while the probe's passes.
-    fn proves_sni_filter(&self, address: IpAddr, climate: &Climate) -> bool {
-        if !self.passes(address, Role::Probe) {
-            return false;
-        }
-        let cut = self.attempts(address, Role::Tunnel);
+    /// True when the tunnel's name is cut on addresses on which the probe's passes.
+    fn proves_sni_filter(&self, climate: &Climate) -> bool {
+        let cut: Vec<_> = self
+            .by_address
+            .iter()
+            .filter(|((address, role), _)| {
+                *role == Role::Tunnel && self.passes(*address, Role::Probe)
+            })
+            .flat_map(|(_, attempts)| attempts.iter().copied())
+            .collect();
         let tally = Tally::of(cut.iter().copied());
         let silent: u32 = cut
             .iter()
             .map(|a| climate.silent_tries(a) + climate.hushed_tries(a))
             .sum();
-        let tries = tally.cut + tally.refused + silent;
+        let tries = tally.cut + tally.refused + tally.icmp + silent;
         climate.proves_hush(tries, climate.span(cut.iter().copied()), true)
     }
 }

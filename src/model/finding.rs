@@ -157,6 +157,10 @@ finding_codes! {
     Unexplained => "unexplained",
     /// The evidence on a required destination does not suffice.
     Undecided => "undecided",
+    /// The name of cloudflared's pre-checks is cut, and the tunnel's passes.
+    ProbeNameFiltered => "probe-name-filtered",
+    /// Somebody whose authority this host trusts stands between it and the edge.
+    TlsInspected => "tls-inspected",
     /// The TLS handshake passes, but the edge's HTTP/2 preface does not come.
     PrefaceMissing => "preface-missing",
     /// The system has no certificate authorities, so nobody can be trusted.

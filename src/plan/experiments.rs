@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use super::PlannedRow;
 use crate::diagnose::{AddressState, Role, experiments};
-use crate::model::{ContactFailure, HandshakeFailure, Millis, Outcome, Service};
+use crate::model::{Attempt, ContactFailure, HandshakeFailure, Millis, Outcome, Service};
 
 /// Attempts at one experiment.
 const MOST_ATTEMPTS: usize = 3;
@@ -69,20 +69,28 @@ fn looks_cut(row: &PlannedRow<'_>, address: IpAddr, others_pass: bool) -> bool {
     if others_pass && silent < SILENT_TRIES {
         return false;
     }
-    tries().any(|attempt| {
-        let waited = attempt.elapsed_ms.secs() - attempt.contact_ms.map_or(0.0, Millis::secs);
-        match &attempt.outcome {
-            Outcome::Unanswered { .. } => {
-                let quiet = attempt.stray.is_empty();
-                row.target.service == Service::Quic && quiet && waited >= patience
-            }
-            Outcome::Unsecured {
-                failure: HandshakeFailure::Silent,
-            } => waited >= patience,
-            Outcome::Unsecured { .. } => true,
-            Outcome::Secured { .. } | Outcome::Abandoned => false,
+    let fails = |role| {
+        let mut tries = row.tries(address, role).map(|seen| seen.attempt);
+        tries.any(|attempt| fails(row, attempt, patience))
+    };
+    // Where the tunnel's name is proven elsewhere, the probe's is all that is tried.
+    (row.judgement.tunnel_proven || fails(Role::Tunnel)) && fails(Role::Probe)
+}
+
+/// Whether an attempt has come to nothing in a way that another first flight might not.
+fn fails(row: &PlannedRow<'_>, attempt: &Attempt, patience: f64) -> bool {
+    let waited = attempt.elapsed_ms.secs() - attempt.contact_ms.map_or(0.0, Millis::secs);
+    match &attempt.outcome {
+        Outcome::Unanswered { .. } => {
+            let quiet = attempt.stray.is_empty();
+            row.target.service == Service::Quic && quiet && waited >= patience
         }
-    })
+        Outcome::Unsecured {
+            failure: HandshakeFailure::Silent,
+        } => waited >= patience,
+        Outcome::Unsecured { .. } => true,
+        Outcome::Secured { .. } | Outcome::Abandoned => false,
+    }
 }
 
 /// A failure that says by itself who or what is in the way.

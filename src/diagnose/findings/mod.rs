@@ -3,7 +3,9 @@
 mod dns;
 mod network;
 mod optional;
+mod remedies;
 mod run;
+mod tunnel;
 
 use super::JudgedRow;
 use super::dns::Discovery;
@@ -27,7 +29,8 @@ pub(super) fn findings(
         .any(|family| seen.host.family(*family).is_available())
     {
         findings.extend(dns::findings(seen, discovery));
-        findings.extend(network::findings(seen, rows, conclusion));
+        findings.extend(network::findings(rows, conclusion));
+        findings.extend(tunnel::findings(rows));
         findings.extend(optional::findings(seen, rows));
     }
     findings.sort_by_key(|finding| (finding.severity, finding.code));

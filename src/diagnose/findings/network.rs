@@ -2,19 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Draft;
+use super::{Draft, remedies};
 use crate::diagnose::verdict::Conclusion;
 use crate::diagnose::{JudgedRow, causes, words};
 use crate::model::{
-    Attempt, Cause, DistrustKind, Finding, FindingCode, Observations, Outcome, Requirement,
-    Service, Severity, Status, Transport, Verdict,
+    Attempt, Cause, DistrustKind, Finding, FindingCode, Outcome, Requirement, Severity, Status,
+    Transport, Verdict,
 };
 
-pub(super) fn findings(
-    seen: &Observations,
-    rows: &[JudgedRow],
-    conclusion: &Conclusion,
-) -> Vec<Finding> {
+pub(super) fn findings(rows: &[JudgedRow], conclusion: &Conclusion) -> Vec<Finding> {
     let mut groups = BTreeMap::<FindingCode, Vec<&JudgedRow>>::new();
     let required = |row: &&JudgedRow| row.target.requirement == Requirement::Required;
     for row in rows.iter().filter(required).filter(|row| row.is_blocked()) {
@@ -29,7 +25,7 @@ pub(super) fn findings(
     let blocked = groups
         .into_iter()
         .map(|(code, group)| blocked_finding(code, &group, rows, conclusion));
-    blocked.chain(preface_missing(seen, rows)).collect()
+    blocked.collect()
 }
 
 /// The finding that stands for a cause.
@@ -65,8 +61,8 @@ fn blocked_finding(
     rows: &[JudgedRow],
     conclusion: &Conclusion,
 ) -> Finding {
-    let (summary, mut commands) = remedy(code);
-    if asks_for_a_rule(code) {
+    let (summary, mut commands) = remedies::remedy(code, group, rows);
+    if remedies::asks_for_a_rule(code) {
         commands.extend(words::tuples(group));
     }
     Draft {
@@ -272,99 +268,4 @@ fn named(rows: &[&JudgedRow]) -> String {
         .map(|(host, kinds)| format!("{host} ({})", kinds.join(", ")))
         .collect();
     hosts.join(", ")
-}
-
-const fn asks_for_a_rule(code: FindingCode) -> bool {
-    !matches!(
-        code,
-        FindingCode::CertificateTime
-            | FindingCode::NoRoute
-            | FindingCode::Mtu
-            | FindingCode::Unexplained
-    )
-}
-
-fn remedy(code: FindingCode) -> (String, Vec<String>) {
-    let (summary, commands): (&str, &[&str]) = match code {
-        FindingCode::LocalFirewall => (
-            "Allow it in this host's own firewall (OUTPUT); `nft list ruleset` or `iptables-save` shows \
-             the rule.",
-            &["nft list ruleset"],
-        ),
-        FindingCode::NoRoute => (
-            "Add or mend the route; look for unreachable, prohibit and blackhole routes and for the \
-             gateway.",
-            &["ip route show table all", "ip -6 route show table all"],
-        ),
-        FindingCode::TlsIntercepted => (
-            "Exempt the tunnel from TLS inspection: cloudflared trusts the system's authorities and \
-             Cloudflare's own, or those of --cacert alone.",
-            &[],
-        ),
-        FindingCode::CertificateTime => (
-            "Set this host's clock (NTP, UDP 123); if it is right, something presents an outdated \
-             certificate.",
-            &["timedatectl status", "date -u"],
-        ),
-        FindingCode::NotTheEdge => (
-            "Find the portal, proxy or server that answers in the edge's place, and let the flow pass \
-             unchanged.",
-            &[],
-        ),
-        FindingCode::SniFiltered => (
-            "Allow the server names h2.cftunnel.com, quic.cftunnel.com and probe.cftunnel.com.",
-            &[],
-        ),
-        FindingCode::Mtu => (
-            "Raise the MTU or clamp it properly on the tunnel interface; over IPv4 cloudflared's \
-             datagrams are smaller.",
-            &["cloudflared tunnel --edge-ip-version 4"],
-        ),
-        FindingCode::Interrupted | FindingCode::QuicFiltered | FindingCode::LargeHelloDropped => (
-            "Exempt the flow from application control, deep packet inspection and transparent proxies.",
-            &[],
-        ),
-        _ => (
-            "Ask for this rule (replies to established flows included):",
-            &[],
-        ),
-    };
-    (
-        summary.to_owned(),
-        commands.iter().map(|c| (*c).to_owned()).collect(),
-    )
-}
-
-/// TLS passes, but the edge does not speak as it should: a proxy that waits for the client hangs the
-/// tunnel.
-fn preface_missing(_seen: &Observations, rows: &[JudgedRow]) -> Option<Finding> {
-    let http2: Vec<_> = rows
-        .iter()
-        .filter(|row| row.target.service == Service::Http2 && row.judgement.reachable() > 0)
-        .collect();
-    let prefaces: Vec<_> = http2
-        .iter()
-        .flat_map(|row| &row.attempts)
-        .filter_map(|attempt| match &attempt.outcome {
-            Outcome::Secured { secured } => secured.preface,
-            _ => None,
-        })
-        .collect();
-    if prefaces.is_empty() || prefaces.contains(&true) {
-        return None;
-    }
-    Some(
-        Draft {
-            code: FindingCode::PrefaceMissing,
-            severity: Severity::Warning,
-            title: "TLS completes, but the edge's HTTP/2 preface does not arrive".to_owned(),
-            detail: "The edge speaks first on this connection. A TLS inspector whose authority this host \
-                     trusts waits for the client to speak, and the tunnel would hang."
-                .to_owned(),
-            evidence: vec![format!("{} handshakes completed, no preface was received", prefaces.len())],
-            summary: "Exempt the tunnel from TLS inspection.".to_owned(),
-            commands: words::tuples(&http2),
-        }
-        .about(&http2),
-    )
 }

@@ -1,0 +1,286 @@
+//! A network of two rows at the edge and one HTTPS host, and a run of the plan in it.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use tunnelcheck::catalog;
+use tunnelcheck::diagnose::{Climates, Judgement, belongs, judge};
+use tunnelcheck::model::{
+    Attempt, Cause, ContactFailure, Family, HandshakeFailure, Millis, Outcome as Ending, Profile,
+    Requirement, Secured, Service, Source, Status, Transport,
+};
+use tunnelcheck::plan::{Seen, Start, is_exhausted, next_starts};
+use tunnelcheck::targets::{Target, TargetState};
+
+/// What decides how the network treats a flow.
+pub(crate) struct Flight<'a> {
+    pub(crate) service: Service,
+    pub(crate) profile: Profile,
+    pub(crate) sni: &'a str,
+}
+
+/// How the network treats a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The other side answers, and the handshake completes.
+    Passes,
+    /// Nothing comes back.
+    Silence,
+    /// The first packet is answered, the hello is not.
+    ContactThenSilence,
+    /// The first packet is answered, the hello with a reset.
+    ContactThenReset,
+}
+
+/// What is concluded of a row.
+pub(crate) struct Outcome {
+    pub(crate) status: Status,
+    pub(crate) cause: Option<Cause>,
+}
+
+/// A run in a simulated network.
+pub(crate) struct World {
+    network: fn(&Flight<'_>) -> Answer,
+    round_trip: f64,
+    /// The chance that a try, there and back, is lost.
+    loss: f64,
+    random: u64,
+    /// Nothing passes before, in seconds.
+    pub(crate) down_until: f64,
+    targets: Vec<Target>,
+    judgements: Vec<Judgement>,
+    flows: Vec<Flow>,
+    now: f64,
+}
+
+/// An attempt and how it will go on.
+struct Flow {
+    start: Attempt,
+    contact: Option<f64>,
+    end: Option<(f64, Ending)>,
+}
+
+impl World {
+    pub(crate) fn new(
+        network: fn(&Flight<'_>) -> Answer,
+        round_trip: f64,
+        loss: f64,
+        seed: u64,
+    ) -> Self {
+        let rows = [Service::Quic, Service::Http2, Service::Https];
+        Self {
+            network,
+            round_trip,
+            loss,
+            random: seed,
+            down_until: 0.0,
+            targets: rows.map(target).into(),
+            judgements: Vec::new(),
+            flows: Vec::new(),
+            now: 0.0,
+        }
+    }
+
+    /// Runs the plan until everything is settled, or for so many seconds.
+    pub(crate) fn run(&mut self, budget: f64) {
+        const TICK: f64 = 0.025;
+        let mut complete = false;
+        while !complete && self.now < budget {
+            complete = self.advance();
+            self.now += TICK;
+        }
+    }
+
+    pub(crate) fn outcome(&self, service: Service) -> Outcome {
+        let rows = self.targets.iter().zip(&self.judgements);
+        let (_, judgement) = rows
+            .into_iter()
+            .find(|(target, _)| target.service == service)
+            .expect("a row of each service");
+        Outcome {
+            status: judgement.status,
+            cause: judgement.cause,
+        }
+    }
+
+    pub(crate) fn attempts(&self) -> impl Iterator<Item = Attempt> {
+        self.flows.iter().map(|flow| flow.at(self.now).0)
+    }
+
+    /// One look at all rows; true when nothing is left to do.
+    fn advance(&mut self) -> bool {
+        let seen: Vec<_> = self.flows.iter().map(|flow| flow.at(self.now)).collect();
+        let attempts: Vec<_> = seen.iter().map(|(attempt, _)| attempt.clone()).collect();
+        let climates = Climates::of(&attempts);
+        self.judgements.clear();
+        let (mut starts, mut complete) = (Vec::new(), true);
+        for target in &self.targets {
+            let climate = climates.for_target(target);
+            let own: Vec<_> = seen.iter().filter(|(a, _)| belongs(a, target)).collect();
+            let seen: Vec<_> = own
+                .iter()
+                .map(|(attempt, running)| Seen {
+                    attempt,
+                    running: *running,
+                })
+                .collect();
+            let attempts: Vec<_> = own.iter().map(|(attempt, _)| attempt).collect();
+            let judgement = judge(target, &attempts, &climate);
+            let due = next_starts(target, &seen, &judgement, &climate, self.now);
+            complete &= judgement.is_settled() || is_exhausted(target, &seen, &judgement, &climate);
+            starts.extend(due.into_iter().map(|start| (target.clone(), start)));
+            self.judgements.push(judgement);
+        }
+        complete &= starts.is_empty();
+        for (target, start) in starts {
+            let flow = self.begin(&target, &start);
+            self.flows.push(flow);
+        }
+        complete
+    }
+
+    fn begin(&mut self, target: &Target, start: &Start) -> Flow {
+        let profile = start.role.profile(target);
+        let sni = start.role.sni(target).to_owned();
+        let answer = (self.network)(&Flight {
+            service: target.service,
+            profile,
+            sni: &sni,
+        });
+        let transport = target.service.transport();
+        let contact = (answer != Answer::Silence)
+            .then(|| self.answered(transport))
+            .flatten();
+        let end = contact.and_then(|contact| self.ending(contact, answer, profile));
+        let start = Attempt {
+            address: start.address,
+            port: target.port,
+            transport,
+            sni,
+            profile,
+            attempt: start.number,
+            started_ms: Millis::from(self.now * 1000.0),
+            elapsed_ms: Millis::from(0.0),
+            contact_ms: None,
+            handshake_ms: None,
+            sent: None,
+            received: None,
+            stray: Vec::new(),
+            outcome: Ending::Abandoned,
+        };
+        Flow {
+            start,
+            contact,
+            end,
+        }
+    }
+
+    /// When the first packet is answered, since the start of the flow.
+    fn answered(&mut self, transport: Transport) -> Option<f64> {
+        let schedule = match transport {
+            Transport::Tcp => catalog::SYN_SCHEDULE,
+            Transport::Udp => catalog::QUIC_SCHEDULE,
+        };
+        let up = |sent: &&f64| self.now + **sent >= self.down_until;
+        let sent: Vec<f64> = schedule.iter().filter(up).copied().collect();
+        let through = sent.into_iter().find(|_| !self.is_lost())?;
+        Some(through + self.round_trip)
+    }
+
+    fn ending(&mut self, contact: f64, answer: Answer, profile: Profile) -> Option<(f64, Ending)> {
+        let again = std::iter::repeat_with(|| self.is_lost());
+        let losses = again.take(4).take_while(|lost| *lost).count();
+        // Retransmissions within a handshake: 0.2 s, 0.4 s, …
+        let delay = 0.2 * f64::from(((1_u32 << losses) - 1).min(15));
+        let end = contact + self.round_trip + delay;
+        let failed = |failure| Ending::Unsecured { failure };
+        Some(match (answer, profile) {
+            (Answer::Silence | Answer::ContactThenSilence, _) => return None,
+            (Answer::ContactThenReset, _) => (end, failed(HandshakeFailure::Reset)),
+            (Answer::Passes, Profile::VersionPing) => {
+                (contact, failed(HandshakeFailure::VersionNegotiation))
+            }
+            (Answer::Passes, _) => (end, passed()),
+        })
+    }
+
+    fn is_lost(&mut self) -> bool {
+        // splitmix64, whose constants are its author's.
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let unit = f64::from(u32::try_from((z ^ (z >> 31)) >> 32).unwrap()) / f64::from(u32::MAX);
+        unit < self.loss
+    }
+}
+
+impl Flow {
+    /// The attempt as it stands now, and whether it goes on.
+    fn at(&self, now: f64) -> (Attempt, bool) {
+        let age = now - self.start.started_ms.secs();
+        let contact = self.contact.filter(|contact| *contact <= age);
+        let end = self.end.as_ref().filter(|(at, _)| *at <= age);
+        let outcome = match (end, contact) {
+            (Some((_, ending)), _) => ending.clone(),
+            (None, Some(_)) => Ending::Unsecured {
+                failure: HandshakeFailure::Silent,
+            },
+            (None, None) => Ending::Unanswered {
+                failure: ContactFailure::Silent,
+            },
+        };
+        let secured = matches!(outcome, Ending::Secured { .. });
+        let elapsed = end.map_or(age, |(at, _)| *at);
+        let millis = |seconds: f64| Millis::from(seconds * 1000.0);
+        let attempt = Attempt {
+            elapsed_ms: millis(elapsed),
+            contact_ms: contact.map(millis),
+            handshake_ms: secured.then(|| millis(elapsed)),
+            outcome,
+            ..self.start.clone()
+        };
+        (attempt, end.is_none())
+    }
+}
+
+fn passed() -> Ending {
+    Ending::Secured {
+        secured: Secured {
+            version: "TLSv1_3".to_owned(),
+            group: None,
+            alpn: None,
+            issuer: "CN=test".to_owned(),
+            preface: Some(true),
+            http_status: None,
+            http_error: None,
+        },
+    }
+}
+
+fn target(service: Service) -> Target {
+    let addresses = match service {
+        Service::Https => vec![IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))],
+        _ => catalog::documented("region1.v2.argotunnel.com", Family::Ipv4),
+    };
+    let edge = service != Service::Https;
+    Target {
+        host: if edge {
+            "region1.v2.argotunnel.com"
+        } else {
+            "api.cloudflare.com"
+        }
+        .to_owned(),
+        port: if edge {
+            catalog::EDGE_PORT
+        } else {
+            catalog::HTTPS_PORT
+        },
+        region: edge.then(|| "region1".to_owned()),
+        service,
+        family: Family::Ipv4,
+        requirement: Requirement::Required,
+        source: Source::Dns,
+        addresses,
+        state: TargetState::Probed,
+    }
+}
