@@ -203,7 +203,7 @@ fn tunnel_port() -> u16 {
     7844
 }
 
-/// What an impostor does. The first five wait on TCP, the others on UDP.
+/// What an impostor does. The first ones wait on TCP, those from `Quic` on wait on UDP.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Behaviour {
@@ -216,6 +216,8 @@ pub(crate) enum Behaviour {
     },
     /// Answers with a redirect in plain text.
     Portal,
+    /// Greets in plain text, as a mail server does.
+    PlainText,
     /// Accepts and never says a word.
     Tarpit,
     /// Accepts and closes.
@@ -231,6 +233,8 @@ pub(crate) enum Behaviour {
     },
     /// A QUIC server that answers unknown versions and completes no handshake.
     VersionNegotiation,
+    /// Answers every datagram with a text.
+    Nonsense,
 }
 
 fn tunnel_alpn() -> String {
@@ -241,8 +245,8 @@ impl Behaviour {
     /// The transport on which this impostor waits, as nft names it.
     pub(crate) fn transport(&self) -> &'static str {
         match self {
-            Self::Tls { .. } | Self::Portal | Self::Tarpit | Self::Close | Self::Reset => "tcp",
-            Self::Quic { .. } | Self::VersionNegotiation => "udp",
+            Self::Quic { .. } | Self::VersionNegotiation | Self::Nonsense => "udp",
+            _ => "tcp",
         }
     }
 }
