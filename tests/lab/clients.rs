@@ -36,11 +36,23 @@ pub(crate) fn unspecified(peer: IpAddr) -> IpAddr {
     }
 }
 
-fn client_config(alpn: Option<&str>) -> Outcome<ClientConfig> {
+/// How long a client's first flight is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flight {
+    /// With the key share of X25519MLKEM768, as cloudflared's.
+    Large,
+    /// With an elliptic curve's alone.
+    Small,
+}
+
+fn client_config(alpn: Option<&str>, flight: Flight) -> Outcome<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(pki::lab_root())?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    if flight == Flight::Small {
+        provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -56,11 +68,20 @@ pub(crate) fn tls(
     name: &str,
     address: SocketAddr,
 ) -> Outcome<StreamOwned<ClientConnection, TcpStream>> {
+    tls_with(Flight::Large, name, address)
+}
+
+/// The same with a first flight of this length.
+pub(crate) fn tls_with(
+    flight: Flight,
+    name: &str,
+    address: SocketAddr,
+) -> Outcome<StreamOwned<ClientConnection, TcpStream>> {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)
         .map_err(|error| format!("{address}: {error}"))?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    let connection =
-        ClientConnection::new(Arc::new(client_config(None)?), name.to_owned().try_into()?)?;
+    let config = Arc::new(client_config(None, flight)?);
+    let connection = ClientConnection::new(config, name.to_owned().try_into()?)?;
     let mut stream = StreamOwned::new(connection, stream);
     while stream.conn.is_handshaking() {
         stream
@@ -105,20 +126,21 @@ pub(crate) fn ask(resolver: IpAddr, name: &str, kind: RecordType) -> Outcome<Mes
 
 /// A handshake with each address, all of them from one socket a family.
 pub(crate) fn quic_handshakes(addresses: Vec<IpAddr>) -> Outcome {
+    quic_with(Flight::Large, "quic.cftunnel.com", addresses)
+}
+
+/// The same with a first flight of this length, and under this name.
+pub(crate) fn quic_with(flight: Flight, name: &str, addresses: Vec<IpAddr>) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let tls = QuicClientConfig::try_from(client_config(Some("argotunnel"))?)?;
+        let tls = QuicClientConfig::try_from(client_config(Some("argotunnel"), flight)?)?;
         let config = quinn::ClientConfig::new(Arc::new(tls));
         for address in addresses {
             let local = unspecified(address);
             let endpoint = quinn::Endpoint::client((local, 0).into())?;
-            let attempt = endpoint.connect_with(
-                config.clone(),
-                (address, 7844).into(),
-                "quic.cftunnel.com",
-            )?;
+            let attempt = endpoint.connect_with(config.clone(), (address, 7844).into(), name)?;
             let connection = tokio::time::timeout(SILENCE, attempt)
                 .await
                 .map_err(|_| format!("{address}: QUIC is silent"))??;

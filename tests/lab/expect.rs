@@ -25,6 +25,9 @@ pub(crate) struct Expect {
     /// Departures from "reachable"; where several match a row the last one decides.
     #[serde(default)]
     rows: Vec<RowRule>,
+    /// What is true of these server names.
+    #[serde(default)]
+    sni: Vec<NameRule>,
     /// Departures from "ok" among the DNS lookups.
     #[serde(default)]
     lookups: Vec<LookupRule>,
@@ -68,6 +71,16 @@ struct LookupRule {
     status: Vec<String>,
 }
 
+/// What became of a server name over a transport.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NameRule {
+    name: String,
+    transport: String,
+    status: String,
+    cause: Option<String>,
+}
+
 /// What one run of the product left behind.
 pub(crate) struct Run {
     pub(crate) report: Value,
@@ -104,6 +117,7 @@ pub(crate) fn differences(scenario: &Scenario, run: &Run) -> Vec<String> {
         list(&run.report["dns"]["lookups"]),
         &mut found,
     );
+    names(&expect.sni, list(&run.report["sni"]), &mut found);
     findings(expect, list(&run.report["findings"]), &mut found);
     found.0
 }
@@ -158,6 +172,28 @@ fn lookups(rules: &[LookupRule], actual: &[Value], found: &mut Differences) {
                 &status,
             );
         }
+    }
+}
+
+fn names(rules: &[NameRule], actual: &[Value], found: &mut Differences) {
+    for rule in rules {
+        let is_meant = |value: &&Value| {
+            value["name"] == rule.name.as_str() && value["transport"] == rule.transport.as_str()
+        };
+        let wanted = format!(
+            "{} ({})",
+            rule.status,
+            rule.cause.as_deref().unwrap_or("null")
+        );
+        let said = actual.iter().find(is_meant).map_or_else(
+            || "nothing".to_owned(),
+            |value| format!("{} ({})", text(&value["status"]), text(&value["cause"])),
+        );
+        found.compare(
+            &format!("sni {} over {}", rule.name, rule.transport),
+            &wanted,
+            &said,
+        );
     }
 }
 

@@ -41,11 +41,10 @@
 //! states only what is broken and what follows from it. Rules can use the `$region1_v4`-like
 //! sets of [`internet::nft_definitions`].
 //!
-//! # Where a user-space wire goes
+//! # The wire
 //!
-//! Latency, loss, MTU limits and middleboxes that read packets are to be a `wire` module that
-//! owns two TUN devices, one in the router and one in the edge namespace, in place of the veth
-//! pair that [`topology::Topology::build`] lays between them; nothing else changes.
+//! Latency, jitter, loss and middleboxes that read packets come from [`wire`], which a scenario
+//! puts between the router and the edge with `wire = { … }`; nothing else changes.
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
@@ -79,6 +78,8 @@ mod selftest;
 mod servers;
 #[cfg(target_os = "linux")]
 mod topology;
+#[cfg(target_os = "linux")]
+mod wire;
 
 /// What fallible steps of the laboratory return: the message is for a person.
 #[cfg(target_os = "linux")]
@@ -120,6 +121,7 @@ fn main() -> std::process::ExitCode {
 #[cfg(target_os = "linux")]
 fn trials(scenarios: Vec<scenario::Scenario>) -> Vec<libtest_mimic::Trial> {
     let mut trials = selftest::trials();
+    trials.extend(wire::selftest::trials());
     trials.extend(scenarios.into_iter().map(|scenario| {
         let name = scenario.trial_name();
         libtest_mimic::Trial::test(name, move || Ok(runner::run(&scenario)?))

@@ -20,6 +20,8 @@ pub(crate) enum Issuer {
     Lab,
     /// The same CA, a certificate whose time is over.
     LabExpired,
+    /// The same CA, a certificate whose time has not come.
+    LabNotYetValid,
     /// The CA of a corporate inspector.
     Inspector,
 }
@@ -35,6 +37,14 @@ const EDGE_NAMES: [&str; 5] = [
     "cftunnel.com",
     "cloudflare-dns.com",
 ];
+
+/// When a certificate is valid.
+#[derive(Clone, Copy)]
+enum Time {
+    Past,
+    Now,
+    Future,
+}
 
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -60,9 +70,10 @@ pub(crate) fn lab_root() -> CertificateDer<'static> {
 /// A TLS server that presents a certificate of `issuer` for every name of this world.
 pub(crate) fn server(issuer: Issuer, alpn: Option<&str>) -> Outcome<Arc<ServerConfig>> {
     let (chain, key) = match issuer {
-        Issuer::Lab => LAB.leaf(false),
-        Issuer::LabExpired => LAB.leaf(true),
-        Issuer::Inspector => INSPECTOR.leaf(false),
+        Issuer::Lab => LAB.leaf(Time::Now),
+        Issuer::LabExpired => LAB.leaf(Time::Past),
+        Issuer::LabNotYetValid => LAB.leaf(Time::Future),
+        Issuer::Inspector => INSPECTOR.leaf(Time::Now),
     }?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -88,10 +99,7 @@ impl Authority {
         }
     }
 
-    fn leaf(
-        &self,
-        expired: bool,
-    ) -> Outcome<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    fn leaf(&self, time: Time) -> Outcome<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
         let names: Vec<String> = EDGE_NAMES
             .into_iter()
             .chain(internet::https_hosts())
@@ -102,8 +110,10 @@ impl Authority {
             .distinguished_name
             .push(DnType::CommonName, "a server of the laboratory");
         params.use_authority_key_identifier_extension = true;
-        if expired {
-            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        match time {
+            Time::Past => params.not_after = rcgen::date_time_ymd(2020, 1, 1),
+            Time::Now => {}
+            Time::Future => params.not_before = rcgen::date_time_ymd(2999, 1, 1),
         }
         let key = KeyPair::generate()?;
         let leaf = params.signed_by(&key, &self.issuer)?;

@@ -14,9 +14,9 @@ use crate::namespace::Namespace;
 use crate::servers::echo;
 
 /// The edge's own addresses, which no scenario talks about, and the port of its echo.
-const EDGE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2));
-const EDGE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2a01, 0x4f8, 2, 0, 0, 0, 0, 2));
-const ECHO_PORT: u16 = 7;
+pub(crate) const EDGE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 2, 2));
+pub(crate) const EDGE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2a01, 0x4f8, 2, 0, 0, 0, 0, 2));
+pub(crate) const ECHO_PORT: u16 = 7;
 
 /// How long a packet may take before the next one is tried, and all of them together.
 const PATIENCE: Duration = Duration::from_millis(20);

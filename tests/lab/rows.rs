@@ -33,7 +33,31 @@ pub(crate) struct RowRule {
     /// The number of addresses that pass.
     reachable: Option<u64>,
     /// What `detail` has to mention: the sender of an ICMP error, the issuer of a certificate.
-    detail: Option<String>,
+    #[serde(default)]
+    detail: Mentions,
+}
+
+/// One text or several.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Mentions {
+    One(String),
+    All(Vec<String>),
+}
+
+impl Default for Mentions {
+    fn default() -> Self {
+        Self::All(Vec::new())
+    }
+}
+
+impl Mentions {
+    fn texts(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::All(texts) => texts,
+        }
+    }
 }
 
 /// One row that the report must have.
@@ -46,7 +70,7 @@ struct Row {
     requirement: String,
     source: Option<String>,
     reachable: Option<u64>,
-    detail: Option<String>,
+    detail: Mentions,
 }
 
 /// Holds every row of the report against the table, and the table against the report.
@@ -132,7 +156,7 @@ impl Row {
             requirement: requirement.to_owned(),
             source: None,
             reachable: None,
-            detail: None,
+            detail: Mentions::default(),
         }
     }
 
@@ -217,14 +241,12 @@ impl Row {
             );
         }
         let detail = text(&value["detail"]);
-        if let Some(missing) = self
-            .detail
-            .as_ref()
-            .filter(|wanted| !detail.contains(*wanted))
-        {
-            found.0.push(format!(
-                "{label} detail: expected mention of {missing:?}, report says {detail:?}"
-            ));
+        for missing in self.detail.texts() {
+            if !detail.contains(missing) {
+                found.0.push(format!(
+                    "{label} detail: expected mention of {missing:?}, report says {detail:?}"
+                ));
+            }
         }
     }
 }

@@ -39,8 +39,11 @@ impl World {
 
 /// One trial: builds the world, runs the product, compares, keeps the report.
 pub(crate) fn run(scenario: &Scenario) -> Outcome {
-    let world = World::build(scenario)?;
+    let mut world = World::build(scenario)?;
     let (run, stderr) = check(scenario, &world)?;
+    if let Some(wire) = &mut world.topology.wire {
+        wire.finish()?;
+    }
     let path = keep(
         &directory("TUNNELCHECK_LAB_OUT", "target/lab"),
         scenario,

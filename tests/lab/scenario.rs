@@ -10,6 +10,7 @@ use crate::Outcome;
 use crate::expect::Expect;
 use crate::internet::{Family, RESOLVERS};
 use crate::pki::Issuer;
+use crate::wire::Wire;
 
 /// One world and the truth about it. What is not said is all open, and reachable.
 #[derive(Debug, Deserialize)]
@@ -32,6 +33,10 @@ pub(crate) struct Scenario {
     pub(crate) client: Client,
     #[serde(default)]
     pub(crate) router: Router,
+    #[serde(default)]
+    pub(crate) edge: Edge,
+    /// A wire in user space between the router and the edge.
+    pub(crate) wire: Option<Wire>,
     /// Departures of the resolvers from the truth; the first that matches a question decides.
     #[serde(default)]
     pub(crate) dns: Vec<DnsRule>,
@@ -84,10 +89,24 @@ impl Default for Client {
 pub(crate) struct Router {
     /// Rules of its nftables FORWARD chain. Its interfaces are `lan` and `wan`.
     pub(crate) forward: Vec<String>,
+    /// Rules of its nftables OUTPUT chain, for what it sends itself: its ICMP errors.
+    pub(crate) output: Vec<String>,
+    /// More lines for `ip -batch`, such as a route with an MTU.
+    pub(crate) ip: Vec<String>,
     /// Its iptables rules, each beginning with `iptables` or `ip6tables`.
     pub(crate) iptables: Vec<String>,
     /// Answers every packet with an ICMP error where the rules say so. Linux sends about six at
     /// once and then one a second, so that of many rejected rows some may see none.
+    pub(crate) unlimited_icmp: bool,
+}
+
+/// The far end, where a firewall may stand as well.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Edge {
+    /// Rules of its nftables INPUT chain.
+    pub(crate) input: Vec<String>,
+    /// As the router's.
     pub(crate) unlimited_icmp: bool,
 }
 
@@ -184,7 +203,7 @@ fn tunnel_port() -> u16 {
     7844
 }
 
-/// What an impostor does. The first five wait on TCP, the others on UDP.
+/// What an impostor does. The first ones wait on TCP, those from `Quic` on wait on UDP.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Behaviour {
@@ -197,6 +216,8 @@ pub(crate) enum Behaviour {
     },
     /// Answers with a redirect in plain text.
     Portal,
+    /// Greets in plain text, as a mail server does.
+    PlainText,
     /// Accepts and never says a word.
     Tarpit,
     /// Accepts and closes.
@@ -212,6 +233,8 @@ pub(crate) enum Behaviour {
     },
     /// A QUIC server that answers unknown versions and completes no handshake.
     VersionNegotiation,
+    /// Answers every datagram with a text.
+    Nonsense,
 }
 
 fn tunnel_alpn() -> String {
@@ -222,8 +245,8 @@ impl Behaviour {
     /// The transport on which this impostor waits, as nft names it.
     pub(crate) fn transport(&self) -> &'static str {
         match self {
-            Self::Tls { .. } | Self::Portal | Self::Tarpit | Self::Close | Self::Reset => "tcp",
-            Self::Quic { .. } | Self::VersionNegotiation => "udp",
+            Self::Quic { .. } | Self::VersionNegotiation | Self::Nonsense => "udp",
+            _ => "tcp",
         }
     }
 }

@@ -271,7 +271,7 @@ fn a_world_is_built_quickly() -> Outcome {
 }
 
 /// Runs `test` on a thread in the client's namespaces of a world.
-fn in_world(lines: &str, test: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
+pub(crate) fn in_world(lines: &str, test: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
     let head = "name = 'lab'\nabout = ''\nexpect.verdict = 'ready'\n";
     let scenario: Scenario = toml::from_str(&format!("{head}{lines}"))?;
     let world = World::build(&scenario)?;
@@ -283,7 +283,7 @@ fn in_world(lines: &str, test: impl FnOnce() -> Outcome + Send + 'static) -> Out
         .expect("the test does not panic")
 }
 
-fn region_addresses() -> Vec<IpAddr> {
+pub(crate) fn region_addresses() -> Vec<IpAddr> {
     internet::REGIONS
         .iter()
         .flat_map(|host| {

@@ -12,7 +12,8 @@ use nix::mount::{MsFlags, mount};
 use crate::internet::{self, Family};
 use crate::namespace::Namespace;
 use crate::sandbox::{find, tool};
-use crate::scenario::{Client, Impostor, Router, Scenario};
+use crate::scenario::{Client, Edge, Impostor, Router, Scenario};
+use crate::wire::Line;
 use crate::{Outcome, ready};
 
 /// Networks of the client's and the edge's link. Both IPv6 prefixes are global unicast: a unique
@@ -47,6 +48,8 @@ const IMPOSTOR_PORT: u16 = 20_000;
 
 /// The namespaces of one scenario. The servers in them are started separately.
 pub(crate) struct Topology {
+    /// Where the scenario asks for one. First, because it ends before what it connects.
+    pub(crate) wire: Option<Line>,
     pub(crate) client: Namespace,
     pub(crate) router: Namespace,
     pub(crate) edge: Namespace,
@@ -62,20 +65,33 @@ impl Topology {
         for namespace in [&client, &router, &edge] {
             namespace.run(no_autoconfiguration)?;
         }
-        build_router(&router, links(client.id, edge.id), &scenario.router)?;
-        edge.run(|| {
-            batch(&format!("{EDGE}{}", edge_addresses()))?;
-            no_offload(&["eth0"])
-        })?;
+        let wire = scenario.wire.as_ref().map(|_| Namespace::network("wire"));
+        let wire = wire.transpose()?;
+        build_router(
+            &router,
+            links(&client, &edge, wire.as_ref())?,
+            &scenario.router,
+        )?;
+        build_edge(&edge, &scenario.edge, wire.is_some())?;
+        let mut wire = match (&scenario.wire, wire) {
+            (Some(wire), Some(namespace)) => Some(Line::start(&namespace, wire)?),
+            _ => None,
+        };
         build_client(&client, &scenario.client, files)?;
         ready::wait(&client, &edge, &scenario.client.routed())?;
         let rules = router_rules(&scenario.router, &scenario.impostors);
-        let iptables = scenario.router.iptables.clone();
-        router.run(move || load_rules(&rules, &iptables))?;
-        let rules = client_rules(&scenario.client);
-        let iptables = scenario.client.iptables.clone();
-        client.run(move || load_rules(&rules, &iptables))?;
+        load_rules(&router, rules, &scenario.router.iptables)?;
+        load_rules(
+            &client,
+            client_rules(&scenario.client),
+            &scenario.client.iptables,
+        )?;
+        load_rules(&edge, edge_rules(&scenario.edge), &[])?;
+        if let Some(line) = &mut wire {
+            line.begin()?;
+        }
         Ok(Self {
+            wire,
             client,
             router,
             edge,
@@ -83,25 +99,60 @@ impl Topology {
     }
 }
 
-fn links(client: i32, edge: i32) -> String {
-    format!(
-        "link add lan type veth peer name eth0 netns {client}\n\
-         link add wan type veth peer name eth0 netns {edge}\n"
-    )
+/// The links, as the router lays them; a wire in user space in the place of its own to the edge.
+fn links(client: &Namespace, edge: &Namespace, wire: Option<&Namespace>) -> Outcome<String> {
+    let lan = format!(
+        "link add lan type veth peer name eth0 netns {}\n",
+        client.id
+    );
+    let wan = match wire {
+        Some(wire) => {
+            // Without IPv6 its ends say nothing about themselves.
+            wire.run(|| sysctl("ipv6/conf/default/disable_ipv6", "1"))?;
+            Line::links(wire.id, edge.id)
+        }
+        None => format!("link add wan type veth peer name eth0 netns {}\n", edge.id),
+    };
+    Ok(lan + &wan)
 }
 
 fn build_router(namespace: &Namespace, links: String, router: &Router) -> Outcome {
     let unlimited_icmp = router.unlimited_icmp;
+    let neighbours = if links.contains("near") {
+        Line::router_neighbours()
+    } else {
+        String::new()
+    };
+    let setup = [links, ROUTER.to_owned(), neighbours, lines("", &router.ip)].concat();
     namespace.run(move || {
         if unlimited_icmp {
-            sysctl("ipv4/icmp_ratemask", "0")?;
-            sysctl("ipv6/icmp/ratelimit", "0")?;
+            no_icmp_limits()?;
         }
         sysctl("ipv4/ip_forward", "1")?;
         sysctl("ipv6/conf/all/forwarding", "1")?;
-        batch(&(links + ROUTER))?;
+        batch(&setup)?;
         no_offload(&["lan", "wan"])
     })
+}
+
+fn build_edge(namespace: &Namespace, edge: &Edge, wired: bool) -> Outcome {
+    let unlimited_icmp = edge.unlimited_icmp;
+    let mut setup = [EDGE, &edge_addresses()].concat();
+    if wired {
+        setup.push_str(&Line::edge_neighbours());
+    }
+    namespace.run(move || {
+        if unlimited_icmp {
+            no_icmp_limits()?;
+        }
+        batch(&setup)?;
+        no_offload(&["eth0"])
+    })
+}
+
+fn no_icmp_limits() -> Outcome {
+    sysctl("ipv4/icmp_ratemask", "0")?;
+    sysctl("ipv6/icmp/ratelimit", "0")
 }
 
 fn edge_addresses() -> String {
@@ -176,6 +227,11 @@ fn client_rules(client: &Client) -> String {
     [internet::nft_definitions(), output].concat()
 }
 
+fn edge_rules(edge: &Edge) -> String {
+    let input = chain("filter", "input", "filter", &edge.input);
+    [internet::nft_definitions(), input].concat()
+}
+
 /// The rules of the router: what it forwards, and what falls into the hands of an impostor.
 fn router_rules(router: &Router, impostors: &[Impostor]) -> String {
     let redirects: Vec<String> = impostors
@@ -190,8 +246,9 @@ fn router_rules(router: &Router, impostors: &[Impostor]) -> String {
         .collect();
     let definitions = internet::nft_definitions();
     let forward = chain("filter", "forward", "filter", &router.forward);
+    let output = chain("filter", "output", "filter", &router.output);
     let nat = chain("nat", "prerouting", "dstnat", &redirects);
-    [definitions, forward, nat].concat()
+    [definitions, forward, output, nat].concat()
 }
 
 /// Where the scenario's impostor of this index listens on the router.
@@ -230,16 +287,19 @@ fn chain(kind: &str, hook: &str, priority: &str, rules: &[String]) -> String {
     )
 }
 
-fn load_rules(nft: &str, iptables: &[String]) -> Outcome {
-    if nft.contains("table ") {
-        tool("nft", &["-f", "-"], nft)?;
-    }
-    for line in iptables {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let (program, arguments) = words.split_first().ok_or("an empty iptables line")?;
-        tool(program, arguments, "")?;
-    }
-    Ok(())
+fn load_rules(namespace: &Namespace, nft: String, iptables: &[String]) -> Outcome {
+    let iptables = iptables.to_vec();
+    namespace.run(move || {
+        if nft.contains("table ") {
+            tool("nft", &["-f", "-"], &nft)?;
+        }
+        for line in iptables {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (program, arguments) = words.split_first().ok_or("an empty iptables line")?;
+            tool(program, arguments, "")?;
+        }
+        Ok(())
+    })
 }
 
 fn batch(lines: &str) -> Outcome {
@@ -256,7 +316,8 @@ fn no_autoconfiguration() -> Outcome {
     Ok(())
 }
 
-/// Without this rules see packets of up to 64 kB, which no real network carries.
+/// Without this rules see packets of up to 64 kB, which no real network carries, and a wire in
+/// user space sees packets whose checksums nobody has computed yet.
 fn no_offload(interfaces: &[&str]) -> Outcome {
     if find("ethtool").is_none() {
         return Err("ethtool is missing.\nRemedy: `apt-get install ethtool`.".into());
@@ -264,7 +325,9 @@ fn no_offload(interfaces: &[&str]) -> Outcome {
     for interface in interfaces {
         tool(
             "ethtool",
-            &["-K", interface, "tso", "off", "gso", "off", "gro", "off"],
+            &[
+                "-K", interface, "tso", "off", "gso", "off", "gro", "off", "tx", "off",
+            ],
             "",
         )?;
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::scenario::Behaviour;
@@ -21,11 +21,27 @@ pub(crate) fn start(behaviour: &Behaviour, port: u16) -> Outcome {
             })
         }
         Behaviour::Portal => listen_everywhere(port, portal),
+        Behaviour::PlainText => listen_everywhere(port, greet),
         Behaviour::Tarpit => listen_everywhere(port, tarpit),
         Behaviour::Close => listen_everywhere(port, |stream| async move { drop(stream) }),
         Behaviour::Reset => listen_everywhere(port, reset),
         Behaviour::Quic { issuer, alpn } => edge::serve_quic(*issuer, alpn, port),
-        Behaviour::VersionNegotiation => negotiate_versions(port),
+        Behaviour::VersionNegotiation => answer_datagrams(port, version_negotiation),
+        Behaviour::Nonsense => {
+            answer_datagrams(port, |_| Some(b"HTTP/1.1 302 Found\r\n\r\n".to_vec()))
+        }
+    }
+}
+
+/// Something that speaks first, and no TLS.
+async fn greet(mut stream: TcpStream) {
+    let mut ignored = [0; 4096];
+    if stream
+        .write_all(b"220 mail.example.com ESMTP\r\n")
+        .await
+        .is_ok()
+    {
+        drop(stream.read(&mut ignored).await);
     }
 }
 
@@ -57,31 +73,30 @@ async fn reset(mut stream: TcpStream) {
     drop(socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)));
 }
 
-/// Answers long headers of versions that it does not know (RFC 9000, section 6) and drops those
-/// of version 1, as a filter in front of a QUIC server does.
-fn negotiate_versions(port: u16) -> Outcome {
+/// Answers the datagrams for which `answer` has one.
+fn answer_datagrams(port: u16, answer: fn(&[u8]) -> Option<Vec<u8>>) -> Outcome {
     for address in [
         IpAddr::from(Ipv4Addr::UNSPECIFIED),
         Ipv6Addr::UNSPECIFIED.into(),
     ] {
         let socket = udp(address, port)?;
-        tokio::spawn(async move { answer_unknown_versions(&socket).await });
+        tokio::spawn(async move {
+            let mut datagram = [0; 2048];
+            loop {
+                if let Ok((length, client)) = socket.recv_from(&mut datagram).await
+                    && let Some(answer) = answer(&datagram[..length])
+                {
+                    drop(socket.send_to(&answer, client).await);
+                }
+            }
+        });
     }
     Ok(())
 }
 
-async fn answer_unknown_versions(socket: &UdpSocket) {
-    let mut datagram = [0; 2048];
-    loop {
-        let Ok((length, client)) = socket.recv_from(&mut datagram).await else {
-            continue;
-        };
-        if let Some(answer) = version_negotiation(&datagram[..length]) {
-            drop(socket.send_to(&answer, client).await);
-        }
-    }
-}
-
+/// Answers long headers of versions that it does not know and drops those of version 1, as a
+/// filter in front of a QUIC server does.
+///
 /// RFC 9000, section 17.2.1: both connection IDs change places, then the versions supported.
 fn version_negotiation(datagram: &[u8]) -> Option<Vec<u8>> {
     let long_header = datagram.first()? & 0x80 != 0;
