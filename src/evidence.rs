@@ -248,8 +248,9 @@ pub(crate) fn upper_quartile(sorted: &[f64]) -> Option<f64> {
 }
 
 /// The loss among attempts at what answered at some time, an address with one server name: a name
-/// that never is answered may be filtered, and tells nothing of loss. Refusals and cut handshakes of
-/// what passes at other times count as well, because a rate limit does that.
+/// that never passes may be filtered, and tells nothing of loss. (TCP answers before it sees a name,
+/// QUIC may answer half of one.) Refusals and cut handshakes of what passes at other times count as
+/// well, because a rate limit does that.
 fn loss_among<'a>(
     attempts: &(impl Iterator<Item = &'a Attempt> + Clone),
     quickest: f64,
@@ -261,8 +262,13 @@ fn loss_among<'a>(
     };
     let answering = peers(|a| a.contact_ms.is_some());
     let passing = peers(Attempt::passed);
+    let quic_passes = passing.iter().any(|peer| peer.2 == Transport::Udp);
+    let comparable = |attempt: &&Attempt| match attempt.transport {
+        Transport::Udp if quic_passes => passing.contains(&peer(attempt)),
+        Transport::Udp | Transport::Tcp => answering.contains(&peer(attempt)),
+    };
     let (mut lost, mut tried) = (0, 0);
-    for attempt in attempts.clone().filter(|a| answering.contains(&peer(a))) {
+    for attempt in attempts.clone().filter(comparable) {
         let unanswered = match attempt.contact_ms {
             Some(contact) => tries(attempt, contact.secs() - quickest).saturating_sub(1),
             None if was_refused(attempt) => 1,
@@ -310,19 +316,14 @@ const fn was_refused(attempt: &Attempt) -> bool {
 }
 
 fn saw_remote_icmp(attempt: &Attempt) -> bool {
-    let outcome = matches!(
-        attempt.outcome,
+    let by_outcome = match &attempt.outcome {
         Outcome::Unanswered {
-            failure: ContactFailure::Icmp { .. }
-        } | Outcome::Unsecured {
-            failure: HandshakeFailure::Icmp { .. }
-        }
-    );
-    outcome
-        || attempt
-            .stray
-            .iter()
-            .any(|stray| stray.icmp.is_some() && !stray.local)
+            failure: ContactFailure::Icmp { icmp },
+        } => Some(icmp),
+        _ => None,
+    };
+    // Too big is no rejection: what is smaller passes.
+    by_outcome.is_some_and(|icmp| !icmp.is_too_big()) || attempt.met_rejection()
 }
 
 /// Three round trips and a little for scheduling; without any knowledge, a satellite path's.

@@ -70,7 +70,9 @@ fn tunnel_fails(row: &JudgedRow) -> Option<&'static str> {
             HandshakeFailure::Closed => "is closed",
             HandshakeFailure::Alert { .. } => "is refused with an alert",
             HandshakeFailure::Refused { .. } => "is refused",
-            HandshakeFailure::Icmp { .. } => "is rejected with an ICMP error",
+            HandshakeFailure::Silent if !failed.stray.is_empty() => {
+                "goes silent after an ICMP error"
+            }
             _ => "goes silent",
         },
         _ => "goes unanswered",
@@ -189,16 +191,12 @@ pub(super) fn icmp_errors(row: &JudgedRow) -> Vec<(IcmpError, usize)> {
             .iter()
             .filter(|s| !s.local)
             .filter_map(|s| s.icmp.as_ref());
-        if attempt.stray.is_empty() {
-            match &attempt.outcome {
-                Outcome::Unanswered {
-                    failure: ContactFailure::Icmp { icmp },
-                }
-                | Outcome::Unsecured {
-                    failure: HandshakeFailure::Icmp { icmp },
-                } => count(icmp),
-                _ => {}
-            }
+        if let Outcome::Unanswered {
+            failure: ContactFailure::Icmp { icmp },
+        } = &attempt.outcome
+            && attempt.stray.is_empty()
+        {
+            count(icmp);
         }
         remote.for_each(&mut count);
     }

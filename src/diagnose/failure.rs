@@ -56,11 +56,20 @@ impl Tally {
             + self.other
     }
 
+    /// What was given up as silent may have seen an ICMP error.
+    fn count_on_the_way(&mut self, attempt: &Attempt) {
+        if attempt.met_rejection() {
+            self.icmp += 1;
+        } else if attempt.met_too_big() {
+            self.too_big += 1;
+        }
+    }
+
     fn count(&mut self, attempt: &Attempt) {
         match &attempt.outcome {
             Outcome::Secured { .. } | Outcome::Abandoned => {}
             Outcome::Unanswered { failure } => match failure {
-                ContactFailure::Silent => self.icmp += u32::from(has_remote_icmp(attempt)),
+                ContactFailure::Silent => self.count_on_the_way(attempt),
                 ContactFailure::Reset => self.reset += 1,
                 ContactFailure::Icmp { icmp } if icmp.is_too_big() => self.too_big += 1,
                 ContactFailure::Icmp { .. } => self.icmp += 1,
@@ -70,9 +79,8 @@ impl Tally {
                 ContactFailure::Other { .. } => self.other += 1,
             },
             Outcome::Unsecured { failure } => match failure {
-                HandshakeFailure::Silent => {}
+                HandshakeFailure::Silent => self.count_on_the_way(attempt),
                 HandshakeFailure::Reset | HandshakeFailure::Closed => self.cut += 1,
-                HandshakeFailure::Icmp { .. } => self.icmp += 1,
                 HandshakeFailure::Untrusted { .. } => self.untrusted += 1,
                 HandshakeFailure::NotTls { .. } | HandshakeFailure::WrongAlpn => self.foreign += 1,
                 HandshakeFailure::Alert { .. } | HandshakeFailure::Refused { .. } => {
@@ -83,15 +91,6 @@ impl Tally {
             },
         }
     }
-}
-
-/// An attempt that was given up as silent may have seen an ICMP error on the way.
-fn has_remote_icmp(attempt: &Attempt) -> bool {
-    let rejects = |icmp: &crate::model::IcmpError| !icmp.is_too_big();
-    attempt
-        .stray
-        .iter()
-        .any(|stray| !stray.local && stray.icmp.as_ref().is_some_and(rejects))
 }
 
 /// What stands around the failures of one address.

@@ -13,7 +13,7 @@ mod words;
 
 pub use climates::Climates;
 pub use experiments::experiments;
-pub use row::{AddressState, Judgement, Role, belongs, judge};
+pub use row::{AddressState, Judgement, OpenQuestion, Role, belongs, judge};
 
 use std::collections::BTreeMap;
 

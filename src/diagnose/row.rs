@@ -40,8 +40,19 @@ pub struct Judgement {
     pub tunnel_proven: bool,
     /// Whether the probe's server name has passed anywhere in the row.
     pub probe_passes: bool,
-    /// Whether experiments are under way that may still tell how the row is blocked.
-    pub experiments_open: bool,
+    /// The server name that is proven cut on addresses on which the other passes.
+    pub cut_name: Option<Role>,
+    /// What is still to be found out beside the addresses.
+    pub open: Option<OpenQuestion>,
+}
+
+/// What is worth a little more time where all addresses are decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenQuestion {
+    /// Whether the probe's name is cut where the tunnel's passes.
+    ProbeName,
+    /// How the row is blocked: experiments are under way.
+    Experiments,
 }
 
 /// What is known of one address.
@@ -60,7 +71,7 @@ impl Judgement {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let open = |(_, state): &(_, AddressState)| *state == AddressState::Open;
-        !self.experiments_open && !self.addresses.iter().any(open)
+        self.open.is_none() && !self.addresses.iter().any(open)
     }
 
     /// How many addresses pass.
@@ -159,7 +170,8 @@ pub fn judge(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judge
         addresses: Vec::new(),
         tunnel_proven: false,
         probe_passes: false,
-        experiments_open: false,
+        cut_name: None,
+        open: None,
     }
 }
 
@@ -173,7 +185,9 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
         icmp_seen,
         ..*climate
     };
-    let sni_cut = !row.tunnel_proven && row.proves_sni_filter(climate);
+    let cut_name = row.cut_name(climate);
+    let sni_cut = cut_name == Some(Role::Tunnel);
+    let probe_tried = row.by_address.keys().any(|(_, role)| *role == Role::Probe);
     let addresses: Vec<_> = target
         .addresses
         .iter()
@@ -201,7 +215,16 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
     Judgement {
         status,
         cause,
-        experiments_open: addresses.iter().any(explicable) && experiments.are_open(climate),
+        cut_name,
+        open: match () {
+            () if addresses.iter().any(explicable) && experiments.are_open(climate) => {
+                Some(OpenQuestion::Experiments)
+            }
+            () if row.tunnel_proven && probe_tried && !row.probe_passes && cut_name.is_none() => {
+                Some(OpenQuestion::ProbeName)
+            }
+            () => None,
+        },
         addresses,
         tunnel_proven: row.tunnel_proven,
         probe_passes: row.probe_passes,
@@ -386,14 +409,24 @@ impl<'a> Row<'a> {
         hushed > 0 && climate.proves_hush(row_hushed, self.span, false)
     }
 
-    /// True when the tunnel's name is cut on addresses on which the probe's passes.
-    fn proves_sni_filter(&self, climate: &Climate) -> bool {
+    /// The name that passes nowhere, and fails too often on addresses on which the other one passes.
+    fn cut_name(&self, climate: &Climate) -> Option<Role> {
+        match (self.tunnel_proven, self.probe_passes) {
+            (false, true) if self.proves_cut(Role::Tunnel, Role::Probe, climate) => {
+                Some(Role::Tunnel)
+            }
+            (true, false) if self.proves_cut(Role::Probe, Role::Tunnel, climate) => {
+                Some(Role::Probe)
+            }
+            _ => None,
+        }
+    }
+
+    fn proves_cut(&self, name: Role, other: Role, climate: &Climate) -> bool {
         let cut: Vec<_> = self
             .by_address
             .iter()
-            .filter(|((address, role), _)| {
-                *role == Role::Tunnel && self.passes(*address, Role::Probe)
-            })
+            .filter(|((address, role), _)| *role == name && self.passes(*address, other))
             .flat_map(|(_, attempts)| attempts.iter().copied())
             .collect();
         let tally = Tally::of(cut.iter().copied());

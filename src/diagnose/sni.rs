@@ -1,9 +1,8 @@
 //! PURE: what became of each documented server name.
 
 use super::JudgedRow;
-use super::row::Role;
 use crate::catalog;
-use crate::model::{Attempt, Cause, Outcome, Service, SniReport, Status, Transport};
+use crate::model::{Attempt, Cause, Service, SniReport, Status, Transport};
 
 /// One row for each documented name and transport; they inform, and decide nothing.
 pub(super) fn sni(rows: &[JudgedRow]) -> Vec<SniReport> {
@@ -60,30 +59,8 @@ fn name_status(name: &str, rows: &[&JudgedRow]) -> (Status, Option<Cause>) {
     }
 }
 
-/// Whether the name failed more than once on an address where another name passes.
+/// Whether the name is proven cut on addresses on which another name passes.
 fn is_cut(name: &str, row: &JudgedRow) -> bool {
-    row.target.addresses.iter().any(|address| {
-        let here = || row.attempts.iter().filter(|a| a.address == *address);
-        let failures = here().filter(|a| a.sni == name && failed(a, row)).count();
-        let role_is_other = |a: &&Attempt| {
-            let role = Role::of(a, &row.target);
-            a.sni != name && matches!(role, Role::Tunnel | Role::Probe)
-        };
-        failures >= 2 && here().filter(role_is_other).any(Attempt::passed)
-    })
-}
-
-fn failed(attempt: &Attempt, row: &JudgedRow) -> bool {
-    match attempt.outcome {
-        _ if attempt.profile.is_experiment() => false,
-        Outcome::Secured { .. } | Outcome::Abandoned => false,
-        _ if row.climate.silent_tries(attempt) + row.climate.hushed_tries(attempt) >= 2 => true,
-        Outcome::Unsecured { .. } => row.climate.hushed_tries(attempt) > 0 || !is_hush(attempt),
-        Outcome::Unanswered { .. } => false,
-    }
-}
-
-fn is_hush(attempt: &Attempt) -> bool {
-    use crate::model::HandshakeFailure::Silent;
-    matches!(attempt.outcome, Outcome::Unsecured { failure: Silent })
+    let cut = row.judgement.cut_name.map(|role| role.sni(&row.target));
+    cut == Some(name)
 }

@@ -146,11 +146,6 @@ pub enum HandshakeFailure {
     Reset,
     /// The connection was closed in order during the handshake.
     Closed,
-    /// An ICMP error ended the established flow.
-    Icmp {
-        /// The error with the address that sent it.
-        icmp: IcmpError,
-    },
     /// The handshake completed with a certificate that cloudflared would not trust.
     Untrusted {
         /// Who presents it, and what is wrong with it.

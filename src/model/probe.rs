@@ -58,6 +58,23 @@ impl Attempt {
     pub const fn passed(&self) -> bool {
         matches!(self.outcome, Outcome::Secured { .. })
     }
+
+    /// True when another machine sent an ICMP error on the way that is not about the size.
+    #[must_use]
+    pub fn met_rejection(&self) -> bool {
+        self.stray_icmp().any(|icmp| !icmp.is_too_big())
+    }
+
+    /// True when another machine said on the way that the packet is too big.
+    #[must_use]
+    pub fn met_too_big(&self) -> bool {
+        self.stray_icmp().any(IcmpError::is_too_big)
+    }
+
+    fn stray_icmp(&self) -> impl Iterator<Item = &IcmpError> {
+        let remote = self.stray.iter().filter(|stray| !stray.local);
+        remote.filter_map(|stray| stray.icmp.as_ref())
+    }
 }
 
 /// A socket error that surfaced while an attempt went on.

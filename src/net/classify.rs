@@ -88,6 +88,15 @@ pub fn connect_error(error: &io::Error) -> ContactFailure {
     }
 }
 
+/// True for what an ICMP error makes of a call on an established TCP flow (`icmp(7)`), which RFC 1122,
+/// section 4.2.3.9, calls a soft error: the flow goes on.
+#[must_use]
+pub fn is_soft(error: &io::Error) -> bool {
+    error
+        .raw_os_error()
+        .is_some_and(|code| errno::SOFT.contains(&code))
+}
+
 /// A TLS handshake over TCP that failed; `received` is what the other side sent first.
 #[must_use]
 pub fn tls_error(error: &io::Error, received: &[u8]) -> HandshakeFailure {

@@ -137,7 +137,20 @@ pub(super) mod errno {
         Errno::EADDRNOTAVAIL as i32,
         Errno::ENETDOWN as i32,
     ];
-    /// Of those, the ones that say that a route exists and forbids.
+    /// What ICMP and `ICMPv6` errors become (`icmp_err_convert` and `icmpv6_err_convert`).
+    pub(in crate::net) const SOFT: &[i32] = &[
+        Errno::ENETUNREACH as i32,
+        Errno::EHOSTUNREACH as i32,
+        Errno::ENOPROTOOPT as i32,
+        Errno::ECONNREFUSED as i32,
+        Errno::EMSGSIZE as i32,
+        Errno::EOPNOTSUPP as i32,
+        Errno::EHOSTDOWN as i32,
+        Errno::ENONET as i32,
+        Errno::EACCES as i32,
+        Errno::EPROTO as i32,
+    ];
+    /// Routing decisions that say that a route exists and forbids.
     pub(in crate::net) const ROUTE_FORBIDS: &[i32] = &[
         Errno::EHOSTUNREACH as i32,
         Errno::EACCES as i32,

@@ -72,6 +72,17 @@ impl Trace {
         self.with(|state| state.contact = state.contact.or(Some(state.started.elapsed())));
     }
 
+    /// Notes an error that does not end the attempt.
+    fn note(&self, stray: StrayError) {
+        // Enough to prove the point; a peer that answers every packet with ICMP adds nothing.
+        const KEPT: usize = 16;
+        self.with(|state| {
+            if state.stray.len() < KEPT {
+                state.stray.push(stray);
+            }
+        });
+    }
+
     fn handshake(&self) {
         self.with(|state| state.handshake = Some(state.started.elapsed()));
     }

@@ -47,6 +47,8 @@ pub(super) mod errno {
     pub(in crate::net) const TOO_BIG: i32 = 10040;
     pub(in crate::net) const LOCAL_FIREWALL: &[i32] = &[10013];
     pub(in crate::net) const NO_ROUTE: &[i32] = &[10051, 10065, 10049, 10050];
+    /// Without an error queue nothing of the kind surfaces.
+    pub(in crate::net) const SOFT: &[i32] = &[];
     pub(in crate::net) const ROUTE_FORBIDS: &[i32] = &[10065];
 }
 
@@ -65,5 +67,7 @@ pub(super) mod errno {
         Errno::EADDRNOTAVAIL as i32,
         Errno::ENETDOWN as i32,
     ];
+    /// Without an error queue nothing of the kind surfaces.
+    pub(in crate::net) const SOFT: &[i32] = &[];
     pub(in crate::net) const ROUTE_FORBIDS: &[i32] = &[Errno::EHOSTUNREACH as i32];
 }

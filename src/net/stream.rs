@@ -19,7 +19,9 @@ use super::classify::{self, is_own_address};
 use super::trust::Trust;
 use super::{Trace, new_socket, next_icmp, os};
 use crate::catalog;
-use crate::model::{ContactFailure, HandshakeFailure, OsError, Outcome, Profile, Secured, Service};
+use crate::model::{
+    ContactFailure, HandshakeFailure, OsError, Outcome, Profile, Secured, Service, StrayError,
+};
 
 /// One fresh TCP flow: where to, and what to say.
 #[derive(Debug, Clone)]
@@ -45,6 +47,11 @@ pub async fn probe(probe: &StreamProbe, trust: &Trust, own: &[IpAddr], trace: &T
         Err(failure) => return Outcome::Unanswered { failure },
     };
     trace.contact();
+    let stream = SoftErrors {
+        stream,
+        trace: trace.clone(),
+        received: Vec::new(),
+    };
     match secure(stream, probe, trust, trace).await {
         Ok(secured) => Outcome::Secured { secured },
         Err(failure) => Outcome::Unsecured { failure },
@@ -121,7 +128,7 @@ fn is_in_progress(error: &io::Error) -> bool {
 }
 
 async fn secure(
-    stream: TcpStream,
+    stream: SoftErrors,
     probe: &StreamProbe,
     trust: &Trust,
     trace: &Trace,
@@ -167,31 +174,13 @@ fn server_name(name: &str) -> Result<ServerName<'static>, HandshakeFailure> {
 
 /// A TLS handshake that keeps what the other side sent first, for the case that it is no TLS.
 async fn handshake(
-    stream: TcpStream,
+    stream: SoftErrors,
     name: ServerName<'static>,
     config: &Arc<ClientConfig>,
-) -> Result<TlsStream<FirstBytes>, HandshakeFailure> {
+) -> Result<TlsStream<SoftErrors>, HandshakeFailure> {
     let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-    let stream = FirstBytes {
-        stream,
-        received: Vec::new(),
-    };
-    match connector.connect(name, stream).into_fallible().await {
-        Ok(tls) => Ok(tls),
-        Err((error, stream)) => Err(failed_flow(&error, &stream)),
-    }
-}
-
-/// An ICMP error in the queue explains a flow that died after it was established.
-fn failed_flow(error: &io::Error, stream: &FirstBytes) -> HandshakeFailure {
-    match next_icmp(&stream.stream) {
-        Some(icmp)
-            if error.raw_os_error().is_some() && error.kind() != io::ErrorKind::ConnectionReset =>
-        {
-            HandshakeFailure::Icmp { icmp }
-        }
-        _ => classify::tls_error(error, &stream.received),
-    }
+    let connected = connector.connect(name, stream).into_fallible().await;
+    connected.map_err(|(error, stream)| classify::tls_error(&error, &stream.received))
 }
 
 fn describe(session: &rustls::ClientConnection) -> Secured {
@@ -220,7 +209,7 @@ fn answer_patience(trace: &Trace) -> Duration {
 }
 
 /// Whether the edge, which is the HTTP/2 client here, opens with its preface (RFC 9113, section 3.4).
-async fn preface(tls: &mut TlsStream<FirstBytes>, patience: Duration) -> bool {
+async fn preface(tls: &mut TlsStream<SoftErrors>, patience: Duration) -> bool {
     const START: &[u8] = b"PRI * HTTP/2.0\r\n";
     let mut received = [0; START.len()];
     matches!(
@@ -230,7 +219,7 @@ async fn preface(tls: &mut TlsStream<FirstBytes>, patience: Duration) -> bool {
 }
 
 /// Asks for the root page and reads the status of the answer.
-async fn http_status(tls: &mut TlsStream<FirstBytes>, host: &str) -> io::Result<u16> {
+async fn http_status(tls: &mut TlsStream<SoftErrors>, host: &str) -> io::Result<u16> {
     const LIMIT: usize = 16 * 1024;
     let version = env!("CARGO_PKG_VERSION");
     let request = format!(
@@ -255,24 +244,45 @@ async fn http_status(tls: &mut TlsStream<FirstBytes>, host: &str) -> io::Result<
     }
 }
 
-/// A stream that keeps the first octets that it received.
-struct FirstBytes {
+/// An established flow that keeps the first octets that it received, and goes on after an ICMP error
+/// as every ordinary client's does. Only because of the socket's error queue does the error surface
+/// at all (which for an established flow has no more to tell), and it may be forged.
+struct SoftErrors {
     stream: TcpStream,
+    trace: Trace,
     received: Vec<u8>,
 }
 
-impl FirstBytes {
+impl SoftErrors {
     const KEPT: usize = 1024;
+
+    /// Notes an ICMP error behind a failed call; then the call is worth repeating.
+    fn is_soft(&self, error: &io::Error) -> bool {
+        let soft = classify::is_soft(error);
+        if soft {
+            self.trace.note(StrayError {
+                at_ms: self.trace.elapsed().into(),
+                icmp: None,
+                local: false,
+                error: OsError::from(error),
+            });
+        }
+        soft
+    }
 }
 
-impl AsyncRead for FirstBytes {
+impl AsyncRead for SoftErrors {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        while let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer)) {
+            if !self.is_soft(&error) {
+                return Poll::Ready(Err(error));
+            }
+        }
         let room = Self::KEPT.saturating_sub(self.received.len());
         let new = buffer.filled().get(before..).unwrap_or_default();
         self.received
@@ -281,13 +291,18 @@ impl AsyncRead for FirstBytes {
     }
 }
 
-impl AsyncWrite for FirstBytes {
+impl AsyncWrite for SoftErrors {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, data)
+        loop {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, data)) {
+                Err(error) if self.is_soft(&error) => {}
+                written => return Poll::Ready(written),
+            }
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

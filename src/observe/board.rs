@@ -373,7 +373,9 @@ fn given_up(
         .iter()
         .find(|(address, _)| *address == attempt.address);
     match state.map(|(_, state)| *state) {
-        Some(AddressState::Reachable) if is_first_probe_of_leader(target, attempt) => None,
+        Some(AddressState::Reachable) if is_probe(attempt, target) && judgement.open.is_some() => {
+            None
+        }
         Some(AddressState::Reachable) => Some(GivenUp::Settled),
         Some(AddressState::Blocked(_)) if judgement.is_settled() => Some(GivenUp::Silent),
         _ if plan::makes_room(target, attempt, judgement, climate) => Some(GivenUp::Silent),
@@ -381,12 +383,9 @@ fn given_up(
     }
 }
 
-/// The leader's probe name is wanted even after its own name has passed there.
-fn is_first_probe_of_leader(target: &Target, attempt: &Attempt) -> bool {
-    target.addresses.first() == Some(&attempt.address)
-        && Role::of(attempt, target) == Role::Probe
-        && attempt.attempt == 1
-        && attempt.elapsed_ms.secs() < 2.0
+/// The probe's name is wanted even where the tunnel's has passed.
+fn is_probe(attempt: &Attempt, target: &Target) -> bool {
+    Role::of(attempt, target) == Role::Probe
 }
 
 /// The outcome of an attempt that is given up now.

@@ -93,9 +93,7 @@ pub fn next_starts(
         return Vec::new();
     }
     let mut wanted = row.wanted(leader);
-    if !is_rationed(judgement, climate) {
-        wanted.extend(experiments::wanted(&row));
-    }
+    wanted.extend(experiments::wanted(&row));
     wanted
         .into_iter()
         .filter_map(|(address, role)| row.due(address, role))
@@ -206,13 +204,11 @@ impl<'a> PlannedRow<'a> {
 
     /// Whether an attempt in the role has been answered by somebody who understood it.
     fn is_answered(&self, address: IpAddr, role: Role) -> bool {
-        use HandshakeFailure::{Closed, Icmp, Reset, Silent};
+        use HandshakeFailure::{Closed, Reset, Silent};
         self.tries(address, role)
             .any(|seen| match &seen.attempt.outcome {
                 Outcome::Secured { .. } => true,
-                Outcome::Unsecured { failure } => {
-                    !matches!(failure, Silent | Reset | Closed | Icmp { .. })
-                }
+                Outcome::Unsecured { failure } => !matches!(failure, Silent | Reset | Closed),
                 Outcome::Unanswered { .. } | Outcome::Abandoned => false,
             })
     }

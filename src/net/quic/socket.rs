@@ -138,13 +138,7 @@ impl ProbeSocket {
     }
 
     fn note(&self, stray: StrayError) {
-        // Enough to prove the point; a peer that answers every datagram with ICMP adds nothing.
-        const KEPT: usize = 16;
-        self.trace.with(|state| {
-            if state.stray.len() < KEPT {
-                state.stray.push(stray);
-            }
-        });
+        self.trace.note(stray);
         self.failed.notify_one();
     }
 

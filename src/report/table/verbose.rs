@@ -134,7 +134,6 @@ fn handshake(failure: &HandshakeFailure) -> String {
         HandshakeFailure::Silent => "connected, then silence".to_owned(),
         HandshakeFailure::Reset => "connected, then reset".to_owned(),
         HandshakeFailure::Closed => "connected, then closed".to_owned(),
-        HandshakeFailure::Icmp { icmp } => format!("connected, then {icmp}"),
         HandshakeFailure::Untrusted { chain } => {
             format!(
                 "untrusted certificate ({}), issuer {}",
