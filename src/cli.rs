@@ -11,7 +11,7 @@ use clap::{
 };
 
 use crate::model::{IpVersionChoice, ProtocolChoice};
-use crate::report::Format;
+use crate::report::{Format, Topic};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +25,8 @@ Examples:
       Write a report that can be passed on.
   tunnelcheck show report.json
       Print a saved report again; nothing is sent.
+  tunnelcheck explain udp-dropped
+      What a finding means, and what to do about it.
 
 Exit codes:
   0  ready: every required destination is reachable
@@ -67,6 +69,12 @@ pub enum Action {
         /// The report, as `--format json` or `--output FILE.json` wrote it; `-` reads standard input
         #[arg(value_name = "REPORT.json")]
         report: PathBuf,
+    },
+    /// Tell what findings mean and what to do about them; without CODE, list them
+    Explain {
+        /// The code of a finding, such as `udp-dropped`, or the cause of a row, such as `sni_filtered`
+        #[arg(value_name = "CODE", value_parser = Topic::parse)]
+        topics: Vec<Topic>,
     },
 }
 
@@ -268,14 +276,25 @@ fn refuse_check_options_of_subcommand(
     let Some(subcommand) = matches.subcommand_name() else {
         return Ok(());
     };
+    // What a finding means is no report: nothing but its colour can be chosen.
+    let takes = |arg: &clap::Arg| match subcommand {
+        "explain" => arg.get_id() == "color",
+        _ => arg.is_global_set(),
+    };
     let typed = command.get_arguments().find(|arg| {
         let id = arg.get_id().as_str();
-        !arg.is_global_set() && matches.value_source(id) == Some(ValueSource::CommandLine)
+        !takes(arg) && matches.value_source(id) == Some(ValueSource::CommandLine)
     });
-    let Some(option) = typed.and_then(clap::Arg::get_long) else {
+    let Some(arg) = typed else {
         return Ok(());
     };
-    let message = format!("`--{option}` is for a check; `{subcommand}` does not take it");
+    let option = arg.get_long().unwrap_or_default();
+    let what = if arg.is_global_set() {
+        "report"
+    } else {
+        "check"
+    };
+    let message = format!("`--{option}` is for a {what}; `{subcommand}` does not take it");
     Err(command.error(ErrorKind::ArgumentConflict, message))
 }
 

@@ -8,7 +8,7 @@ use tunnelcheck::cli;
 use tunnelcheck::diagnose::diagnose;
 use tunnelcheck::exit::ExitStatus;
 use tunnelcheck::model::Report;
-use tunnelcheck::report::{self, Progress, Style, Verbosity, escape};
+use tunnelcheck::report::{self, Progress, Style, Topic, Verbosity, escape};
 use tunnelcheck::settings::{Presentation, Request, Settings, ShowSettings, UsageError};
 use tunnelcheck::terminal::Terminal;
 
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let told = Request::new(cli, Terminal::detect()).and_then(|request| match request {
         Request::Check(settings) => Ok(run(&settings)),
         Request::Show(settings) => show(&settings),
+        Request::Explain { topics, style } => Ok(explain(&topics, style)),
     });
     match told {
         Ok(status) => status.into(),
@@ -66,6 +67,17 @@ fn show(settings: &ShowSettings) -> Result<ExitStatus, UsageError> {
         diagnose(report.into_observations()),
         &settings.presentation,
     ))
+}
+
+fn explain(topics: &[Topic], style: Style) -> ExitStatus {
+    let text = report::explain(topics, style);
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&error.to_string());
+            ExitStatus::Usage
+        }
+        _ => ExitStatus::Ready,
+    }
 }
 
 /// Prints and writes the report, and returns what its verdict says to the caller.

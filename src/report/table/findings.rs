@@ -29,6 +29,14 @@ pub(super) fn write(page: &mut Page, findings: &[Finding], verbosity: Verbosity)
             page.paragraph(INDENT + 5, "", command);
         }
     }
+    if let Some(first) = findings.first() {
+        page.blank();
+        let more = format!(
+            "`tunnelcheck explain {}` tells more about a finding.",
+            first.code
+        );
+        page.paragraph(2, "", &more);
+    }
 }
 
 fn write_title(page: &mut Page, number: usize, finding: &Finding) {

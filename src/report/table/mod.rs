@@ -4,7 +4,7 @@ mod destinations;
 mod dns;
 mod findings;
 mod grid;
-mod page;
+pub(super) mod page;
 mod verbose;
 
 use super::style::Paint;
