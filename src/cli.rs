@@ -169,7 +169,7 @@ pub struct OutputArgs {
     #[arg(long, global = true, value_name = "FILE", help_heading = "The report")]
     pub output: Vec<PathBuf>,
 
-    /// Mask the host's name, local addresses, resolvers, team and file names in all reports
+    /// Mask the host's name, local addresses, resolvers, proxies, team and file names in all reports
     #[arg(long, global = true, help_heading = "The report")]
     pub redact: bool,
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use super::{classify, os};
+use super::{classify, environment, os};
 use crate::catalog;
 use crate::model::{Family, FamilyState, Host, NoFamily, Options};
 
@@ -18,6 +18,8 @@ pub fn describe(options: &Options, trusted_roots: usize) -> Host {
         ipv4: family_state(Family::Ipv4, options, &own),
         ipv6: family_state(Family::Ipv6, options, &own),
         trusted_roots,
+        proxies: environment::proxies(),
+        udp_buffers: environment::udp_buffers(),
     }
 }
 

@@ -86,6 +86,14 @@ const UNPROVEN: &[(FindingCode, &str)] = &[
         "an error without a name: a scenario that brought one about would give it a name",
     ),
     (
+        FindingCode::Ipv4Broken,
+        "needs a host with a 6to4 or Teredo address, to which the laboratory's edge has no way back",
+    ),
+    (
+        FindingCode::UdpBuffers,
+        "the kernel's limits are those of the machine, whatever the network namespace",
+    ),
+    (
         FindingCode::NoTrustedRoots,
         "every scenario gives the client a store of authorities",
     ),
@@ -102,9 +110,11 @@ fn every_finding_is_brought_about_in_the_laboratory() {
         .filter(|code| !excepted(code) && !found.contains(code.as_str()))
         .collect();
     assert!(missing.is_empty(), "in no scenario: {missing:?}");
+    // A recorded report may hold what only its machine brought about.
+    let expected = expected_findings();
     let proven: Vec<_> = UNPROVEN
         .iter()
-        .filter(|(code, _)| found.contains(code.as_str()))
+        .filter(|(code, _)| expected.contains(code.as_str()))
         .collect();
     assert!(proven.is_empty(), "no exceptions any longer: {proven:?}");
 }

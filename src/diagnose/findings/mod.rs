@@ -1,6 +1,8 @@
 //! PURE: what is wrong, on what evidence, what it means for cloudflared, and what to do.
 
 mod dns;
+mod environment;
+mod family;
 mod network;
 mod optional;
 mod run;
@@ -27,7 +29,9 @@ pub(super) fn findings(
         .any(|family| seen.host.family(*family).is_available())
     {
         findings.extend(dns::findings(seen, discovery));
+        findings.extend(family::findings(seen, discovery, rows));
         findings.extend(network::findings(seen, rows, conclusion));
+        findings.extend(environment::findings(seen, rows, conclusion));
         findings.extend(optional::findings(seen, rows));
     }
     findings.sort_by_key(|finding| (finding.severity, finding.code));
