@@ -196,8 +196,8 @@ pub struct OutputArgs {
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
-    /// On a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
-    #[value(help = "On a terminal, unless NO_COLOR is set")]
+    /// On a terminal, unless `NO_COLOR` is set (<https://no-color.org>) or `TERM` is `dumb`.
+    #[value(help = "On a terminal, unless NO_COLOR is set or TERM is dumb")]
     Auto,
     /// Even into a pipe, even with `NO_COLOR`.
     #[value(help = "Even into a pipe, even with NO_COLOR")]
@@ -233,6 +233,7 @@ pub fn parse() -> Result<Cli, clap::Error> {
 pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command().mut_args(without_empty_variable);
     let matches = command.try_get_matches_from_mut(args);
+    let matches = matches.map_err(|error| hinting_at_show(&mut command, error));
     let matches = matches.map_err(|error| naming_the_variable(&command, error))?;
     refuse_check_options_of_subcommand(&mut command, &matches)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
@@ -246,6 +247,17 @@ fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
     } else {
         arg
     }
+}
+
+/// `tunnelcheck report.json` means `show`, as a rule.
+fn hinting_at_show(command: &mut Command, error: clap::Error) -> clap::Error {
+    let typed = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(typed)) if typed.contains(['.', '/', '\\']) => typed.clone(),
+        _ => return error,
+    };
+    let message =
+        format!("`{typed}` is no subcommand; to print a saved report: tunnelcheck show {typed}");
+    command.error(ErrorKind::InvalidSubcommand, message)
 }
 
 /// Whoever set a variable months ago looks in vain for the option that the message names.

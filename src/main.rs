@@ -71,9 +71,11 @@ fn show(settings: &ShowSettings) -> Result<ExitStatus, UsageError> {
 
 fn explain(topics: &[Topic], style: Style) -> ExitStatus {
     let text = report::explain(topics, style);
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(&error.to_string());
+            complain(&naming_stdout(&error).to_string());
             ExitStatus::Usage
         }
         _ => ExitStatus::Ready,
@@ -113,13 +115,15 @@ fn present(report: Report, to: &Presentation) -> io::Result<()> {
             io::Error::other(message)
         })?;
     }
-    report::render(
-        &report,
-        to.format,
-        to.style,
-        to.verbosity,
-        &mut io::stdout().lock(),
-    )
+    let mut out = io::stdout().lock();
+    report::render(&report, to.format, to.style, to.verbosity, &mut out)
+        .map_err(|e| naming_stdout(&e))
+}
+
+/// A bare "No space left on device" does not say where. What kind of error it is stays.
+fn naming_stdout(error: &io::Error) -> io::Error {
+    let message = format!("standard output cannot be written: {error}");
+    io::Error::new(error.kind(), message)
 }
 
 /// Says on standard error why there is no report. There is nobody to tell when that fails.
