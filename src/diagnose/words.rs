@@ -353,8 +353,14 @@ fn untrusted(attempt: &Attempt) -> Option<&UntrustedChain> {
 }
 
 fn describe_chain(chain: &UntrustedChain) -> String {
+    let validity = match (&chain.not_before, &chain.not_after) {
+        (Some(from), Some(to)) if chain.kind.is_about_time() => {
+            format!(", valid from {from} to {to}")
+        }
+        _ => String::new(),
+    };
     format!(
-        "the certificate for {} was issued by {} ({})",
+        "the certificate for {} was issued by {}{validity} ({})",
         chain.subject, chain.issuer, chain.reason
     )
 }

@@ -43,6 +43,28 @@ impl fmt::Display for Proxy {
     }
 }
 
+/// The `options` of resolv.conf(5) that change what Go's resolver does, and so cloudflared's lookups
+/// (Go's `net/dnsconfig_unix.go`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ResolverOptions {
+    /// `use-vc`: questions go over TCP from the start, and never over UDP.
+    pub use_tcp: bool,
+    /// `timeout`: how long one server is waited for, in seconds; 5 unless set.
+    pub timeout_s: u32,
+    /// `attempts`: how often the list of servers is walked; 2 unless set.
+    pub attempts: u32,
+}
+
+impl Default for ResolverOptions {
+    fn default() -> Self {
+        Self {
+            use_tcp: false,
+            timeout_s: 5,
+            attempts: 2,
+        }
+    }
+}
+
 /// How large Linux lets a socket's buffers become (`net.core.rmem_max` and `wmem_max`), in octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UdpBuffers {

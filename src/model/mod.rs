@@ -12,7 +12,7 @@ mod report;
 mod status;
 
 pub use dns::{Answer, Lookup, LookupStatus, RecordType, Via};
-pub use environment::{Proxy, UdpBuffers};
+pub use environment::{Proxy, ResolverOptions, UdpBuffers};
 pub use event::{Event, RowProgress};
 pub use failure::{
     ContactFailure, DistrustKind, HandshakeFailure, IcmpError, OsError, UntrustedChain,

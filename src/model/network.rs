@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Proxy, UdpBuffers};
+use super::{Proxy, ResolverOptions, UdpBuffers};
 
 /// An IP version. The two never merge: each has its own rows, routes and firewall rules.
 #[derive(
@@ -133,6 +133,9 @@ pub struct Host {
     /// How large the kernel lets a socket's buffers become, where it tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub udp_buffers: Option<UdpBuffers>,
+    /// The options of the system's resolver configuration, where they are not the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolver_options: Option<ResolverOptions>,
 }
 
 impl Host {

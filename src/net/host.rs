@@ -3,9 +3,9 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use super::{classify, environment, os};
+use super::{classify, dns, environment, os};
 use crate::catalog;
-use crate::model::{Family, FamilyState, Host, NoFamily, Options};
+use crate::model::{Family, FamilyState, Host, NoFamily, Options, ResolverOptions};
 
 /// Describes this host.
 #[must_use]
@@ -20,6 +20,7 @@ pub fn describe(options: &Options, trusted_roots: usize) -> Host {
         trusted_roots,
         proxies: environment::proxies(),
         udp_buffers: environment::udp_buffers(),
+        resolver_options: Some(dns::system_options()).filter(|o| *o != ResolverOptions::default()),
     }
 }
 

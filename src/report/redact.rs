@@ -175,7 +175,12 @@ impl Masks {
         {
             *server = self.server(*server);
         }
-        for lookup in &mut report.dns.lookups {
+        for lookup in report
+            .dns
+            .lookups
+            .iter_mut()
+            .chain(&mut report.dns.over_tcp)
+        {
             if let Via::Resolver(server) = &mut lookup.via {
                 *server = self.server(*server);
             }

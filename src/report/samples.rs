@@ -253,6 +253,7 @@ fn base(verdict: Verdict, summary: &str) -> Report {
             trusted_roots: 140,
             proxies: Vec::new(),
             udp_buffers: None,
+            resolver_options: None,
         },
         options: options(),
         verdict,
@@ -301,6 +302,7 @@ fn dns() -> DnsReport {
         unexpected: Vec::new(),
         elapsed_ms: Millis::from(1.5),
         detail: None,
+        truncated: false,
     };
     let target = |text: &str| text.parse().unwrap();
     let srv = vec![
@@ -324,6 +326,7 @@ fn dns() -> DnsReport {
             lookup(RecordType::A, "region2.v2.argotunnel.com", addresses(100)),
             lookup(RecordType::A, "api.cloudflare.com", addresses(200)),
         ],
+        over_tcp: Vec::new(),
     }
 }
 
