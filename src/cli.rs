@@ -11,7 +11,7 @@ use clap::{
 };
 
 use crate::model::{IpVersionChoice, ProtocolChoice};
-use crate::report::Format;
+use crate::report::{Format, Topic};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +25,8 @@ Examples:
       Write a report that can be passed on.
   tunnelcheck show report.json
       Print a saved report again; nothing is sent.
+  tunnelcheck explain udp-dropped
+      What a finding means, and what to do about it.
 
 Exit codes:
   0  ready: every required destination is reachable
@@ -67,6 +69,12 @@ pub enum Action {
         /// The report, as `--format json` or `--output FILE.json` wrote it; `-` reads standard input
         #[arg(value_name = "REPORT.json")]
         report: PathBuf,
+    },
+    /// Tell what findings mean and what to do about them; without CODE, list them
+    Explain {
+        /// The code of a finding, such as `udp-dropped`, or the cause of a row, such as `sni_filtered`
+        #[arg(value_name = "CODE", value_parser = Topic::parse)]
+        topics: Vec<Topic>,
     },
 }
 
@@ -161,7 +169,7 @@ pub struct OutputArgs {
     #[arg(long, global = true, value_name = "FILE", help_heading = "The report")]
     pub output: Vec<PathBuf>,
 
-    /// Mask the host's name, local addresses, resolvers, team and file names in all reports
+    /// Mask the host's name, local addresses, resolvers, proxies, team and file names in all reports
     #[arg(long, global = true, help_heading = "The report")]
     pub redact: bool,
 
@@ -188,8 +196,8 @@ pub struct OutputArgs {
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
-    /// On a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
-    #[value(help = "On a terminal, unless NO_COLOR is set")]
+    /// On a terminal, unless `NO_COLOR` is set (<https://no-color.org>) or `TERM` is `dumb`.
+    #[value(help = "On a terminal, unless NO_COLOR is set or TERM is dumb")]
     Auto,
     /// Even into a pipe, even with `NO_COLOR`.
     #[value(help = "Even into a pipe, even with NO_COLOR")]
@@ -225,6 +233,7 @@ pub fn parse() -> Result<Cli, clap::Error> {
 pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let mut command = Cli::command().mut_args(without_empty_variable);
     let matches = command.try_get_matches_from_mut(args);
+    let matches = matches.map_err(|error| hinting_at_show(&mut command, error));
     let matches = matches.map_err(|error| naming_the_variable(&command, error))?;
     refuse_check_options_of_subcommand(&mut command, &matches)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
@@ -238,6 +247,17 @@ fn without_empty_variable(arg: clap::Arg) -> clap::Arg {
     } else {
         arg
     }
+}
+
+/// `tunnelcheck report.json` means `show`, as a rule.
+fn hinting_at_show(command: &mut Command, error: clap::Error) -> clap::Error {
+    let typed = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(typed)) if typed.contains(['.', '/', '\\']) => typed.clone(),
+        _ => return error,
+    };
+    let message =
+        format!("`{typed}` is no subcommand; to print a saved report: tunnelcheck show {typed}");
+    command.error(ErrorKind::InvalidSubcommand, message)
 }
 
 /// Whoever set a variable months ago looks in vain for the option that the message names.
@@ -268,14 +288,25 @@ fn refuse_check_options_of_subcommand(
     let Some(subcommand) = matches.subcommand_name() else {
         return Ok(());
     };
+    // What a finding means is no report: nothing but its colour can be chosen.
+    let takes = |arg: &clap::Arg| match subcommand {
+        "explain" => arg.get_id() == "color",
+        _ => arg.is_global_set(),
+    };
     let typed = command.get_arguments().find(|arg| {
         let id = arg.get_id().as_str();
-        !arg.is_global_set() && matches.value_source(id) == Some(ValueSource::CommandLine)
+        !takes(arg) && matches.value_source(id) == Some(ValueSource::CommandLine)
     });
-    let Some(option) = typed.and_then(clap::Arg::get_long) else {
+    let Some(arg) = typed else {
         return Ok(());
     };
-    let message = format!("`--{option}` is for a check; `{subcommand}` does not take it");
+    let option = arg.get_long().unwrap_or_default();
+    let what = if arg.is_global_set() {
+        "report"
+    } else {
+        "check"
+    };
+    let message = format!("`--{option}` is for a {what}; `{subcommand}` does not take it");
     Err(command.error(ErrorKind::ArgumentConflict, message))
 }
 

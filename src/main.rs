@@ -8,7 +8,7 @@ use tunnelcheck::cli;
 use tunnelcheck::diagnose::diagnose;
 use tunnelcheck::exit::ExitStatus;
 use tunnelcheck::model::Report;
-use tunnelcheck::report::{self, Progress, Style, Verbosity, escape};
+use tunnelcheck::report::{self, Progress, Style, Topic, Verbosity, escape};
 use tunnelcheck::settings::{Presentation, Request, Settings, ShowSettings, UsageError};
 use tunnelcheck::terminal::Terminal;
 
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     let told = Request::new(cli, Terminal::detect()).and_then(|request| match request {
         Request::Check(settings) => Ok(run(&settings)),
         Request::Show(settings) => show(&settings),
+        Request::Explain { topics, style } => Ok(explain(&topics, style)),
     });
     match told {
         Ok(status) => status.into(),
@@ -68,6 +69,19 @@ fn show(settings: &ShowSettings) -> Result<ExitStatus, UsageError> {
     ))
 }
 
+fn explain(topics: &[Topic], style: Style) -> ExitStatus {
+    let text = report::explain(topics, style);
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&naming_stdout(&error).to_string());
+            ExitStatus::Usage
+        }
+        _ => ExitStatus::Ready,
+    }
+}
+
 /// Prints and writes the report, and returns what its verdict says to the caller.
 fn tell(report: Report, presentation: &Presentation) -> ExitStatus {
     let status = ExitStatus::of(report.verdict, report.options.allow_degraded);
@@ -101,13 +115,15 @@ fn present(report: Report, to: &Presentation) -> io::Result<()> {
             io::Error::other(message)
         })?;
     }
-    report::render(
-        &report,
-        to.format,
-        to.style,
-        to.verbosity,
-        &mut io::stdout().lock(),
-    )
+    let mut out = io::stdout().lock();
+    report::render(&report, to.format, to.style, to.verbosity, &mut out)
+        .map_err(|e| naming_stdout(&e))
+}
+
+/// A bare "No space left on device" does not say where. What kind of error it is stays.
+fn naming_stdout(error: &io::Error) -> io::Error {
+    let message = format!("standard output cannot be written: {error}");
+    io::Error::new(error.kind(), message)
 }
 
 /// Says on standard error why there is no report. There is nobody to tell when that fails.

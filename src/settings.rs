@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::cli::{Action, CheckArgs, Cli, ColorChoice, OutputArgs, RegionArg};
 use crate::model::{EdgeAddress, Family, IpVersionChoice, Options, Region};
 use crate::net::host;
-use crate::report::{Format, ReadError, Style, Verbosity};
+use crate::report::{Format, ReadError, Style, Topic, Verbosity};
 use crate::terminal::Terminal;
 
 /// What the program was asked to do.
@@ -23,6 +23,13 @@ pub enum Request {
     Check(Box<Settings>),
     /// Print a saved report again.
     Show(ShowSettings),
+    /// Tell what findings mean.
+    Explain {
+        /// Which ones; none is the list of all.
+        topics: Vec<Topic>,
+        /// How the text looks.
+        style: Style,
+    },
 }
 
 /// A check: what is probed, and how it is told.
@@ -145,6 +152,10 @@ impl Request {
                 report,
                 presentation: presentation(cli.output, terminal)?,
             })),
+            Some(Action::Explain { topics }) => Ok(Self::Explain {
+                topics,
+                style: style(cli.output.color, terminal),
+            }),
         }
     }
 }
@@ -276,15 +287,19 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, UsageError>
     Ok(found)
 }
 
-fn presentation(args: OutputArgs, terminal: Terminal) -> Result<Presentation, UsageError> {
-    let colored = match args.color {
+fn style(color: ColorChoice, terminal: Terminal) -> Style {
+    let colored = match color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
         ColorChoice::Auto => terminal.stdout_width.is_some() && !terminal.no_color,
     };
+    Style::new(colored, terminal.stdout_width)
+}
+
+fn presentation(args: OutputArgs, terminal: Terminal) -> Result<Presentation, UsageError> {
     Ok(Presentation {
         format: args.format,
-        style: Style::new(colored, terminal.stdout_width),
+        style: style(args.color, terminal),
         verbosity: match (args.quiet, args.verbose) {
             (true, _) => Verbosity::Quiet,
             (false, true) => Verbosity::Verbose,

@@ -10,9 +10,10 @@ use terminal_size::{Width, terminal_size_of};
 pub struct Terminal {
     /// Columns of the terminal that standard output is; `None` when it is none.
     pub stdout_width: Option<u16>,
-    /// Whether standard error is a terminal.
+    /// Whether standard error is a terminal on which progress can be drawn.
     pub stderr_is_terminal: bool,
-    /// Whether `NO_COLOR` is set to anything but nothing (<https://no-color.org>).
+    /// Whether `NO_COLOR` is set to anything but nothing (<https://no-color.org>), or the terminal is
+    /// a dumb one, which prints the codes of colours as they are.
     pub no_color: bool,
 }
 
@@ -21,10 +22,11 @@ impl Terminal {
     #[must_use]
     pub fn detect() -> Self {
         let width = || terminal_size_of(io::stdout()).map_or(80, |(Width(columns), _)| columns);
+        let dumb = env::var_os("TERM").is_some_and(|kind| kind == "dumb");
         Self {
             stdout_width: io::stdout().is_terminal().then(width),
-            stderr_is_terminal: io::stderr().is_terminal(),
-            no_color: env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
+            stderr_is_terminal: io::stderr().is_terminal() && !dumb,
+            no_color: dumb || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
         }
     }
 }

@@ -76,6 +76,11 @@ pub const QUIC_SCHEDULE: &[f64] = &[0.0, 0.2, 0.6, 1.4, 3.0];
 /// When Linux sends a SYN or an unanswered first segment again (RFC 6298 with an RTO of 1 s).
 pub const SYN_SCHEDULE: &[f64] = &[0.0, 1.0, 3.0, 7.0];
 
+/// Socket buffers in octets from which on cloudflared's QUIC library has what it wants without a
+/// warning: half of its 7 MiB, because Linux doubles what is asked for (quic-go `internal/protocol`
+/// and `sys_conn_buffers.go`; socket(7)).
+pub const QUIC_BUFFER_LIMIT: u64 = (7 << 20) / 2;
+
 /// How long Go's resolver waits for one server, in seconds (`net/dnsconfig_unix.go`).
 pub const GO_RESOLVER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -114,10 +119,13 @@ pub fn is_usual_target(target: &str) -> bool {
 /// The optional hosts that are always probed, in the order of the report.
 pub const OPTIONAL_HOSTS: &[&str] = &[
     "api.cloudflare.com",
-    "update.argotunnel.com",
+    UPDATE_HOST,
     "api.trycloudflare.com",
     RESEARCH_HOST,
 ];
+
+/// Where cloudflared looks for a new version of itself (cloudflared `cmd/cloudflared/updater`).
+pub const UPDATE_HOST: &str = "update.argotunnel.com";
 
 /// Asked by cloudflared of 2023 for post-quantum error reports, by today's no longer: it never counts.
 pub const RESEARCH_HOST: &str = "pqtunnels.cloudflareresearch.com";
@@ -135,7 +143,7 @@ pub fn access_host(team: &str, region: Option<Region>) -> String {
 #[must_use]
 pub fn purpose(host: &str) -> &'static str {
     match host {
-        "update.argotunnel.com" => "software updates",
+        UPDATE_HOST => "software updates",
         "api.cloudflare.com" => "the management API and updates",
         "api.trycloudflare.com" => "quick tunnels only",
         RESEARCH_HOST => {

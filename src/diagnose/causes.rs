@@ -309,8 +309,14 @@ fn describe_chain(chain: &UntrustedChain) -> String {
     } else {
         format!("above it are presented: {}", chain.above.join("; "))
     };
+    let validity = match (&chain.not_before, &chain.not_after) {
+        (Some(from), Some(to)) if chain.kind.is_about_time() => {
+            format!(", valid from {from} to {to}")
+        }
+        _ => String::new(),
+    };
     format!(
-        "the certificate for {} was issued by {} ({}); {above}",
+        "the certificate for {} was issued by {}{validity} ({}); {above}",
         chain.subject, chain.issuer, chain.reason
     )
 }

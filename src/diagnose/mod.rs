@@ -56,6 +56,7 @@ pub fn diagnose(seen: Observations) -> Report {
         dns: DnsReport {
             resolvers: seen.resolvers,
             lookups: seen.lookups,
+            over_tcp: seen.over_tcp,
         },
         started_at: seen.started_at,
         duration_ms: seen.duration,

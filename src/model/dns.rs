@@ -30,6 +30,9 @@ pub struct Lookup {
     /// The original error, or what was remarkable on the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Whether the answer over UDP was truncated, so that the question was asked again over TCP.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
 }
 
 impl Lookup {
@@ -144,6 +147,14 @@ impl LookupStatus {
             self,
             Self::Ok | Self::NoSuchName | Self::NoRecords | Self::Suspicious
         )
+    }
+}
+
+impl LookupStatus {
+    /// True when nothing at all came back from the resolver.
+    #[must_use]
+    pub const fn is_silence(self) -> bool {
+        matches!(self, Self::TimedOut | Self::Unreachable)
     }
 }
 

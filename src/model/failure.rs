@@ -203,6 +203,14 @@ pub struct UntrustedChain {
     pub above: Vec<String>,
 }
 
+impl DistrustKind {
+    /// True when the certificate would be good at another time.
+    #[must_use]
+    pub const fn is_about_time(self) -> bool {
+        matches!(self, Self::Expired | Self::NotYetValid)
+    }
+}
+
 /// The kinds of distrust that lead to different advice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -121,8 +121,14 @@ finding_codes! {
     DnsOneFamily => "dns-one-family",
     /// The answers differ from the documented addresses.
     DnsDrift => "dns-drift",
+    /// All resolvers of the configuration are this host itself: the real ones are behind it.
+    DnsLocalStub => "dns-local-stub",
     /// The family that `--edge-ip-version` asks for is missing on this host.
     FamilyMissing => "family-missing",
+    /// The edge answers over IPv4 alone, and cloudflared may choose IPv6.
+    Ipv6Broken => "ipv6-broken",
+    /// The edge answers over IPv6 alone, and cloudflared chooses IPv4 and never falls back.
+    Ipv4Broken => "ipv4-broken",
     /// This host's own packet filter refuses to send.
     LocalFirewall => "local-firewall",
     /// This host's routing table forbids or does not know the way.
@@ -165,8 +171,12 @@ finding_codes! {
     PrefaceMissing => "preface-missing",
     /// The system has no certificate authorities, so nobody can be trusted.
     NoTrustedRoots => "no-trusted-roots",
+    /// A proxy is configured, which cloudflared ignores for the tunnel.
+    ProxyIgnored => "proxy-ignored",
     /// An optional host cannot be reached.
     OptionalBlocked => "optional-blocked",
+    /// The kernel's socket buffers are smaller than cloudflared's QUIC library wants.
+    UdpBuffers => "udp-buffers",
 }
 
 impl fmt::Display for FindingCode {

@@ -1,6 +1,7 @@
 //! The words of the domain. Every other module imports these and they import nothing but each other.
 
 mod dns;
+mod environment;
 mod event;
 mod failure;
 mod finding;
@@ -11,6 +12,7 @@ mod report;
 mod status;
 
 pub use dns::{Answer, Lookup, LookupStatus, RecordType, Via};
+pub use environment::{Proxy, ResolverOptions, UdpBuffers};
 pub use event::{Event, RowProgress};
 pub use failure::{
     ContactFailure, DistrustKind, HandshakeFailure, IcmpError, OsError, UntrustedChain,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Proxy, ResolverOptions, UdpBuffers};
+
 /// An IP version. The two never merge: each has its own rows, routes and firewall rules.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
@@ -125,6 +127,15 @@ pub struct Host {
     pub ipv6: FamilyState,
     /// How many certificate authorities the system trusts; 0 means that no HTTPS server can be judged.
     pub trusted_roots: usize,
+    /// The proxies that the environment names, which cloudflared ignores for the tunnel.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proxies: Vec<Proxy>,
+    /// How large the kernel lets a socket's buffers become, where it tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp_buffers: Option<UdpBuffers>,
+    /// The options of the system's resolver configuration, where they are not the usual ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolver_options: Option<ResolverOptions>,
 }
 
 impl Host {

@@ -26,6 +26,8 @@ pub struct Observations {
     pub resolvers: Vec<SocketAddr>,
     /// All that was asked of them.
     pub lookups: Vec<Lookup>,
+    /// What resolvers that fail over UDP said over TCP; no answer for anybody.
+    pub over_tcp: Vec<Lookup>,
     /// All attempts, in the order in which they ended.
     pub attempts: Vec<Attempt>,
 }

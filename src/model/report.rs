@@ -64,6 +64,7 @@ impl Report {
             options: self.options,
             resolvers: self.dns.resolvers,
             lookups: self.dns.lookups,
+            over_tcp: self.dns.over_tcp,
             attempts: distinct_attempts(self.destinations),
         }
     }
@@ -154,6 +155,10 @@ pub struct DnsReport {
     pub resolvers: Vec<std::net::SocketAddr>,
     /// Every question, with who was asked and what came back.
     pub lookups: Vec<Lookup>,
+    /// Questions asked over TCP of resolvers that fail over UDP, to tell one from the other. They
+    /// decide nothing, since cloudflared does not ask so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub over_tcp: Vec<Lookup>,
 }
 
 /// One host over one transport and one family.

@@ -76,6 +76,24 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every cause, in the order of the documentation.
+    pub const ALL: &'static [Self] = &[
+        Self::Dropped,
+        Self::Rejected,
+        Self::Reset,
+        Self::LocalFirewall,
+        Self::NoRoute,
+        Self::Interrupted,
+        Self::SniFiltered,
+        Self::LargeHelloDropped,
+        Self::TlsIntercepted,
+        Self::NotTheEdge,
+        Self::QuicFiltered,
+        Self::Mtu,
+        Self::Dns,
+        Self::Unknown,
+    ];
+
     /// The contract's word for the cause.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

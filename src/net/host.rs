@@ -3,9 +3,9 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use super::{classify, os};
+use super::{classify, dns, environment, os};
 use crate::catalog;
-use crate::model::{Family, FamilyState, Host, NoFamily, Options};
+use crate::model::{Family, FamilyState, Host, NoFamily, Options, ResolverOptions};
 
 /// Describes this host.
 #[must_use]
@@ -18,6 +18,9 @@ pub fn describe(options: &Options, trusted_roots: usize) -> Host {
         ipv4: family_state(Family::Ipv4, options, &own),
         ipv6: family_state(Family::Ipv6, options, &own),
         trusted_roots,
+        proxies: environment::proxies(),
+        udp_buffers: environment::udp_buffers(),
+        resolver_options: Some(dns::system_options()).filter(|o| *o != ResolverOptions::default()),
     }
 }
 

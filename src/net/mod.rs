@@ -2,7 +2,7 @@
 
 pub mod classify;
 pub mod dns;
-
+mod environment;
 pub mod host;
 pub mod quic;
 pub mod stream;

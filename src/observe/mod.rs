@@ -2,6 +2,7 @@
 //! decided by the pure stages; this one carries it out.
 
 mod board;
+mod deaf;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -17,7 +18,7 @@ use crate::catalog;
 use crate::model::{
     Ended, Event, Lookup, LookupStatus, Millis, Observations, Options, RecordType, Via,
 };
-use crate::net::dns::{self, Hosts, Progress, Question};
+use crate::net::dns::{self, Hosts, Progress, Question, Resolvers};
 use crate::net::host;
 use crate::net::trust::Trust;
 use crate::targets::{Asked, Names, Resolution, optional_hosts, record_type};
@@ -58,8 +59,9 @@ pub async fn observe(
         ended,
         host: run.host,
         options: run.options,
-        resolvers: run.resolvers.to_vec(),
+        resolvers: run.resolvers.servers.to_vec(),
         lookups: run.lookups,
+        over_tcp: run.over_tcp,
         attempts: run.board.into_attempts(),
     }
 }
@@ -85,13 +87,15 @@ struct Run {
     options: Options,
     host: crate::model::Host,
     hosts: Hosts,
-    resolvers: Arc<[SocketAddr]>,
+    resolvers: Resolvers,
     trust: Arc<Trust>,
     started: Instant,
     board: Board,
     lookups: Vec<Lookup>,
+    over_tcp: Vec<Lookup>,
     unsettled: HashSet<Asked>,
     asked: HashSet<Asked>,
+    asked_over_tcp: HashSet<SocketAddr>,
     over_tls: OverTls,
     tell: UnboundedSender<Progress>,
     answers: UnboundedReceiver<Progress>,
@@ -109,10 +113,16 @@ enum OverTls {
 impl Run {
     fn begin(options: Options, trust: Arc<Trust>, started: Instant) -> Self {
         let host = host::describe(&options, trust.system_roots);
-        let resolvers: Arc<[SocketAddr]> = if options.resolver.is_empty() {
-            dns::system_resolvers().into()
+        let resolvers = if options.resolver.is_empty() {
+            Resolvers {
+                servers: dns::system_resolvers().into(),
+                over_tcp: host.resolver_options.is_some_and(|options| options.use_tcp),
+            }
         } else {
-            options.resolver.clone().into()
+            Resolvers {
+                servers: options.resolver.clone().into(),
+                over_tcp: false,
+            }
         };
         let (tell, answers) = unbounded_channel();
         let board = Board::new(
@@ -130,8 +140,10 @@ impl Run {
             started,
             board,
             lookups: Vec::new(),
+            over_tcp: Vec::new(),
             unsettled: HashSet::new(),
             asked: HashSet::new(),
+            asked_over_tcp: HashSet::new(),
             over_tls: OverTls::NotAsked,
             tell,
             answers,
@@ -181,7 +193,7 @@ impl Run {
                 drop(self.tell.send(Progress::Settled(question)));
                 return;
             }
-            let resolvers = Arc::clone(&self.resolvers);
+            let resolvers = self.resolvers.clone();
             self.questions
                 .spawn(asked, dns::resolve(question, resolvers, self.tell.clone()));
         }
@@ -198,8 +210,12 @@ impl Run {
             }
             Some(Progress::Lookup(lookup)) => {
                 on_event(Event::LookedUp(lookup.clone()));
+                if !lookup.status.is_silence() {
+                    self.forget_over_tcp(lookup.via);
+                }
                 self.insert_in_order(lookup);
             }
+            Some(Progress::OverTcp(lookup)) => self.over_tcp.push(lookup),
             Some(Progress::Settled(question)) => {
                 self.unsettled
                     .remove(&(question.name, question.record_type));
@@ -213,6 +229,7 @@ impl Run {
     fn insert_in_order(&mut self, lookup: Lookup) {
         let rank = |via: Via| {
             self.resolvers
+                .servers
                 .iter()
                 .position(|server| Via::Resolver(*server) == via)
         };
@@ -231,6 +248,7 @@ impl Run {
 
     fn advance(&mut self, on_event: &mut dyn FnMut(Event)) {
         self.ask_over_tls(on_event);
+        self.ask_over_tcp();
         self.ask_edge_addresses();
         // A name that takes long is probed at its documented addresses in the meantime.
         let hurried = HashSet::new();
@@ -280,9 +298,49 @@ impl Run {
         }
     }
 
+    /// One question over TCP to each resolver that fails over UDP. cloudflared does not ask so: the
+    /// answer only tells what stands in the way.
+    fn ask_over_tcp(&mut self) {
+        let edge = self.names().edge_hosts(&self.options);
+        let named = |(name, _): &&(String, u16)| name.parse::<std::net::IpAddr>().is_err();
+        let Some((name, _)) = edge.iter().find(named) else {
+            return;
+        };
+        if self.resolvers.over_tcp {
+            return;
+        }
+        for (index, server) in (0..).zip(self.resolvers.servers.iter().copied()) {
+            let (elapsed, waiting) = (self.started.elapsed(), !self.unsettled.is_empty());
+            let deaf = deaf::is_deaf(&self.lookups, (index, server), elapsed, waiting);
+            if !deaf || !self.asked_over_tcp.insert(server) {
+                continue;
+            }
+            let question = Question {
+                name: name.clone(),
+                record_type: RecordType::A,
+            };
+            let tell = self.tell.clone();
+            let key = (format!("{name} over TCP of {server}"), RecordType::A);
+            self.questions.spawn(key, async move {
+                let lookup = dns::resolve_over_tcp(question, server).await;
+                drop(tell.send(Progress::OverTcp(lookup)));
+            });
+        }
+    }
+
+    /// What a resolver says over TCP tells nothing once it has answered over UDP.
+    fn forget_over_tcp(&mut self, via: Via) {
+        self.over_tcp.retain(|lookup| lookup.via != via);
+        if let Via::Resolver(server) = via {
+            let own = format!(" over TCP of {server}");
+            self.questions
+                .abort_matching(|(key, _)| key.ends_with(&own));
+        }
+    }
+
     /// Questions that the run does not wait for any longer: asked, and not answered so far.
     fn give_up_questions(&mut self) {
-        let Some(server) = self.resolvers.first().copied() else {
+        let Some(server) = self.resolvers.servers.first().copied() else {
             return;
         };
         let elapsed = Millis::from(self.started.elapsed());
@@ -304,6 +362,7 @@ impl Run {
                 unexpected: Vec::new(),
                 elapsed_ms: elapsed,
                 detail: Some("not answered when the run ended".to_owned()),
+                truncated: false,
             });
         }
     }

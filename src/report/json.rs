@@ -25,7 +25,7 @@ pub enum ReadError {
     #[error("is larger than {} MiB, so it is no report of tunnelcheck", MAX_REPORT_BYTES >> 20)]
     TooLarge,
     /// Not JSON, or not an object with a schema version.
-    #[error("is no JSON report of tunnelcheck: {0}")]
+    #[error("is no JSON report of tunnelcheck: {0}; `tunnelcheck --output FILE.json` writes one")]
     NotAReport(String),
     /// Written by a version of the program that knows more.
     #[error(
@@ -87,6 +87,9 @@ pub fn read(bytes: &[u8]) -> Result<Report, ReadError> {
     }
     // Windows shells write a byte order mark in front of what is redirected to a file.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.trim_ascii().is_empty() {
+        return Err(ReadError::NotAReport("it is empty".to_owned()));
+    }
     let versioned = serde_json::from_slice::<Versioned>(bytes);
     let version = versioned.map_err(|why| ReadError::NotAReport(say(&why)))?;
     match version.schema_version.as_u64() {
@@ -145,7 +148,10 @@ mod tests {
         let nested = format!(r#"{{"schema_version": {deep}"#);
         let huge = r#"{"schema_version": 1, "duration_ms": 1e999}"#;
         for (text, word) in [
-            ("", "no JSON report"),
+            (
+                "",
+                "it is empty; `tunnelcheck --output FILE.json` writes one",
+            ),
             ("hello \x1b[31m", "no JSON report"),
             ("[]", "no JSON report"),
             ("{}", "missing field `schema_version`"),

@@ -1,6 +1,7 @@
 //! The report in its forms. Each form renders the same `Report` into a writer.
 
 mod escape;
+mod explain;
 mod json;
 mod progress;
 mod redact;
@@ -19,6 +20,7 @@ use clap::ValueEnum;
 use crate::model::Report;
 
 pub use escape::escape;
+pub use explain::{Topic, explain};
 pub use json::{MAX_REPORT_BYTES, ReadError, load, read};
 pub use progress::Progress;
 pub use redact::redact;

@@ -10,6 +10,8 @@ use crate::model::{FamilyState, Report, Via};
 const HOST: &str = "redacted-host";
 /// What stands for the team's name: still a host label, so that the report reads as before.
 const TEAM: &str = "redacted-team";
+/// What stands for a proxy that has a name.
+const PROXY: &str = "redacted-proxy";
 /// What stands for the file of certificate authorities.
 const CACERT: &str = "redacted.pem";
 
@@ -34,8 +36,8 @@ const PROSE: [&str; 17] = [
     "from",
 ];
 
-/// The report with the host's name, its addresses, the resolvers, the team and the name of the
-/// `--cacert` file masked, wherever they stand. One address has one mask throughout, from the
+/// The report with the host's name, its addresses, the resolvers, the proxies, the team and the name
+/// of the `--cacert` file masked, wherever they stand. One address has one mask throughout, from the
 /// documentation's ranges (RFC 5737, RFC 3849), so that the report still reads and shows as one.
 /// Loopback resolvers stay: they name nobody, and that there is a local stub matters.
 ///
@@ -63,6 +65,13 @@ impl Masks {
         };
         for address in own_addresses(report).chain(resolvers(report)) {
             masks.add(address);
+        }
+        for host in report.host.proxies.iter().filter_map(|p| p.host.as_ref()) {
+            match host.parse() {
+                Ok(address) => masks.add(address),
+                Err(_) if host == "localhost" => {}
+                Err(_) => masks.words.push((host.clone(), PROXY)),
+            }
         }
         let words = [(&report.options.cacert, CACERT), (&report.host.name, HOST)];
         for (word, mask) in words {
@@ -166,7 +175,12 @@ impl Masks {
         {
             *server = self.server(*server);
         }
-        for lookup in &mut report.dns.lookups {
+        for lookup in report
+            .dns
+            .lookups
+            .iter_mut()
+            .chain(&mut report.dns.over_tcp)
+        {
             if let Via::Resolver(server) = &mut lookup.via {
                 *server = self.server(*server);
             }
@@ -178,6 +192,13 @@ impl Masks {
             {
                 *source = self.address(*source);
             }
+        }
+        for proxy in &mut report.host.proxies {
+            proxy.host = proxy.host.as_ref().map(|host| match host.parse() {
+                Ok(address) => self.address(address).to_string(),
+                Err(_) if host == "localhost" => host.clone(),
+                Err(_) => PROXY.to_owned(),
+            });
         }
         let options = &mut report.options;
         options.edge_bind_address = options
@@ -246,7 +267,7 @@ mod tests {
         for secret in samples::SECRETS {
             assert!(!text.contains(secret), "{secret} is left");
         }
-        for mask in [HOST, TEAM, CACERT, "192.0.2.1", "2001:db8::1"] {
+        for mask in [HOST, TEAM, CACERT, PROXY, "192.0.2.1", "2001:db8::1"] {
             assert!(text.contains(mask), "{mask} is missing");
         }
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::model::*;
 
 /// What `private` says about its host.
-pub(crate) const SECRETS: [&str; 8] = [
+pub(crate) const SECRETS: [&str; 10] = [
     "db-7",
     "10.20.30.40",
     "fd12:3456::40",
@@ -15,6 +15,8 @@ pub(crate) const SECRETS: [&str; 8] = [
     "acme-corp",
     "/home/jo",
     "9.9.9.9",
+    "proxy.acme.example",
+    "10.20.30.99",
 ];
 
 /// All samples by name.
@@ -191,6 +193,14 @@ pub(crate) fn private() -> Report {
     report.host.name = Some("db-7".to_owned());
     report.host.ipv4 = local("10.20.30.40");
     report.host.ipv6 = local("fd12:3456::40");
+    report.host.proxies = ["proxy.acme.example", "10.20.30.99"]
+        .map(|host| Proxy {
+            variable: "HTTPS_PROXY".to_owned(),
+            scheme: "http".to_owned(),
+            host: Some(host.to_owned()),
+            port: Some(3128),
+        })
+        .to_vec();
     report.options.edge_bind_address = Some("10.20.30.40".parse().unwrap());
     report.options.team = Some("acme-corp".to_owned());
     report.options.cacert = Some("/home/jo/ca.pem".to_owned());
@@ -241,6 +251,9 @@ fn base(verdict: Verdict, summary: &str) -> Report {
             ipv4: FamilyState::Available { source: Some(address("198.51.100.7")) },
             ipv6: FamilyState::Unavailable { why: NoFamily::NoGlobalAddress },
             trusted_roots: 140,
+            proxies: Vec::new(),
+            udp_buffers: None,
+            resolver_options: None,
         },
         options: options(),
         verdict,
@@ -289,6 +302,7 @@ fn dns() -> DnsReport {
         unexpected: Vec::new(),
         elapsed_ms: Millis::from(1.5),
         detail: None,
+        truncated: false,
     };
     let target = |text: &str| text.parse().unwrap();
     let srv = vec![
@@ -312,6 +326,7 @@ fn dns() -> DnsReport {
             lookup(RecordType::A, "region2.v2.argotunnel.com", addresses(100)),
             lookup(RecordType::A, "api.cloudflare.com", addresses(200)),
         ],
+        over_tcp: Vec::new(),
     }
 }
 

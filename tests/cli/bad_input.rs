@@ -34,6 +34,7 @@ fn wrong_options_are_refused() {
         ),
         (&["--strict", "show", "x.json"], "`--strict` is for a check"),
         (&["show"], "REPORT.json"),
+        (&["report.json"], "tunnelcheck show report.json"),
     ] {
         assert_refused(&run(args), words);
     }

@@ -8,6 +8,7 @@
 )]
 
 mod bad_input;
+mod explain;
 mod schema;
 mod show;
 
@@ -87,6 +88,7 @@ fn help_and_version_go_to_standard_output() {
         "TUNNEL_TRANSPORT_PROTOCOL",
         "--allow-degraded",
         "show",
+        "explain",
     ] {
         assert!(help.contains(word), "{word} is missing:\n{help}");
     }

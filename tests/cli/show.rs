@@ -93,7 +93,7 @@ fn other_files_are_refused() {
         "]".repeat(50_000)
     );
     for (name, content, words) in [
-        ("empty.json", "", "is no JSON report"),
+        ("empty.json", "", "it is empty"),
         (
             "garbage.json",
             "\x1b]0;title\x07 \0\u{feff}",
@@ -177,9 +177,9 @@ fn a_full_disk_is_a_failure() {
         .write(true)
         .open("/dev/full")
         .unwrap();
-    let output = tunnelcheck(&["show", &degraded()])
-        .stdout(full)
-        .output()
-        .unwrap();
-    assert_refused(&output, "tunnelcheck: ");
+    for args in [&["show", &degraded()][..], &["explain"]] {
+        let full = full.try_clone().unwrap();
+        let output = tunnelcheck(args).stdout(full).output().unwrap();
+        assert_refused(&output, "standard output cannot be written");
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tunnelcheck::exit::ExitStatus;
 use tunnelcheck::model::{FindingCode, Verdict};
@@ -31,13 +31,21 @@ fn every_finding_has_a_heading_and_every_heading_is_a_finding() {
     assert_eq!(headings, codes, "the headings are in the order of reports");
 }
 
+/// What every section has: what is seen, what it means for cloudflared, whom to ask for what, the
+/// remedy, and what tells it from its look-alikes.
+const PARTS: [&str; 5] = ["Seen", "Means", "Ask", "Do", "Apart"];
+
 #[test]
 fn every_finding_says_what_it_means_and_what_to_do() {
     let text = document("docs/findings.md");
     for (heading, section) in sections(&text) {
-        for part in ["**Seen:**", "**Means:**", "**Do:**", "**Apart:**"] {
-            let count = section.matches(part).count();
+        for part in PARTS {
+            let label = format!("**{part}:** ");
+            let count = section.matches(&label).count();
             assert_eq!(count, 1, "`## {heading}` has {count} times {part}");
+            let text = section.split(&label).nth(1).unwrap_or_default();
+            let text = text.split("\n\n").next().unwrap_or_default();
+            assert!(text.len() > 10, "`## {heading}`: {part} says nothing");
         }
     }
 }
@@ -46,9 +54,111 @@ fn every_finding_says_what_it_means_and_what_to_do() {
 fn the_contents_of_the_findings_link_to_every_one() {
     let text = document("docs/findings.md");
     for code in FindingCode::ALL {
-        let link = format!("[`{code}`](#{code})");
+        let link = format!("\n- [`{code}`](#{code}): ");
         assert!(text.contains(&link), "no {link}");
     }
+}
+
+/// What the laboratory cannot bring about, and why.
+const UNPROVEN: &[(FindingCode, &str)] = &[
+    (
+        FindingCode::RunInterrupted,
+        "a scenario's run is never interrupted: tests/cli/interrupt.rs could",
+    ),
+    (
+        FindingCode::SniFiltered,
+        "needs a middlebox that reads the server name, which the laboratory has not yet",
+    ),
+    (
+        FindingCode::LargeHelloDropped,
+        "needs a middlebox that loses a second segment, which the laboratory has not yet",
+    ),
+    (
+        FindingCode::QuicFiltered,
+        "needs a middlebox that reads QUIC, which the laboratory has not yet",
+    ),
+    (
+        FindingCode::Mtu,
+        "needs a path with a small MTU, which the laboratory has not yet",
+    ),
+    (
+        FindingCode::Unexplained,
+        "an error without a name: a scenario that brought one about would give it a name",
+    ),
+    (
+        FindingCode::Ipv4Broken,
+        "needs a host with a 6to4 or Teredo address, to which the laboratory's edge has no way back",
+    ),
+    (
+        FindingCode::UdpBuffers,
+        "the kernel's limits are those of the machine, whatever the network namespace",
+    ),
+    (
+        FindingCode::NoTrustedRoots,
+        "every scenario gives the client a store of authorities",
+    ),
+];
+
+/// A finding that no scenario brings about may never come, or always.
+#[test]
+fn every_finding_is_brought_about_in_the_laboratory() {
+    let mut found = expected_findings();
+    found.extend(recorded_findings());
+    let excepted = |code: &FindingCode| UNPROVEN.iter().any(|(other, _)| other == code);
+    let missing: Vec<_> = FindingCode::ALL
+        .iter()
+        .filter(|code| !excepted(code) && !found.contains(code.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "in no scenario: {missing:?}");
+    // A recorded report may hold what only its machine brought about.
+    let expected = expected_findings();
+    let proven: Vec<_> = UNPROVEN
+        .iter()
+        .filter(|(code, _)| expected.contains(code.as_str()))
+        .collect();
+    assert!(proven.is_empty(), "no exceptions any longer: {proven:?}");
+}
+
+/// The codes that the scenarios expect.
+fn expected_findings() -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    for file in files("tests/lab/scenarios", "toml") {
+        let file: toml::Table = fs::read_to_string(file)
+            .unwrap_or_default()
+            .parse()
+            .unwrap_or_default();
+        let scenarios = file.get("scenario").and_then(|found| found.as_array());
+        for scenario in scenarios.into_iter().flatten() {
+            let expect = scenario.get("expect");
+            let findings = expect.and_then(|expect| expect.get("findings"));
+            let findings = findings.and_then(|findings| findings.as_array());
+            let named = findings.into_iter().flatten();
+            codes.extend(named.filter_map(|code| code.as_str()).map(str::to_owned));
+        }
+    }
+    codes
+}
+
+/// The codes of the recorded reports.
+fn recorded_findings() -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    for file in files("tests/replay/cases", "json") {
+        let bytes = fs::read(&file).unwrap_or_default();
+        let report = tunnelcheck::report::read(&bytes)
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let found = report.findings.iter();
+        codes.extend(found.map(|finding| finding.code.to_string()));
+    }
+    codes
+}
+
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .filter_map(Result::ok);
+    let of_kind = |path: &PathBuf| path.extension().is_some_and(|found| found == ending);
+    entries.map(|entry| entry.path()).filter(of_kind).collect()
 }
 
 #[test]

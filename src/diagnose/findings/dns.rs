@@ -1,22 +1,19 @@
 //! Findings about name resolution.
 
 use super::Draft;
+use super::port53::{Port53, ends, patience};
 use crate::catalog;
-use crate::diagnose::dns::{Discovery, EdgeHost, Resolves, SrvState};
+use crate::diagnose::dns::{Discovery, SrvState};
 use crate::diagnose::verdict::Usable;
 use crate::model::{
-    Family, Finding, FindingCode, Lookup, LookupStatus, Observations, RecordType, Severity, Via,
+    Finding, FindingCode, Lookup, LookupStatus, Observations, RecordType, Severity, Via,
 };
-use crate::targets::record_type;
 
 pub(super) fn findings(seen: &Observations, discovery: &Discovery) -> Vec<Finding> {
     [
         addresses_failed(seen, discovery),
         srv(seen, discovery),
-        suspicious(seen),
         resolver_failed(seen),
-        one_family(seen, discovery),
-        drift(seen, discovery),
     ]
     .into_iter()
     .flatten()
@@ -24,7 +21,7 @@ pub(super) fn findings(seen: &Observations, discovery: &Discovery) -> Vec<Findin
 }
 
 /// A lookup in a sentence: who was asked for what, and what came of it.
-fn sentence(lookup: &Lookup) -> String {
+pub(super) fn sentence(lookup: &Lookup) -> String {
     let detail = lookup
         .detail
         .as_ref()
@@ -35,7 +32,7 @@ fn sentence(lookup: &Lookup) -> String {
     )
 }
 
-fn failed_lookups<'a>(
+pub(super) fn failed_lookups<'a>(
     seen: &'a Observations,
     concerns: impl Fn(&Lookup) -> bool + 'a,
 ) -> impl Iterator<Item = String> + 'a {
@@ -45,7 +42,11 @@ fn failed_lookups<'a>(
         .map(sentence)
 }
 
-fn resolver_commands(seen: &Observations, names: &[&str], record: RecordType) -> Vec<String> {
+pub(super) fn resolver_commands(
+    seen: &Observations,
+    names: &[&str],
+    record: RecordType,
+) -> Vec<String> {
     let server = seen
         .resolvers
         .first()
@@ -68,22 +69,32 @@ fn addresses_failed(seen: &Observations, discovery: &Discovery) -> Option<Findin
     if dead.is_empty() || (discovery.srv == SrvState::NotNeeded && !all) {
         return None;
     }
-    let evidence = failed_lookups(seen, |l| {
-        names.contains(&l.name.as_str()) && l.record_type != RecordType::Srv
-    });
+    let concerns =
+        |l: &Lookup| names.contains(&l.name.as_str()) && l.record_type != RecordType::Srv;
+    let failed = seen
+        .lookups
+        .iter()
+        .filter(|l| l.status != LookupStatus::Ok && concerns(l));
+    let fix = if failed.clone().any(|lookup| lookup.status.is_silence()) {
+        "Let this host's resolvers answer for argotunnel.com, and let UDP and TCP 53 out to them."
+    } else {
+        "Let this host's resolvers answer for argotunnel.com, unfiltered."
+    };
+    let port53 = Port53::of(seen);
+    let mut evidence: Vec<_> = failed_lookups(seen, concerns).collect();
+    evidence.extend(port53.evidence.iter().cloned());
     Some(
         Draft {
             code: FindingCode::DnsAddressesFailed,
             severity: Severity::Error,
             title: format!("DNS gives no address for {}", names.join(" and ")),
-            detail: "cloudflared asks this host's resolvers for these names, has no other source of \
-                     addresses, and stops when one of them does not resolve. The rows show whether the \
-                     documented addresses can be reached."
-                .to_owned(),
-            evidence: evidence.collect(),
-            summary: "Let this host's resolvers answer for argotunnel.com, and let UDP and TCP 53 out \
-                      to them."
-                .to_owned(),
+            detail: format!(
+                "cloudflared asks this host's resolvers for these names, and has no other source of \
+                 addresses. {} The rows show whether the documented addresses can be reached.",
+                ends(seen, &failed)
+            ),
+            evidence,
+            summary: port53.advice_or(fix.to_owned()),
             commands: resolver_commands(seen, &names, RecordType::A),
         }
         .about(&[]),
@@ -92,7 +103,10 @@ fn addresses_failed(seen: &Observations, discovery: &Discovery) -> Option<Findin
 
 fn srv(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
     let name = catalog::srv_name(seen.options.region);
-    let evidence = failed_lookups(seen, |l| l.record_type == RecordType::Srv).collect();
+    let is_srv = |l: &Lookup| l.record_type == RecordType::Srv;
+    let port53 = Port53::of(seen);
+    let mut evidence: Vec<_> = failed_lookups(seen, is_srv).collect();
+    evidence.extend(port53.evidence.iter().cloned());
     let commands = resolver_commands(seen, &[&name], RecordType::Srv);
     let fix = format!("Let this host's resolvers answer the SRV question for {name}.");
     let draft = match discovery.srv {
@@ -101,19 +115,23 @@ fn srv(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
             code: FindingCode::DnsDotFallback,
             severity: Severity::Warning,
             title: "The resolver does not have the SRV record; DNS over TLS does".to_owned(),
-            detail:
-                "cloudflared asks 1.1.1.1:853 instead and goes on, at the cost of a delay at every \
-                     start. When that path closes it cannot start."
-                    .to_owned(),
+            detail: format!(
+                "cloudflared {}asks 1.1.1.1:853 instead, and goes on: a delay at every start. When that \
+                 path closes it cannot start.",
+                wait_for_srv(seen)
+            ),
             evidence,
-            summary: fix,
+            summary: port53.advice_or(fix),
             commands,
         },
         SrvState::TooFew { targets } => Draft {
             code: FindingCode::DnsSrvTooFew,
             severity: Severity::Error,
             title: format!("The SRV record names {targets} target, and cloudflared wants two"),
-            detail: "cloudflared refuses to start with fewer than two regions.".to_owned(),
+            detail:
+                "cloudflared refuses to start with fewer than two regions, and does so within a \
+                     second; DNS over TLS is not asked, since the resolver did answer."
+                    .to_owned(),
             evidence: seen
                 .lookups
                 .iter()
@@ -127,38 +145,34 @@ fn srv(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
             code: FindingCode::DnsSrvFailed,
             severity: Severity::Error,
             title: "Neither the resolver nor DNS over TLS gives the SRV record".to_owned(),
-            detail: "Without it cloudflared does not know the edge, and stops.".to_owned(),
+            detail: format!(
+                "Without it cloudflared does not know the edge. It {}asks 1.1.1.1:853, in vain too, and \
+                 stops.",
+                wait_for_srv(seen)
+            ),
             evidence,
-            summary: format!("{fix} TCP 853 to 1.1.1.1 would do instead."),
+            summary: format!(
+                "{} TCP 853 to 1.1.1.1 would do instead.",
+                port53.advice_or(fix)
+            ),
             commands,
         },
     };
     Some(draft.about(&[]))
 }
 
-fn suspicious(seen: &Observations) -> Option<Finding> {
-    let lookups: Vec<_> = seen
-        .lookups
-        .iter()
-        .filter(|l| l.status == LookupStatus::Suspicious)
-        .collect();
-    lookups.first()?;
-    let about_edge = |l: &&&Lookup| !catalog::OPTIONAL_HOSTS.contains(&l.name.as_str());
-    let edge = lookups.iter().any(|l| about_edge(&l));
-    Some(
-        Draft {
-            code: FindingCode::DnsSuspicious,
-            severity: if edge { Severity::Error } else { Severity::Warning },
-            title: "The resolver answers with addresses that cannot be Cloudflare's".to_owned(),
-            detail: "A DNS filter (0.0.0.0, 127.0.0.1), a captive portal (private addresses) or a proxy \
-                     with made-up answers (198.18.0.0/15) does that. cloudflared would connect there."
-                .to_owned(),
-            evidence: lookups.iter().map(|l| sentence(l)).collect(),
-            summary: "Exempt argotunnel.com from the filter or the proxy.".to_owned(),
-            commands: Vec::new(),
-        }
-        .about(&[]),
-    )
+/// What comes before cloudflared turns to DNS over TLS.
+fn wait_for_srv(seen: &Observations) -> String {
+    let silent = seen.lookups.iter().any(|lookup| {
+        lookup.record_type == RecordType::Srv
+            && lookup.via != Via::Dot
+            && lookup.status == LookupStatus::TimedOut
+    });
+    if silent {
+        format!("{}, then ", patience(seen))
+    } else {
+        "learns it at once, ".to_owned()
+    }
 }
 
 fn is_bad(status: LookupStatus) -> bool {
@@ -185,91 +199,28 @@ fn resolver_failed(seen: &Observations) -> Option<Finding> {
     servers.sort();
     servers.dedup();
     servers.first()?;
+    let port53 = Port53::of(seen);
+    let mut evidence: Vec<_> = failed.iter().map(|l| sentence(l)).collect();
+    evidence.extend(port53.evidence.iter().cloned());
     Some(
         Draft {
             code: FindingCode::DnsResolverFailed,
             severity: Severity::Warning,
             title: format!("Resolver {} gives no usable answer", servers.join(", ")),
-            detail:
-                "Another resolver answers, so cloudflared starts; where the first one is silent it \
-                     waits 5 s at every lookup, and its own pre-checks report failures."
-                    .to_owned(),
-            evidence: failed.iter().map(|l| sentence(l)).collect(),
-            summary: "Remove or mend the resolver in this host's configuration.".to_owned(),
-            commands: Vec::new(),
-        }
-        .about(&[]),
-    )
-}
-
-fn one_family(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
-    let only = |present: Family, absent: Family| {
-        let halved = |host: &&EdgeHost| {
-            host.resolves(present) && matches!(host.family(absent), Resolves::No(_))
-        };
-        let named = |host: &&EdgeHost| host.name.parse::<std::net::IpAddr>().is_err();
-        let hosts: Vec<_> = discovery
-            .hosts
-            .iter()
-            .filter(named)
-            .filter(halved)
-            .collect();
-        (!hosts.is_empty()).then_some((hosts, present, absent))
-    };
-    let (hosts, present, absent) =
-        only(Family::Ipv4, Family::Ipv6).or_else(|| only(Family::Ipv6, Family::Ipv4))?;
-    let names: Vec<_> = hosts.iter().map(|host| host.name.as_str()).collect();
-    let evidence = failed_lookups(seen, |l| {
-        names.contains(&l.name.as_str()) && l.record_type == record_type(absent)
-    });
-    Some(
-        Draft {
-            code: FindingCode::DnsOneFamily,
-            severity: Severity::Warning,
-            title: format!("The resolver gives {present} addresses only"),
-            detail: format!(
-                "cloudflared uses {present}, and has no {absent} to fall back on. The {absent} rows \
-                 show the documented addresses."
-            ),
-            evidence: evidence.collect(),
-            summary: format!("Harmless where {absent} is not wanted; else let the resolver answer for it."),
-            commands: resolver_commands(seen, &names, record_type(absent)),
-        }
-        .about(&[]),
-    )
-}
-
-fn drift(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
-    let edge = |lookup: &Lookup| {
-        lookup.record_type == RecordType::Srv
-            || discovery.hosts.iter().any(|host| host.name == lookup.name)
-    };
-    let drifted: Vec<_> = seen
-        .lookups
-        .iter()
-        .filter(|l| l.status == LookupStatus::Ok && edge(l) && !l.unexpected.is_empty())
-        .collect();
-    drifted.first()?;
-    let evidence = drifted.iter().map(|lookup| {
-        let answers: Vec<_> = lookup.unexpected.iter().map(ToString::to_string).collect();
-        format!(
-            "{} {} via {}: {}",
-            lookup.name,
-            lookup.record_type,
-            lookup.via,
-            answers.join(", ")
-        )
-    });
-    Some(
-        Draft {
-            code: FindingCode::DnsDrift,
-            severity: Severity::Info,
-            title: "DNS answers with addresses that the documentation does not list".to_owned(),
-            detail: "The live answer counts, and these addresses were probed. A firewall that allows the \
-                     documented addresses only would block them."
-                .to_owned(),
-            evidence: evidence.collect(),
-            summary: "Allow the addresses of the live answer as well.".to_owned(),
+            detail: if failed.iter().any(|l| l.status == LookupStatus::TimedOut) {
+                format!(
+                    "Another resolver answers, so cloudflared starts. It waits {} s for the silent one \
+                     at every lookup where it is asked first, and its own pre-checks report failures.",
+                    seen.host.resolver_options.unwrap_or_default().timeout_s
+                )
+            } else {
+                "Another resolver answers, and cloudflared asks it as soon as this one has refused: \
+                 nothing is lost but the time of a question."
+                    .to_owned()
+            },
+            evidence,
+            summary: port53
+                .advice_or("Remove or mend the resolver in this host's configuration.".to_owned()),
             commands: Vec::new(),
         }
         .about(&[]),

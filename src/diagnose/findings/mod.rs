@@ -1,8 +1,12 @@
 //! PURE: what is wrong, on what evidence, what it means for cloudflared, and what to do.
 
+mod answers;
 mod dns;
+mod environment;
+mod family;
 mod network;
 mod optional;
+mod port53;
 mod remedies;
 mod run;
 mod tunnel;
@@ -29,9 +33,18 @@ pub(super) fn findings(
         .any(|family| seen.host.family(*family).is_available())
     {
         findings.extend(dns::findings(seen, discovery));
+        findings.extend(answers::findings(seen, discovery));
+        findings.extend(family::findings(seen, discovery, rows));
         findings.extend(network::findings(rows, conclusion));
         findings.extend(tunnel::findings(rows));
+        findings.extend(environment::findings(seen, rows, conclusion));
         findings.extend(optional::findings(seen, rows));
+    }
+    for finding in &mut findings {
+        if finding.code == FindingCode::CertificateTime {
+            let clock = format!("this host's clock says {}", seen.started_at);
+            finding.evidence.push(Evidence(clock));
+        }
     }
     findings.sort_by_key(|finding| (finding.severity, finding.code));
     findings

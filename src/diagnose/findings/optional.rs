@@ -64,8 +64,9 @@ fn blocked(host: &str, rows: &[&JudgedRow], seen: &Observations) -> Option<Findi
                 format!("The optional host {host} cannot be reached")
             },
             detail: format!(
-                "Used for {}. The tunnel itself does not need it.",
-                catalog::purpose(host)
+                "Used for {}. The tunnel itself does not need it.{}",
+                catalog::purpose(host),
+                through_proxy(host, seen)
             ),
             evidence: evidence.collect(),
             summary: if unresolved {
@@ -77,4 +78,16 @@ fn blocked(host: &str, rows: &[&JudgedRow], seen: &Observations) -> Option<Findi
         }
         .about(&affected),
     )
+}
+
+/// cloudflared's updater is the one part of it that uses a proxy.
+fn through_proxy(host: &str, seen: &Observations) -> String {
+    let proxy = seen.host.proxies.iter().find(|proxy| proxy.is_for_https());
+    match proxy {
+        Some(proxy) if host == catalog::UPDATE_HOST => format!(
+            " {} is set and the updater honours it, so updates may work through the proxy all the same.",
+            proxy.variable
+        ),
+        _ => String::new(),
+    }
 }

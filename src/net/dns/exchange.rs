@@ -26,37 +26,23 @@ const RESEND: [Duration; 4] = [
     Duration::from_millis(3200),
 ];
 
-/// Asks over UDP, and over TCP when the answer is truncated.
-pub(super) async fn ask(server: SocketAddr, question: &Question, deadline: Instant) -> Reply {
+/// Asks over UDP, and over TCP when the answer is truncated, which the second value tells.
+pub(super) async fn ask(
+    server: SocketAddr,
+    question: &Question,
+    deadline: Instant,
+) -> (Reply, bool) {
     match ask_udp(server, question, deadline).await {
-        Ok(Received::Answer(reply)) | Err(reply) => reply,
-        Ok(Received::Truncated) => match ask_tcp(server, question, deadline).await {
-            Reply {
-                detail: None,
-                answers,
-                status,
-            } => {
-                let detail = Some("truncated over UDP, asked again over TCP".to_owned());
-                Reply {
-                    status,
-                    answers,
-                    detail,
-                }
-            }
-            Reply {
-                detail: Some(detail),
-                answers,
-                status,
-            } => {
-                let detail = Some(format!("truncated over UDP; over TCP: {detail}"));
-                Reply {
-                    status,
-                    answers,
-                    detail,
-                }
-            }
-        },
-        Ok(Received::Foreign(what)) => Reply::failed(LookupStatus::Malformed, &what),
+        Ok(Received::Answer(reply)) | Err(reply) => (reply, false),
+        Ok(Received::Truncated) => {
+            let mut reply = ask_tcp(server, question, deadline).await;
+            reply.detail = Some(match reply.detail {
+                None => "truncated over UDP, asked again over TCP".to_owned(),
+                Some(detail) => format!("truncated over UDP; over TCP: {detail}"),
+            });
+            (reply, true)
+        }
+        Ok(Received::Foreign(what)) => (Reply::failed(LookupStatus::Malformed, &what), false),
     }
 }
 
@@ -77,7 +63,8 @@ pub(super) async fn ask_dot(question: &Question, trust: &Trust, deadline: Instan
     within(deadline, exchange).await
 }
 
-async fn ask_tcp(server: SocketAddr, question: &Question, deadline: Instant) -> Reply {
+/// Asks over TCP alone.
+pub(super) async fn ask_tcp(server: SocketAddr, question: &Question, deadline: Instant) -> Reply {
     within(deadline, async {
         ask_stream(connect(server).await?, question).await
     })

@@ -9,7 +9,6 @@ mod message;
 mod system;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -19,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub use hosts::Hosts;
 pub use message::Question;
-pub use system::system_resolvers;
+pub use system::{Resolvers, system_options, system_resolvers};
 
 use self::message::Reply;
 use super::trust::Trust;
@@ -31,6 +30,8 @@ use crate::model::{Lookup, LookupStatus, Via};
 pub enum Progress {
     /// One resolver has answered, or has been given up.
     Lookup(Lookup),
+    /// A resolver that fails over UDP has been asked over TCP; no answer for anybody.
+    OverTcp(Lookup),
     /// The question is settled: a resolver has spoken for it, or none is left to ask.
     Settled(Question),
 }
@@ -38,12 +39,9 @@ pub enum Progress {
 /// Asks the resolvers in order until one has spoken. The next is asked as soon as one fails, or stays
 /// silent for a second, while the silent one may still answer. When all have failed at once they are
 /// asked once more, because Go's resolver walks the list twice (`attempts:2`).
-pub async fn resolve(
-    question: Question,
-    resolvers: Arc<[SocketAddr]>,
-    tell: UnboundedSender<Progress>,
-) {
-    let mut waiting = resolvers.iter().copied();
+pub async fn resolve(question: Question, resolvers: Resolvers, tell: UnboundedSender<Progress>) {
+    let servers = &resolvers.servers;
+    let mut waiting = servers.iter().copied();
     let mut asked = FuturesUnordered::new();
     let mut silent = Vec::new();
     let mut settled = false;
@@ -54,14 +52,14 @@ pub async fn resolve(
         let all_failed = !settled && asked.is_empty() && waiting.len() == 0;
         if all_failed && !walked_twice && Instant::now() + SECOND_WALK < deadline {
             walked_twice = true;
-            waiting = resolvers.iter().copied();
+            waiting = servers.iter().copied();
             next_step = Instant::now() + SECOND_WALK;
         }
         tokio::select! {
             () = sleep_until(next_step), if !settled && waiting.len() > 0 => {
                 if let Some(server) = waiting.next() {
                     silent.push((server, Instant::now()));
-                    asked.push(ask_one(server, &question, deadline));
+                    asked.push(ask_one(server, &question, resolvers.over_tcp, deadline));
                 }
                 next_step = Instant::now() + HEDGE;
             }
@@ -104,14 +102,32 @@ const SILENT: Duration = Duration::from_secs(2);
 async fn ask_one(
     server: SocketAddr,
     question: &Question,
+    over_tcp: bool,
     deadline: Instant,
 ) -> (SocketAddr, Lookup) {
     let started = Instant::now();
-    let reply = exchange::ask(server, question, deadline).await;
+    let (reply, truncated) = if over_tcp {
+        (exchange::ask_tcp(server, question, deadline).await, false)
+    } else {
+        exchange::ask(server, question, deadline).await
+    };
+    let lookup = lookup(question, Via::Resolver(server), reply, started);
     (
         server,
-        lookup(question, Via::Resolver(server), reply, started),
+        Lookup {
+            truncated,
+            ..lookup
+        },
     )
+}
+
+/// Asks one resolver over TCP, to tell a resolver that is dead from one to which UDP is blocked.
+pub async fn resolve_over_tcp(question: Question, server: SocketAddr) -> Lookup {
+    /// Ends before the silence over UDP does, so that no run waits for it.
+    const PATIENCE: Duration = Duration::from_millis(1400);
+    let started = Instant::now();
+    let reply = exchange::ask_tcp(server, &question, started + PATIENCE).await;
+    lookup(&question, Via::Resolver(server), reply, started)
 }
 
 /// Asks for the SRV record over TLS, as cloudflared does when the system's resolvers fail it.
@@ -133,5 +149,6 @@ fn lookup(question: &Question, via: Via, reply: Reply, started: Instant) -> Look
         answers: reply.answers,
         elapsed_ms: started.elapsed().into(),
         detail: reply.detail,
+        truncated: false,
     }
 }

@@ -1,10 +1,50 @@
 //! Which resolvers the system's configuration names, as Go's resolver reads it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
 
+use crate::model::ResolverOptions;
 use crate::net::os;
 
 const DNS_PORT: u16 = 53;
+
+/// Who is asked, and how.
+#[derive(Debug, Clone)]
+pub struct Resolvers {
+    /// The servers in the order in which they are asked.
+    pub servers: Arc<[SocketAddr]>,
+    /// Whether questions go over TCP from the start (`options use-vc`).
+    pub over_tcp: bool,
+}
+
+/// The options of the system's resolver configuration, where it has such.
+#[must_use]
+pub fn system_options() -> ResolverOptions {
+    let text = if cfg!(unix) {
+        std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()
+    } else {
+        String::new()
+    };
+    options(&text)
+}
+
+/// Reads `options` as Go does (`net/dnsconfig_unix.go`): the last one counts, and figures below 1
+/// are 1.
+fn options(text: &str) -> ResolverOptions {
+    let mut options = ResolverOptions::default();
+    let lines = text.lines().map(str::split_whitespace);
+    let words = lines.filter_map(|mut words| (words.next() == Some("options")).then_some(words));
+    let figure = |digits: &str| digits.parse().unwrap_or(0).max(1);
+    for word in words.flatten() {
+        match (word, word.split_once(':')) {
+            ("use-vc" | "usevc" | "tcp", _) => options.use_tcp = true,
+            (_, Some(("timeout", digits))) => options.timeout_s = figure(digits),
+            (_, Some(("attempts", digits))) => options.attempts = figure(digits),
+            _ => {}
+        }
+    }
+    options
+}
 
 /// The resolvers that the system's configuration names, in order, each once.
 ///
@@ -86,6 +126,26 @@ mod tests {
                     options timeout:1 unheard-of\nnameserver 2001:db8::53\nsearch example\n";
         let found: Vec<_> = resolv_conf(text).iter().map(ToString::to_string).collect();
         assert_eq!(found, ["192.0.2.53:53", "[2001:db8::53]:53"]);
+    }
+
+    #[test]
+    fn options_are_read_as_go_reads_them() {
+        let usual = ResolverOptions::default();
+        for text in [
+            "",
+            "nameserver 192.0.2.1\n",
+            "# options use-vc\n",
+            "options ndots:5 edns0",
+        ] {
+            assert_eq!(options(text), usual, "{text}");
+        }
+        let text = "options timeout:1 attempts:0\nnameserver 192.0.2.1\noptions rotate use-vc";
+        let read = ResolverOptions {
+            use_tcp: true,
+            timeout_s: 1,
+            attempts: 1,
+        };
+        assert_eq!(options(text), read);
     }
 
     #[test]

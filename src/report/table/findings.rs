@@ -3,13 +3,16 @@
 use super::super::Verbosity;
 use super::super::style::Paint;
 use super::page::Page;
-use crate::model::{Finding, Severity};
+use crate::model::{Finding, FindingCode, Report, Severity, Verdict};
 
 /// Where a finding's text stands below its number.
 const INDENT: usize = 5;
 
 /// Writes the findings, numbered.
-pub(super) fn write(page: &mut Page, findings: &[Finding], verbosity: Verbosity) {
+pub(super) fn write(page: &mut Page, report: &Report, verbosity: Verbosity) {
+    let matters =
+        |finding: &&Finding| verbosity == Verbosity::Verbose || !is_noise(finding, report);
+    let findings: Vec<_> = report.findings.iter().filter(matters).collect();
     for (index, finding) in findings.iter().enumerate() {
         page.blank();
         write_title(page, index + 1, finding);
@@ -29,6 +32,19 @@ pub(super) fn write(page: &mut Page, findings: &[Finding], verbosity: Verbosity)
             page.paragraph(INDENT + 5, "", command);
         }
     }
+    if let Some(first) = findings.first() {
+        page.blank();
+        let more = format!(
+            "`tunnelcheck explain {}` tells more about a finding.",
+            first.code
+        );
+        page.paragraph(2, "", &more);
+    }
+}
+
+/// Nearly every host has small buffers, and nobody needs to know while QUIC works.
+fn is_noise(finding: &Finding, report: &Report) -> bool {
+    finding.code == FindingCode::UdpBuffers && report.protocols.quic.status != Verdict::Blocked
 }
 
 fn write_title(page: &mut Page, number: usize, finding: &Finding) {

@@ -4,7 +4,7 @@ mod destinations;
 mod dns;
 mod findings;
 mod grid;
-mod page;
+pub(super) mod page;
 mod verbose;
 
 use super::style::Paint;
@@ -26,7 +26,7 @@ pub(super) fn write(report: &Report, style: Style, verbosity: Verbosity) -> Stri
     page.paragraph(2, &verdict(report.verdict, style), &report.summary);
     destinations::write(&mut page, report);
     dns::write(&mut page, report);
-    findings::write(&mut page, &report.findings, verbosity);
+    findings::write(&mut page, report, verbosity);
     if verbosity == Verbosity::Verbose {
         verbose::write(&mut page, report);
     }

@@ -6,36 +6,36 @@ use super::super::Style;
 use super::super::style::{Paint, wrap};
 
 /// A text that grows downwards.
-pub(super) struct Page {
-    pub(super) style: Style,
+pub(in crate::report) struct Page {
+    pub(in crate::report) style: Style,
     text: String,
 }
 
 impl Page {
-    pub(super) const fn new(style: Style) -> Self {
+    pub(in crate::report) const fn new(style: Style) -> Self {
         Self {
             style,
             text: String::new(),
         }
     }
 
-    pub(super) fn into_text(self) -> String {
+    pub(in crate::report) fn into_text(self) -> String {
         self.text
     }
 
-    pub(super) fn blank(&mut self) {
+    pub(in crate::report) fn blank(&mut self) {
         self.text.push('\n');
     }
 
     /// One line that is known to fit.
-    pub(super) fn line(&mut self, indent: usize, text: &str) {
+    pub(in crate::report) fn line(&mut self, indent: usize, text: &str) {
         let text = text.trim_end();
         self.text.extend(std::iter::repeat_n(' ', indent));
         self.text.push_str(text);
         self.text.push('\n');
     }
 
-    pub(super) fn heading(&mut self, text: &str) {
+    pub(in crate::report) fn heading(&mut self, text: &str) {
         self.blank();
         let style = self.style;
         for line in wrap(text, style.width() - 2) {
@@ -45,13 +45,13 @@ impl Page {
 
     /// A wrapped text behind a label, with its further lines below its first. Beside a label of
     /// more than half the width the text would have no room, so it goes below.
-    pub(super) fn paragraph(&mut self, indent: usize, label: &str, text: &str) {
+    pub(in crate::report) fn paragraph(&mut self, indent: usize, label: &str, text: &str) {
         let gap = if label.is_empty() { "" } else { "  " };
         self.labelled(indent, &format!("{label}{gap}"), text);
     }
 
     /// As [`Page::paragraph`], with a label that brings its own space to the text.
-    pub(super) fn labelled(&mut self, indent: usize, label: &str, text: &str) {
+    pub(in crate::report) fn labelled(&mut self, indent: usize, label: &str, text: &str) {
         let hang = indent + label.width();
         if hang > self.style.width() / 2 {
             for line in wrap(label, self.style.width() - indent) {

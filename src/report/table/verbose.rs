@@ -12,6 +12,10 @@ pub(super) fn write(page: &mut Page, report: &Report) {
     for lookup in &report.dns.lookups {
         page.paragraph(4, &format!("{:<4}", lookup.record_type), &looked_up(lookup));
     }
+    for lookup in &report.dns.over_tcp {
+        let text = format!("{}, over TCP to compare", looked_up(lookup));
+        page.paragraph(4, &format!("{:<4}", lookup.record_type), &text);
+    }
     page.heading("Server names");
     for sni in &report.sni {
         page.paragraph(4, &sni.transport.to_string(), &named(sni));

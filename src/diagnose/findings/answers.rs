@@ -1,0 +1,228 @@
+//! Findings about what the answers of name resolution say.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::Draft;
+use super::dns::{failed_lookups, resolver_commands, sentence};
+use crate::catalog;
+use crate::diagnose::dns::{Discovery, EdgeHost, Resolves};
+use crate::model::{
+    Family, Finding, FindingCode, Lookup, LookupStatus, Observations, RecordType, Severity,
+};
+use crate::targets::record_type;
+
+pub(super) fn findings(seen: &Observations, discovery: &Discovery) -> Vec<Finding> {
+    [
+        suspicious(seen),
+        one_family(seen, discovery),
+        drift(seen, discovery),
+        partial(seen, discovery),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn suspicious(seen: &Observations) -> Option<Finding> {
+    let lookups: Vec<_> = seen
+        .lookups
+        .iter()
+        .filter(|l| l.status == LookupStatus::Suspicious)
+        .collect();
+    lookups.first()?;
+    let about_edge = |l: &&&Lookup| !catalog::OPTIONAL_HOSTS.contains(&l.name.as_str());
+    let edge = lookups.iter().any(|l| about_edge(&l));
+    Some(
+        Draft {
+            code: FindingCode::DnsSuspicious,
+            severity: if edge {
+                Severity::Error
+            } else {
+                Severity::Warning
+            },
+            title: "The resolver answers with addresses that cannot be Cloudflare's".to_owned(),
+            detail:
+                "cloudflared would take the answer, connect there and retry for as long as the \
+                     answer stays. Such addresses are not probed; the documented ones are."
+                    .to_owned(),
+            evidence: lookups.iter().map(|l| with_kinds(l)).collect(),
+            summary: "Exempt argotunnel.com from the filter or the proxy.".to_owned(),
+            commands: Vec::new(),
+        }
+        .about(&[]),
+    )
+}
+
+/// The lookup, and who gives such answers.
+fn with_kinds(lookup: &Lookup) -> String {
+    let kinds: BTreeSet<_> = lookup.addresses().filter_map(kind).collect();
+    let kinds: Vec<_> = kinds.into_iter().collect();
+    let of = if kinds.is_empty() {
+        String::new()
+    } else {
+        format!("; such answers come from {}", kinds.join(" or "))
+    };
+    format!("{}{of}", sentence(lookup))
+}
+
+/// Who makes up an address of that range, as a rule (RFC 6890, RFC 2544, RFC 6598).
+fn kind(address: IpAddr) -> Option<&'static str> {
+    let address = address.to_canonical();
+    if address.is_unspecified() || address.is_loopback() {
+        return Some("a DNS filter or a hosts list");
+    }
+    match address {
+        IpAddr::V4(v4) => match v4.octets() {
+            [198, 18 | 19, ..] => {
+                Some("a proxy or VPN client with made-up addresses (fake-IP, TUN mode)")
+            }
+            [100, 64..=127, ..] => Some("an overlay network or a carrier's translation"),
+            _ if v4.is_private() || v4.is_link_local() => Some("a captive portal or split DNS"),
+            _ => None,
+        },
+        IpAddr::V6(v6) if v6.is_unique_local() || v6.is_unicast_link_local() => {
+            Some("a captive portal or split DNS")
+        }
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn one_family(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
+    let only = |present: Family, absent: Family| {
+        let halved = |host: &&EdgeHost| {
+            host.resolves(present) && matches!(host.family(absent), Resolves::No(_))
+        };
+        let named = |host: &&EdgeHost| host.name.parse::<IpAddr>().is_err();
+        let hosts: Vec<_> = discovery
+            .hosts
+            .iter()
+            .filter(named)
+            .filter(halved)
+            .collect();
+        (!hosts.is_empty()).then_some((hosts, present, absent))
+    };
+    let (hosts, present, absent) =
+        only(Family::Ipv4, Family::Ipv6).or_else(|| only(Family::Ipv6, Family::Ipv4))?;
+    let names: Vec<_> = hosts.iter().map(|host| host.name.as_str()).collect();
+    let evidence = failed_lookups(seen, |l| {
+        names.contains(&l.name.as_str()) && l.record_type == record_type(absent)
+    });
+    Some(
+        Draft {
+            code: FindingCode::DnsOneFamily,
+            severity: Severity::Warning,
+            title: format!("The resolver gives {present} addresses only"),
+            detail: format!(
+                "cloudflared uses {present}, and has no {absent} to fall back on. The {absent} rows \
+                 show the documented addresses."
+            ),
+            evidence: evidence.collect(),
+            summary: format!("Harmless where {absent} is not wanted; else let the resolver answer for it."),
+            commands: resolver_commands(seen, &names, record_type(absent)),
+        }
+        .about(&[]),
+    )
+}
+
+fn drift(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
+    let edge = |lookup: &Lookup| {
+        lookup.record_type == RecordType::Srv
+            || discovery.hosts.iter().any(|host| host.name == lookup.name)
+    };
+    let drifted: Vec<_> = seen
+        .lookups
+        .iter()
+        .filter(|l| l.status == LookupStatus::Ok && edge(l) && !l.unexpected.is_empty())
+        .collect();
+    drifted.first()?;
+    let evidence = drifted.iter().map(|lookup| {
+        let answers: Vec<_> = lookup.unexpected.iter().map(ToString::to_string).collect();
+        format!(
+            "{} {} via {}: {}",
+            lookup.name,
+            lookup.record_type,
+            lookup.via,
+            answers.join(", ")
+        )
+    });
+    Some(
+        Draft {
+            code: FindingCode::DnsDrift,
+            severity: Severity::Info,
+            title: "DNS answers with addresses that the documentation does not list".to_owned(),
+            detail: "The live answer counts, and these addresses were probed. A firewall that allows the \
+                     documented addresses only would block them."
+                .to_owned(),
+            evidence: evidence.collect(),
+            summary: "Allow the addresses of the live answer as well.".to_owned(),
+            commands: Vec::new(),
+        }
+        .about(&[]),
+    )
+}
+
+/// All that was answered is documented, and some of what is documented was not answered.
+fn partial(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
+    let edge = |lookup: &&Lookup| {
+        let named = |host: &EdgeHost| host.name == lookup.name;
+        lookup.status == LookupStatus::Ok && discovery.hosts.iter().any(named)
+    };
+    let evidence: Vec<_> = seen.lookups.iter().filter(edge).filter_map(short).collect();
+    evidence.first()?;
+    Some(
+        Draft {
+            code: FindingCode::DnsDrift,
+            severity: Severity::Info,
+            title: "DNS answers with a part of the documented addresses".to_owned(),
+            detail: "cloudflared tries these alone, and so did this check. A hosts file, split DNS or a \
+                     filter shortens answers, and so does a record that has changed."
+                .to_owned(),
+            evidence,
+            summary: "Nothing where that is meant; else compare with a public resolver.".to_owned(),
+            commands: vec!["dig @1.1.1.1 region1.v2.argotunnel.com A".to_owned()],
+        }
+        .about(&[]),
+    )
+}
+
+fn short(lookup: &Lookup) -> Option<String> {
+    let answers: BTreeSet<_> = lookup.addresses().collect();
+    let family = Family::of(*answers.first()?);
+    let documented = catalog::documented(&lookup.name, family).len();
+    (lookup.unexpected.is_empty() && answers.len() < documented).then(|| {
+        format!(
+            "{} {} via {}: {} of {documented} documented addresses",
+            lookup.name,
+            lookup.record_type,
+            lookup.via,
+            answers.len()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_range_has_its_usual_origin() {
+        let word = |text: &str| kind(text.parse().unwrap()).unwrap_or_default();
+        for (address, origin) in [
+            ("0.0.0.0", "DNS filter"),
+            ("::", "DNS filter"),
+            ("127.0.0.1", "DNS filter"),
+            ("::ffff:127.0.0.1", "DNS filter"),
+            ("10.1.2.3", "captive portal"),
+            ("192.168.1.1", "captive portal"),
+            ("fd00::1", "captive portal"),
+            ("198.18.0.7", "fake-IP"),
+            ("198.19.255.1", "fake-IP"),
+            ("100.100.100.100", "overlay"),
+        ] {
+            assert!(word(address).contains(origin), "{address}");
+        }
+        assert_eq!(word("198.20.0.1"), "");
+        assert_eq!(word("240.0.0.1"), "");
+    }
+}

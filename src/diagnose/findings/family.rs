@@ -1,0 +1,193 @@
+//! Findings about a family that leads nowhere beside one that works, where cloudflared chooses
+//! between the two.
+
+use super::Draft;
+use crate::diagnose::JudgedRow;
+use crate::diagnose::dns::Discovery;
+use crate::model::{
+    Family, Finding, FindingCode, IpVersionChoice, Observations, Service, Severity, Source, Status,
+};
+
+pub(super) fn findings(
+    seen: &Observations,
+    discovery: &Discovery,
+    rows: &[JudgedRow],
+) -> Vec<Finding> {
+    let chooses = seen.options.edge_ip_version == IpVersionChoice::Auto;
+    if !chooses || !seen.options.edge.is_empty() {
+        return Vec::new();
+    }
+    let found = [
+        ipv6_broken(seen, discovery, rows),
+        ipv4_broken(seen, discovery, rows),
+    ];
+    found.into_iter().flatten().collect()
+}
+
+/// The edge's rows of a family, all blocked, where the other family reaches the edge at addresses that
+/// cloudflared knows of.
+fn dead_beside_living(rows: &[JudgedRow], dead: Family) -> Option<Vec<&JudgedRow>> {
+    let edge = || {
+        rows.iter()
+            .filter(|row| row.target.service != Service::Https)
+            .filter(|row| !matches!(row.status(), Status::Skipped | Status::Unavailable))
+    };
+    let lost: Vec<_> = edge().filter(|row| row.target.family == dead).collect();
+    let living = edge()
+        .filter(|row| row.target.family != dead && row.target.source != Source::Documented)
+        .any(|row| row.status() == Status::Reachable);
+    let all_blocked = lost.iter().all(|row| row.status() == Status::Blocked);
+    (!lost.is_empty() && living && all_blocked).then_some(lost)
+}
+
+/// The family that cloudflared takes first in some region.
+fn first_choice(seen: &Observations, discovery: &Discovery, family: Family) -> bool {
+    let hosts = discovery.hosts.iter();
+    let mut first = hosts.map(|host| host.families(&seen.options, &seen.host).first().copied());
+    first.any(|first| first == Some(family))
+}
+
+/// Whether other ports answer over the family, which tells a filter from a family that is dead.
+fn elsewhere(rows: &[JudgedRow], family: Family) -> String {
+    let other = || {
+        rows.iter()
+            .filter(|row| row.target.service == Service::Https && row.target.family == family)
+    };
+    if other().any(|row| row.status() == Status::Reachable) {
+        format!("TCP 443 answers over {family}: only the edge or its port is blocked there")
+    } else if other().any(|row| row.status() == Status::Blocked) {
+        format!("TCP 443 does not answer over {family} either: the family leads nowhere here")
+    } else {
+        format!("nothing else was tried over {family}")
+    }
+}
+
+fn ipv6_broken(seen: &Observations, discovery: &Discovery, rows: &[JudgedRow]) -> Option<Finding> {
+    let lost = dead_beside_living(rows, Family::Ipv6)?;
+    // Without IPv6 addresses from DNS, or with an IPv6 source that RFC 6724 sorts behind IPv4,
+    // cloudflared never tries IPv6.
+    if !first_choice(seen, discovery, Family::Ipv6) {
+        return None;
+    }
+    Some(
+        Draft {
+            code: FindingCode::Ipv6Broken,
+            severity: Severity::Warning,
+            title: "The edge answers over IPv4 alone, and cloudflared begins with IPv6".to_owned(),
+            detail: "With --edge-ip-version auto cloudflared takes the family that RFC 6724 sorts first, \
+                     which is IPv6 on this host, and falls back to IPv4 on a connection error: after 5 s \
+                     over QUIC and up to 15 s over HTTP/2 where IPv6 is silent, at every start and \
+                     perhaps at reconnects."
+                .to_owned(),
+            evidence: vec![
+                format!("{} rows over IPv6 are blocked, IPv4 reaches the edge", lost.len()),
+                elsewhere(rows, Family::Ipv6),
+            ],
+            summary: "Let cloudflared use IPv4 until IPv6 is mended, or take the IPv6 address and \
+                      route away from this host."
+                .to_owned(),
+            commands: vec![
+                "cloudflared tunnel --edge-ip-version 4".to_owned(),
+                "ip -6 route get 2606:4700:a0::1".to_owned(),
+            ],
+        }
+        .about(&lost),
+    )
+}
+
+fn ipv4_broken(seen: &Observations, discovery: &Discovery, rows: &[JudgedRow]) -> Option<Finding> {
+    let lost = dead_beside_living(rows, Family::Ipv4)?;
+    if !first_choice(seen, discovery, Family::Ipv4) {
+        return None;
+    }
+    Some(
+        Draft {
+            code: FindingCode::Ipv4Broken,
+            severity: Severity::Error,
+            title: "The edge answers over IPv6 alone, and cloudflared chooses IPv4".to_owned(),
+            detail: "With --edge-ip-version auto cloudflared takes the family that RFC 6724 sorts first, \
+                     which is IPv4 on this host. From IPv4 it never falls back to IPv6, so it retries in \
+                     vain although IPv6 works."
+                .to_owned(),
+            evidence: vec![
+                format!("{} rows over IPv4 are blocked, IPv6 reaches the edge", lost.len()),
+                elsewhere(rows, Family::Ipv4),
+            ],
+            summary: "Let cloudflared use IPv6, or mend IPv4.".to_owned(),
+            commands: vec!["cloudflared tunnel --edge-ip-version 6".to_owned()],
+        }
+        .about(&lost),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::diagnose;
+    use crate::model::{FamilyState, Report};
+
+    /// A recorded network in which nothing comes back over IPv6.
+    fn recorded() -> Report {
+        let text = include_str!("../../../tests/replay/cases/ipv6-black-hole.json");
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn code_with(change: impl Fn(&mut Observations)) -> Option<FindingCode> {
+        let mut seen = recorded().into_observations();
+        change(&mut seen);
+        let codes = [FindingCode::Ipv6Broken, FindingCode::Ipv4Broken];
+        let report = diagnose(seen);
+        let mut found = report.findings.iter().map(|finding| finding.code);
+        found.find(|code| codes.contains(code))
+    }
+
+    #[test]
+    fn broken_ipv6_matters_where_cloudflared_may_choose_it() {
+        assert_eq!(code_with(|_| {}), Some(FindingCode::Ipv6Broken));
+        let asked = |seen: &mut Observations| seen.options.edge_ip_version = IpVersionChoice::V4;
+        assert_eq!(code_with(asked), None);
+        let teredo = |seen: &mut Observations| {
+            seen.host.ipv6 = FamilyState::Available {
+                source: Some("2001:0:1::7".parse().unwrap()),
+            };
+        };
+        assert_eq!(code_with(teredo), None);
+    }
+
+    #[test]
+    fn broken_ipv4_matters_where_ipv6_sorts_behind_it() {
+        let swapped = |source: &'static str| {
+            move |seen: &mut Observations| {
+                seen.host.ipv6 = FamilyState::Available {
+                    source: Some(source.parse().unwrap()),
+                };
+                swap_families(seen);
+            }
+        };
+        assert_eq!(code_with(swapped("2001:db8::7")), None);
+        assert_eq!(
+            code_with(swapped("2002:c000:204::7")),
+            Some(FindingCode::Ipv4Broken)
+        );
+    }
+
+    /// Gives every attempt at an edge of one family the address of the other, region by region.
+    fn swap_families(seen: &mut Observations) {
+        let hosts = crate::catalog::usual_targets(None);
+        let of = |family| {
+            let addresses = hosts
+                .iter()
+                .flat_map(move |host| crate::catalog::documented(host, family));
+            addresses.collect::<Vec<_>>()
+        };
+        let (v4, v6) = (of(Family::Ipv4), of(Family::Ipv6));
+        for attempt in &mut seen.attempts {
+            let at = |list: &[std::net::IpAddr]| list.iter().position(|a| *a == attempt.address);
+            if let Some(index) = at(&v4) {
+                attempt.address = v6[index];
+            } else if let Some(index) = at(&v6) {
+                attempt.address = v4[index];
+            }
+        }
+    }
+}
