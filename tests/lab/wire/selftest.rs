@@ -239,6 +239,18 @@ fn quic_filters_cut() -> Outcome {
             Ok(())
         },
     )?;
+    // A client that does not cut its hello within the name is found frame by frame as well.
+    in_world(
+        "wire.boxes = [{ quic_sni = { names = ['quic.cftunnel.com'], assembles = false } }]",
+        move || {
+            for address in addresses() {
+                let cut = quic_with(Flight::Small, "quic.cftunnel.com", vec![address]);
+                expect(cut.is_err(), "the name is found in one frame")?;
+                quic_with(Flight::Small, "probe.cftunnel.com", vec![address])?;
+            }
+            Ok(())
+        },
+    )?;
     in_world("wire.boxes = ['quic_large_hello']", move || {
         for address in addresses() {
             let cut = quic_with(Flight::Large, "quic.cftunnel.com", vec![address]);
