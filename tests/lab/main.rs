@@ -87,7 +87,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Scenarios mostly wait for time-outs, so a few fit on one processor at a time.
 #[cfg(target_os = "linux")]
-const DEFAULT_WORKERS: usize = 3;
+const DEFAULT_WORKERS: usize = 4;
 
 #[cfg(not(target_os = "linux"))]
 fn main() {

@@ -146,11 +146,16 @@ fn speak(address: IpAddr) -> Result<Vec<u8>, ErrorKind> {
 }
 
 fn impostors_misbehave() -> Outcome {
-    let cases: [Case<Result<Vec<u8>, ErrorKind>>; 4] = [
+    let cases: [Case<Result<Vec<u8>, ErrorKind>>; 5] = [
         ("portal", |answer| {
             answer
                 .as_ref()
                 .is_ok_and(|bytes| bytes.starts_with(b"HTTP/1.1 302 Found"))
+        }),
+        ("plain_text", |answer| {
+            answer
+                .as_ref()
+                .is_ok_and(|bytes| bytes.starts_with(b"220 "))
         }),
         ("tarpit", |answer| answer == &Err(ErrorKind::WouldBlock)),
         ("close", |answer| {

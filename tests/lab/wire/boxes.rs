@@ -16,7 +16,12 @@ pub(super) const TUNNEL_PORT: u16 = 7844;
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Kind {
     /// Reads the server name of QUIC handshakes, and silences the flows that ask for one of these.
-    QuicSni { names: Vec<String> },
+    QuicSni {
+        names: Vec<String>,
+        /// Whether it puts the CRYPTO frames together, or looks for the names in each by itself.
+        #[serde(default = "yes")]
+        assembles: bool,
+    },
     /// Silences QUIC flows whose `ClientHello` does not fit into one datagram.
     QuicLargeHello,
     /// Reads the server name of TLS over TCP, and cuts the flows that ask for one of these.
@@ -32,6 +37,10 @@ pub(crate) enum Kind {
     },
     /// Passes everything, and answers the first packet of a flow with an ICMP error all the same.
     ForgedIcmp { on: Victim, error: Forged },
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What happens to a TCP flow that is cut.
@@ -96,8 +105,15 @@ pub(super) trait Middlebox: Send {
 impl Kind {
     pub(super) fn build(&self) -> Box<dyn Middlebox> {
         match self.clone() {
-            Self::QuicSni { names } => Box::new(quic::Filter::by_name(names)),
-            Self::QuicLargeHello => Box::new(quic::Filter::by_size()),
+            Self::QuicSni { names, assembles } => {
+                let by = if assembles {
+                    quic::By::Name(names)
+                } else {
+                    quic::By::Bytes(names)
+                };
+                Box::new(quic::Filter::new(by))
+            }
+            Self::QuicLargeHello => Box::new(quic::Filter::new(quic::By::Size)),
             Self::TlsSni { names, action } => Box::new(tls::Filter::by_name(names, action)),
             Self::TlsLargeHello { action } => Box::new(tls::Filter::by_size(action)),
             Self::MaxDatagram { octets, icmp } => Box::new(MaxDatagram { octets, icmp }),

@@ -13,7 +13,7 @@ const SAMPLE: usize = 16;
 #[derive(Default)]
 pub(super) struct Handshake {
     keys: Option<DirectionalKeys>,
-    frames: Pieces,
+    pub(super) frames: Pieces,
 }
 
 impl Handshake {
@@ -39,11 +39,6 @@ impl Handshake {
         let payload = decrypt(self.keys.as_ref()?, packet)?;
         crypto_frames(&payload, &mut self.frames);
         Some(())
-    }
-
-    /// The handshake message from its beginning, as far as it goes without a gap.
-    pub(super) fn message(&self) -> Vec<u8> {
-        self.frames.prefix()
     }
 }
 

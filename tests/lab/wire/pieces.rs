@@ -14,6 +14,12 @@ impl Pieces {
         }
     }
 
+    /// Whether this stands in one of the pieces as it was sent.
+    pub(super) fn any_holds(&self, text: &[u8]) -> bool {
+        let holds = |piece: &Vec<u8>| piece.windows(text.len()).any(|part| part == text);
+        self.0.values().any(holds)
+    }
+
     /// The stream from its beginning, as far as it goes without a gap.
     pub(super) fn prefix(&self) -> Vec<u8> {
         let mut stream = Vec::new();

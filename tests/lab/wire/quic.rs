@@ -13,8 +13,13 @@ pub(super) struct Filter {
     flows: BTreeMap<Flow, State>,
 }
 
-enum By {
-    Names(Vec<String>),
+/// What a flow is cut for.
+pub(super) enum By {
+    /// Its server name is one of these.
+    Name(Vec<String>),
+    /// One of these stands in a CRYPTO frame.
+    Bytes(Vec<String>),
+    /// The first Initial does not hold all of the `ClientHello`.
     Size,
 }
 
@@ -25,17 +30,9 @@ enum State {
 }
 
 impl Filter {
-    pub(super) fn by_name(names: Vec<String>) -> Self {
+    pub(super) fn new(by: By) -> Self {
         Self {
-            by: By::Names(names),
-            flows: BTreeMap::new(),
-        }
-    }
-
-    /// Cuts the flows of which the first Initial does not hold all of the `ClientHello`.
-    pub(super) fn by_size() -> Self {
-        Self {
-            by: By::Size,
+            by,
             flows: BTreeMap::new(),
         }
     }
@@ -53,7 +50,7 @@ impl Middlebox for Filter {
         if let State::Reading(handshake) = state
             && packet.direction == Direction::ToEdge
             && handshake.take(packet.payload())
-            && let Some(cut) = self.by.decides(&hello::read(&handshake.message()))
+            && let Some(cut) = self.by.decides(handshake)
         {
             *state = if cut { State::Cut } else { State::Passed };
         }
@@ -66,10 +63,20 @@ impl Middlebox for Filter {
 
 impl By {
     /// Whether to cut the flow, once that is known.
-    fn decides(&self, hello: &Hello) -> Option<bool> {
+    fn decides(&self, handshake: &Handshake) -> Option<bool> {
+        let hello = hello::read(&handshake.frames.prefix());
+        let is_complete = hello != Hello::Incomplete;
         match (self, hello) {
-            (Self::Names(_), Hello::Incomplete) => None,
-            (Self::Names(names), Hello::Complete(Some(name))) => Some(matches(names, name)),
+            (Self::Bytes(names), _) => {
+                let found = |name: &String| handshake.frames.any_holds(name.as_bytes());
+                names
+                    .iter()
+                    .any(found)
+                    .then_some(true)
+                    .or(is_complete.then_some(false))
+            }
+            (Self::Name(_), Hello::Incomplete) => None,
+            (Self::Name(names), Hello::Complete(Some(name))) => Some(matches(names, &name)),
             (Self::Size, Hello::Incomplete) => Some(true),
             (_, Hello::Complete(_) | Hello::Foreign) => Some(false),
         }

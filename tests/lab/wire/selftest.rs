@@ -34,6 +34,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("quic-filters-cut", quic_filters_cut),
         trial("big-datagrams-are-told-so", big_datagrams),
         trial("forged-errors-arrive", forged_errors),
+        trial("errors-are-held-back", held_errors),
+        trial("a-narrow-path-is-narrow", a_narrow_path),
     ]
 }
 
@@ -239,6 +241,18 @@ fn quic_filters_cut() -> Outcome {
             Ok(())
         },
     )?;
+    // A client that does not cut its hello within the name is found frame by frame as well.
+    in_world(
+        "wire.boxes = [{ quic_sni = { names = ['quic.cftunnel.com'], assembles = false } }]",
+        move || {
+            for address in addresses() {
+                let cut = quic_with(Flight::Small, "quic.cftunnel.com", vec![address]);
+                expect(cut.is_err(), "the name is found in one frame")?;
+                quic_with(Flight::Small, "probe.cftunnel.com", vec![address])?;
+            }
+            Ok(())
+        },
+    )?;
     in_world("wire.boxes = ['quic_large_hello']", move || {
         for address in addresses() {
             let cut = quic_with(Flight::Large, "quic.cftunnel.com", vec![address]);
@@ -284,5 +298,52 @@ fn forged_errors() -> Outcome {
         }
         let both: Vec<IpAddr> = Family::BOTH.map(|family| one(family).ip()).to_vec();
         quic_handshakes(both)
+    })?;
+    // A socket that does not ask for the errors of its connection, as none of Go's does, works on.
+    let world = "wire.boxes = [{ forged_icmp = { on = 'tcp', error = 'admin_prohibited' } }]";
+    in_world(world, || {
+        let [v4, v6] = Family::BOTH.map(|family| one(family).ip());
+        preface(v4)?;
+        preface(v6)
+    })
+}
+
+fn held_errors() -> Outcome {
+    let world = "wire.icmp_delay_ms = 300\n\
+                 edge.input = ['udp dport 7844 reject with icmpx type port-unreachable']";
+    in_world(world, || {
+        for address in Family::BOTH.map(one) {
+            let socket = connected(address)?;
+            let begun = Instant::now();
+            socket.send(b"?")?;
+            let error = socket.recv(&mut [0; 16]).map_err(|error| error.kind());
+            let elapsed = begun.elapsed();
+            expect(
+                error == Err(ErrorKind::ConnectionRefused) && elapsed >= Duration::from_millis(300),
+                &format!("an error after 300 ms: {error:?} after {elapsed:?}"),
+            )?;
+        }
+        Ok(())
+    })
+}
+
+fn a_narrow_path() -> Outcome {
+    let narrow = "router.ip = ['route replace default via 10.0.2.2 mtu 1280', \
+                  'route replace ::/0 via 2a01:4f8:2::2 mtu 1280']\n";
+    in_world(narrow, || {
+        for address in Family::BOTH.map(one) {
+            tls("h2.cftunnel.com", address)?;
+        }
+        Ok(())
+    })?;
+    let silence = "router.output = ['icmp type destination-unreachable drop', \
+                   'icmpv6 type packet-too-big drop']";
+    in_world(&format!("{narrow}{silence}"), || {
+        for address in Family::BOTH.map(one) {
+            let large = tls("h2.cftunnel.com", address);
+            expect(large.is_err(), "a full segment vanishes")?;
+            tls_with(Flight::Small, "h2.cftunnel.com", address)?;
+        }
+        Ok(())
     })
 }
