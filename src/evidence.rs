@@ -270,7 +270,10 @@ fn loss_among<'a>(
     let (mut lost, mut tried) = (0, 0);
     for attempt in attempts.clone().filter(comparable) {
         let unanswered = match attempt.contact_ms {
-            Some(contact) => tries(attempt, contact.secs() - quickest).saturating_sub(1),
+            Some(contact) => {
+                let by_time = tries(attempt, contact.secs() - quickest).saturating_sub(1);
+                by_time.min(sent_again(attempt))
+            }
             None if was_refused(attempt) => 1,
             None => tries(attempt, attempt.elapsed_ms.secs() - patience),
         };
@@ -279,6 +282,15 @@ fn loss_among<'a>(
         tried += unanswered + u32::from(attempt.contact_ms.is_some());
     }
     loss_bound(lost, tried)
+}
+
+/// How often a QUIC attempt can have sent its hello again at most, by the datagrams that it sent. A
+/// machine that is busy with many handshakes looks at an answer late, which is no loss.
+fn sent_again(attempt: &Attempt) -> u32 {
+    const HELLO: u32 = 2;
+    const REST: u32 = 1;
+    let sent = attempt.sent.map(|sent| sent.saturating_sub(HELLO + REST));
+    sent.map_or(u32::MAX, |sent| sent / HELLO)
 }
 
 const fn was_cut(attempt: &Attempt) -> bool {

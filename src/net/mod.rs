@@ -29,8 +29,10 @@ pub struct Trace(Arc<Mutex<TraceState>>);
 /// The contents of a [`Trace`].
 #[derive(Debug, Clone)]
 pub struct TraceState {
-    /// When the attempt began.
+    /// When the first packet left, or, before that, now.
     pub started: Instant,
+    /// Whether a packet has left.
+    begun: bool,
     /// When the first answer of the other side came, since the start.
     pub contact: Option<Duration>,
     /// When the handshake completed, since the start.
@@ -49,6 +51,7 @@ impl Trace {
     pub fn start() -> Self {
         Self(Arc::new(Mutex::new(TraceState {
             started: Instant::now(),
+            begun: false,
             contact: None,
             handshake: None,
             sent: 0,
@@ -60,7 +63,23 @@ impl Trace {
     /// A copy of what has been seen so far.
     #[must_use]
     pub fn state(&self) -> TraceState {
-        self.with(|state| state.clone())
+        self.with(|state| {
+            // What waits for its turn on a busy machine has not met silence.
+            if !state.begun {
+                state.started = Instant::now();
+            }
+            state.clone()
+        })
+    }
+
+    /// Notes that the first packet is about to leave; later ones change nothing.
+    fn begin(&self) {
+        self.with(|state| {
+            if !state.begun {
+                state.started = Instant::now();
+                state.begun = true;
+            }
+        });
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut TraceState) -> T) -> T {

@@ -75,6 +75,7 @@ async fn connect_in(
     own: &[IpAddr],
     trace: &Trace,
 ) -> Result<TcpStream, ContactFailure> {
+    trace.begin();
     let stream =
         start_connect(remote, bind, segment).map_err(|error| classify::local_error(&error))?;
     let other = |error: io::Error| ContactFailure::Other {

@@ -154,8 +154,8 @@ impl Board {
 
     fn note_end(&mut self, id: u64, outcome: Outcome) {
         if let Some(running) = self.running.remove(&id) {
-            self.ended
-                .push(finish(running.template, &running.trace.state(), outcome));
+            let attempt = self.finish(running.template, &running.trace.state(), outcome);
+            self.ended.push(attempt);
         }
     }
 
@@ -169,7 +169,8 @@ impl Board {
             GivenUp::Settled => Outcome::Abandoned,
             GivenUp::Silent => silent_so_far(&state),
         };
-        self.ended.push(finish(running.template, &state, outcome));
+        let attempt = self.finish(running.template, &state, outcome);
+        self.ended.push(attempt);
     }
 
     fn start(&mut self, target: &Target, start: Start) {
@@ -275,6 +276,21 @@ impl Board {
         }
     }
 
+    fn finish(&self, template: Attempt, state: &TraceState, outcome: Outcome) -> Attempt {
+        let udp = template.transport == crate::model::Transport::Udp;
+        Attempt {
+            started_ms: Millis::from(state.started.duration_since(self.started.into_std())),
+            elapsed_ms: Millis::from(state.started.elapsed()),
+            contact_ms: state.contact.map(Millis::from),
+            handshake_ms: state.handshake.map(Millis::from),
+            sent: udp.then_some(state.sent),
+            received: udp.then_some(state.received),
+            stray: state.stray.clone(),
+            outcome,
+            ..template
+        }
+    }
+
     /// All attempts; a running one counts as silent so far.
     fn snapshot(&self) -> Snapshot {
         let mut attempts = self.ended.clone();
@@ -282,7 +298,7 @@ impl Board {
         for (id, running) in &self.running {
             let state = running.trace.state();
             let outcome = silent_so_far(&state);
-            attempts.push(finish(running.template.clone(), &state, outcome));
+            attempts.push(self.finish(running.template.clone(), &state, outcome));
             ids.push(Some(*id));
         }
         Snapshot { attempts, ids }
@@ -401,19 +417,5 @@ fn silent_so_far(state: &TraceState) -> Outcome {
             failure: ContactFailure::Silent,
         },
         failure => Outcome::Unanswered { failure },
-    }
-}
-
-fn finish(template: Attempt, state: &TraceState, outcome: Outcome) -> Attempt {
-    let udp = template.transport == crate::model::Transport::Udp;
-    Attempt {
-        elapsed_ms: Millis::from(state.started.elapsed()),
-        contact_ms: state.contact.map(Millis::from),
-        handshake_ms: state.handshake.map(Millis::from),
-        sent: udp.then_some(state.sent),
-        received: udp.then_some(state.received),
-        stray: state.stray.clone(),
-        outcome,
-        ..template
     }
 }

@@ -206,6 +206,7 @@ impl AsyncUdpSocket for ProbeSocket {
 
     /// Errors are noted and hidden from quinn, which would end the connection on the first.
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.trace.begin();
         // A pending error costs a call each; more than a few in a row are no pending ones.
         for _ in 0..4 {
             match self.send_once(transmit) {
