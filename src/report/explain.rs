@@ -19,7 +19,14 @@ impl Topic {
     /// # Errors
     /// For another word: what it may have meant, and how to see all codes.
     pub fn parse(word: &str) -> Result<Self, String> {
-        let plain = word.trim().to_ascii_lowercase().replace('_', "-");
+        let word = word.trim().to_ascii_lowercase();
+        // Causes are written with underscores, and may lead to more than the finding of that name.
+        if let Some(cause) = Cause::ALL.iter().find(|cause| cause.as_str() == word)
+            && word.contains('_')
+        {
+            return Ok(Self(of_cause(*cause).to_vec()));
+        }
+        let plain = word.replace('_', "-");
         if let Some(code) = FindingCode::ALL.iter().find(|code| code.as_str() == plain) {
             return Ok(Self(vec![*code]));
         }
@@ -76,7 +83,8 @@ pub fn explain(topics: &[Topic], style: Style) -> String {
 fn list(page: &mut Page) {
     page.heading("Findings, the most fundamental first");
     for code in FindingCode::ALL {
-        page.paragraph(4, code.as_str(), title(*code).unwrap_or_default());
+        let code_column = format!("{:<20}", code.as_str());
+        page.paragraph(4, &code_column, title(*code).unwrap_or_default());
     }
     page.blank();
     page.paragraph(
@@ -216,6 +224,9 @@ mod tests {
             Topic::parse("SNI_Filtered").unwrap().0,
             [FindingCode::SniFiltered]
         );
+        let both_clocks = [FindingCode::TlsIntercepted, FindingCode::CertificateTime];
+        assert_eq!(Topic::parse("tls_intercepted").unwrap().0, both_clocks);
+        assert_eq!(Topic::parse("tls-intercepted").unwrap().0, both_clocks[..1]);
         let twice = [both, Topic::parse("udp-dropped").unwrap()];
         let text = explain(&twice, Style::default());
         assert_eq!(text.matches("Seen:").count(), 2, "{text}");

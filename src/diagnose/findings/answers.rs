@@ -117,7 +117,7 @@ fn one_family(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
                 "cloudflared uses {present}, and has no {absent} to fall back on. The {absent} rows \
                  show the documented addresses."
             ),
-            evidence: evidence.collect(),
+            evidence,
             summary: format!("Harmless where {absent} is not wanted; else let the resolver answer for it."),
             commands: resolver_commands(seen, &names, record_type(absent)),
         }

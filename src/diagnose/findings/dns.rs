@@ -1,5 +1,7 @@
 //! Findings about name resolution.
 
+use std::collections::BTreeSet;
+
 use super::Draft;
 use super::port53::{Port53, ends, patience};
 use crate::catalog;
@@ -22,24 +24,50 @@ pub(super) fn findings(seen: &Observations, discovery: &Discovery) -> Vec<Findin
 
 /// A lookup in a sentence: who was asked for what, and what came of it.
 pub(super) fn sentence(lookup: &Lookup) -> String {
+    told(&format!("{} {}", lookup.name, lookup.record_type), lookup)
+}
+
+fn told(questions: &str, lookup: &Lookup) -> String {
     let detail = lookup
         .detail
         .as_ref()
         .map_or_else(String::new, |detail| format!(" ({detail})"));
     format!(
-        "{} {} via {}: {}{detail} after {}",
-        lookup.name, lookup.record_type, lookup.via, lookup.status, lookup.elapsed_ms
+        "{questions} via {}: {}{detail} after {}",
+        lookup.via, lookup.status, lookup.elapsed_ms
     )
 }
 
-pub(super) fn failed_lookups<'a>(
-    seen: &'a Observations,
-    concerns: impl Fn(&Lookup) -> bool + 'a,
-) -> impl Iterator<Item = String> + 'a {
-    seen.lookups
+/// The failed lookups in sentences: those that failed alike share one, whatever they asked for and
+/// how often.
+pub(super) fn failed_lookups(
+    seen: &Observations,
+    concerns: impl Fn(&Lookup) -> bool,
+) -> Vec<String> {
+    let mut alike: Vec<Vec<&Lookup>> = Vec::new();
+    let failed = |l: &&Lookup| l.status != LookupStatus::Ok && concerns(l);
+    for lookup in seen.lookups.iter().filter(failed) {
+        let key = |l: &Lookup| (l.via, l.status, l.detail.clone());
+        let same = |group: &&mut Vec<&Lookup>| group.iter().all(|l| key(l) == key(lookup));
+        match alike.iter_mut().find(same) {
+            Some(group) => group.push(lookup),
+            None => alike.push(vec![lookup]),
+        }
+    }
+    alike.iter().filter_map(|group| together(group)).collect()
+}
+
+/// Lookups that failed alike in a sentence; the longest of them tells the time.
+fn together(group: &[&Lookup]) -> Option<String> {
+    let longest = group
         .iter()
-        .filter(move |l| l.status != LookupStatus::Ok && concerns(l))
-        .map(sentence)
+        .max_by(|a, b| a.elapsed_ms.get().total_cmp(&b.elapsed_ms.get()))?;
+    let questions: BTreeSet<_> = group
+        .iter()
+        .map(|l| format!("{} {}", l.name, l.record_type))
+        .collect();
+    let questions: Vec<_> = questions.into_iter().collect();
+    Some(told(&questions.join(", "), longest))
 }
 
 pub(super) fn resolver_commands(
@@ -81,7 +109,7 @@ fn addresses_failed(seen: &Observations, discovery: &Discovery) -> Option<Findin
         "Let this host's resolvers answer for argotunnel.com, unfiltered."
     };
     let port53 = Port53::of(seen);
-    let mut evidence: Vec<_> = failed_lookups(seen, concerns).collect();
+    let mut evidence = failed_lookups(seen, concerns);
     evidence.extend(port53.evidence.iter().cloned());
     Some(
         Draft {
@@ -105,7 +133,7 @@ fn srv(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
     let name = catalog::srv_name(seen.options.region);
     let is_srv = |l: &Lookup| l.record_type == RecordType::Srv;
     let port53 = Port53::of(seen);
-    let mut evidence: Vec<_> = failed_lookups(seen, is_srv).collect();
+    let mut evidence = failed_lookups(seen, is_srv);
     evidence.extend(port53.evidence.iter().cloned());
     let commands = resolver_commands(seen, &[&name], RecordType::Srv);
     let fix = format!("Let this host's resolvers answer the SRV question for {name}.");
@@ -163,15 +191,19 @@ fn srv(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
 
 /// What comes before cloudflared turns to DNS over TLS.
 fn wait_for_srv(seen: &Observations) -> String {
-    let silent = seen.lookups.iter().any(|lookup| {
-        lookup.record_type == RecordType::Srv
-            && lookup.via != Via::Dot
-            && lookup.status == LookupStatus::TimedOut
-    });
-    if silent {
+    let ended = |status| {
+        seen.lookups.iter().any(|lookup| {
+            lookup.record_type == RecordType::Srv
+                && lookup.via != Via::Dot
+                && lookup.status == status
+        })
+    };
+    if ended(LookupStatus::TimedOut) {
         format!("{}, then ", patience(seen))
+    } else if ended(LookupStatus::Unreachable) {
+        "does not reach the resolver, then ".to_owned()
     } else {
-        "learns it at once, ".to_owned()
+        "is told so at once, then ".to_owned()
     }
 }
 
@@ -225,4 +257,29 @@ fn resolver_failed(seen: &Observations) -> Option<Finding> {
         }
         .about(&[]),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Millis;
+    use crate::report::samples;
+
+    #[test]
+    fn lookups_that_fail_alike_share_a_sentence() {
+        let mut seen = samples::dns_dead().into_observations();
+        for lookup in &mut seen.lookups {
+            lookup.status = LookupStatus::Refused;
+        }
+        seen.lookups.extend(seen.lookups.clone());
+        seen.lookups[1].elapsed_ms = Millis::from(7.0);
+        let told = failed_lookups(&seen, |l| l.record_type == RecordType::A);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let regions = "region1.v2.argotunnel.com A, region2.v2.argotunnel.com A";
+        assert!(told[0].contains(regions), "{told:?}");
+        assert!(told[0].ends_with("after 5.0 s"), "{told:?}");
+        seen.lookups[2].status = LookupStatus::ServerFailure;
+        let told = failed_lookups(&seen, |l| l.record_type == RecordType::A);
+        assert_eq!(told.len(), 2, "{told:?}");
+    }
 }

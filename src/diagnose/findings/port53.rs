@@ -114,6 +114,9 @@ pub(super) fn ends<'a>(
             ""
         };
         format!("It {} at every lookup{all}, and stops.", patience(seen))
+    } else if is(LookupStatus::Unreachable) {
+        "It stops, at once or, where the kernel does not hand it the error, after 5 s a lookup."
+            .to_owned()
     } else {
         "It stops within a second of its start.".to_owned()
     }
