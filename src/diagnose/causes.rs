@@ -99,7 +99,7 @@ fn quic_filtered(row: &JudgedRow) -> String {
         Some(tried) if tried.passed => {
             "a QUIC server answers an unknown version with Version Negotiation"
         }
-        _ => "a QUIC server answers",
+        _ => "something answers over UDP",
     };
     format!(
         "{answer}, and no handshake completes; a filter that reads the handshake and a server that \
@@ -254,7 +254,7 @@ fn foreign(outcome: &Outcome) -> Option<String> {
             Some(format!("plain HTTP answers: status {status}{to}"))
         }
         HandshakeFailure::NotTls { received, .. } => {
-            Some(format!("no TLS answers, but: {received}"))
+            Some(format!("neither TLS nor QUIC answers, but: {received}"))
         }
         HandshakeFailure::WrongAlpn => {
             Some("a server without the tunnel's application protocol (ALPN) answers".to_owned())

@@ -151,7 +151,7 @@ pub enum HandshakeFailure {
         /// Who presents it, and what is wrong with it.
         chain: Box<UntrustedChain>,
     },
-    /// What came back is no TLS: a plain-text portal or another protocol.
+    /// What came back is no TLS, or no QUIC: a plain-text portal or another protocol.
     NotTls {
         /// The first bytes, printable characters only.
         received: String,

@@ -105,7 +105,7 @@ pub fn tls_error(error: &io::Error, received: &[u8]) -> HandshakeFailure {
         .and_then(|inner| inner.downcast_ref::<rustls::Error>())
     {
         return match tls {
-            _ if !looks_like_tls(received) => not_tls(received),
+            _ if !looks_like_tls(received) => foreign(received),
             rustls::Error::AlertReceived(alert) => alert_received(*alert),
             other => HandshakeFailure::Other {
                 error: other.to_string(),
@@ -113,7 +113,7 @@ pub fn tls_error(error: &io::Error, received: &[u8]) -> HandshakeFailure {
         };
     }
     if !looks_like_tls(received) {
-        return not_tls(received);
+        return foreign(received);
     }
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => HandshakeFailure::Reset,
@@ -139,7 +139,9 @@ fn looks_like_tls(received: &[u8]) -> bool {
     matches!(received, [] | [20..=23] | [20..=23, 3, ..])
 }
 
-fn not_tls(received: &[u8]) -> HandshakeFailure {
+/// What came back is neither TLS nor QUIC.
+#[must_use]
+pub fn foreign(received: &[u8]) -> HandshakeFailure {
     let (http_status, location) = http_head(received);
     HandshakeFailure::NotTls {
         received: printable(received),
@@ -323,7 +325,7 @@ mod tests {
             http_status,
             location,
             ..
-        } = not_tls(portal)
+        } = foreign(portal)
         else {
             panic!("not TLS expected")
         };

@@ -41,6 +41,8 @@ pub struct TraceState {
     pub sent: u32,
     /// UDP datagrams received.
     pub received: u32,
+    /// A datagram of plain text, while none has come that may be QUIC.
+    pub foreign: Option<Vec<u8>>,
     /// Socket errors on the way.
     pub stray: Vec<StrayError>,
 }
@@ -56,6 +58,7 @@ impl Trace {
             handshake: None,
             sent: 0,
             received: 0,
+            foreign: None,
             stray: Vec::new(),
         })))
     }

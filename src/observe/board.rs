@@ -11,8 +11,7 @@ use crate::catalog;
 use crate::diagnose::{AddressState, Climates, Judgement, Role, belongs, judge};
 use crate::evidence::Climate;
 use crate::model::{
-    Attempt, ContactFailure, Event, Family, HandshakeFailure, Millis, Outcome, Profile,
-    RowProgress, Service, Status,
+    Attempt, ContactFailure, Event, Family, Millis, Outcome, Profile, RowProgress, Service, Status,
 };
 use crate::net::quic::{self, QuicProbe};
 use crate::net::stream::{self, StreamProbe};
@@ -408,7 +407,7 @@ fn is_probe(attempt: &Attempt, target: &Target) -> bool {
 fn silent_so_far(state: &TraceState) -> Outcome {
     if state.contact.is_some() {
         return Outcome::Unsecured {
-            failure: HandshakeFailure::Silent,
+            failure: quic::cut_by(state),
         };
     }
     match quic::failure_from_errors(state) {

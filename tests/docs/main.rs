@@ -66,22 +66,6 @@ const UNPROVEN: &[(FindingCode, &str)] = &[
         "a scenario's run is never interrupted: tests/cli/interrupt.rs could",
     ),
     (
-        FindingCode::SniFiltered,
-        "needs a middlebox that reads the server name, which the laboratory has not yet",
-    ),
-    (
-        FindingCode::LargeHelloDropped,
-        "needs a middlebox that loses a second segment, which the laboratory has not yet",
-    ),
-    (
-        FindingCode::QuicFiltered,
-        "needs a middlebox that reads QUIC, which the laboratory has not yet",
-    ),
-    (
-        FindingCode::Mtu,
-        "needs a path with a small MTU, which the laboratory has not yet",
-    ),
-    (
         FindingCode::Unexplained,
         "an error without a name: a scenario that brought one about would give it a name",
     ),

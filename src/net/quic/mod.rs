@@ -159,7 +159,19 @@ fn failed(error: &quinn::ConnectionError, state: &TraceState) -> Outcome {
             failure: failure_from_errors(state),
         };
     }
-    unsecured(classify::quic_error(error))
+    unsecured(match cut_by(state) {
+        HandshakeFailure::Silent => classify::quic_error(error),
+        foreign => foreign,
+    })
+}
+
+/// Why a flow that was answered came to nothing, when it went silent in the end.
+#[must_use]
+pub fn cut_by(state: &TraceState) -> HandshakeFailure {
+    let foreign = state.foreign.as_ref();
+    foreign.map_or(HandshakeFailure::Silent, |datagram| {
+        classify::foreign(datagram)
+    })
 }
 
 /// Every datagram has cloudflared's size, also those after the first (`min_mtu`), and Initials are

@@ -192,11 +192,30 @@ impl ProbeSocket {
                 }
             })
             .sum();
+        let first = bufs.first().zip(meta.first());
+        let first = first.and_then(|(buf, meta)| buf.get(..meta.len));
         self.trace.contact();
-        self.trace
-            .with(|state| state.received += u32::try_from(datagrams).unwrap_or(u32::MAX));
+        self.trace.with(|state| {
+            state.foreign = match (state.received, first) {
+                (0, Some(datagram)) if is_foreign(datagram) => Some(datagram.to_vec()),
+                (0, _) => None,
+                _ => state
+                    .foreign
+                    .take()
+                    .filter(|_| first.is_some_and(is_foreign)),
+            };
+            state.received += u32::try_from(datagrams).unwrap_or(u32::MAX);
+        });
         Ok(count)
     }
+}
+
+/// Whether a datagram is plain text, and so no QUIC packet, whose octets are encrypted. Nothing less
+/// says so: where the first packets of an answer are lost, it may begin with any other.
+fn is_foreign(datagram: &[u8]) -> bool {
+    const ENOUGH: usize = 16;
+    let text = |octet: &u8| octet.is_ascii_graphic() || octet.is_ascii_whitespace();
+    datagram.len() >= ENOUGH && datagram.iter().take(2 * ENOUGH).all(text)
 }
 
 impl AsyncUdpSocket for ProbeSocket {
