@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::catalog;
 use crate::model::{
-    Answer, Family, Host, IpVersionChoice, Lookup, LookupStatus, Options, ProtocolChoice,
+    Answer, Attempt, Family, Host, IpVersionChoice, Lookup, LookupStatus, Options, ProtocolChoice,
     RecordType, Requirement, Service, Source, Via,
 };
 
@@ -34,6 +34,9 @@ pub struct Target {
     pub source: Source,
     /// The addresses, in the resolver's order, each once.
     pub addresses: Vec<IpAddr>,
+    /// Answers of DNS that cannot be the host's own, and may be a proxy's that leads there. They are
+    /// tried beside the row's addresses, and take their place once one of them has passed.
+    pub stand_ins: Vec<IpAddr>,
     /// Whether it is to be probed.
     pub state: TargetState,
 }
@@ -78,24 +81,31 @@ pub enum Resolution {
 #[derive(Debug, Clone, Copy)]
 pub struct Names<'a> {
     lookups: &'a [Lookup],
+    attempts: &'a [Attempt],
     unsettled: Option<&'a HashSet<Asked>>,
 }
 
 impl<'a> Names<'a> {
     /// All that a finished run has been told.
     #[must_use]
-    pub const fn settled(lookups: &'a [Lookup]) -> Self {
+    pub const fn settled(lookups: &'a [Lookup], attempts: &'a [Attempt]) -> Self {
         Self {
             lookups,
+            attempts,
             unsettled: None,
         }
     }
 
     /// What a run has been told so far; `unsettled` questions may still be answered.
     #[must_use]
-    pub const fn so_far(lookups: &'a [Lookup], unsettled: &'a HashSet<Asked>) -> Self {
+    pub const fn so_far(
+        lookups: &'a [Lookup],
+        attempts: &'a [Attempt],
+        unsettled: &'a HashSet<Asked>,
+    ) -> Self {
         Self {
             lookups,
+            attempts,
             unsettled: Some(unsettled),
         }
     }
@@ -113,7 +123,7 @@ impl<'a> Names<'a> {
         let spoken = by_system.clone().find(|l| l.status.is_final());
         let over_tls = rows().find(|l| l.via == Via::Dot && l.status == LookupStatus::Ok);
         match (spoken, over_tls) {
-            (Some(found), _) if found.status == LookupStatus::Ok => {
+            (Some(found), _) if found.status == LookupStatus::Ok || self.vouches_for(found) => {
                 return Resolution::Found(found.answers.clone());
             }
             (_, Some(found)) => return Resolution::Found(found.answers.clone()),
@@ -132,6 +142,34 @@ impl<'a> Names<'a> {
             None if rows().any(is_long_silence) => Resolution::Failed(LookupStatus::TimedOut),
             None => Resolution::Undecided,
         }
+    }
+
+    /// Whether an answer that cannot be right leads to the right place: a handshake passed there.
+    fn vouches_for(&self, lookup: &Lookup) -> bool {
+        let plain = |a: &&Attempt| a.passed() && !a.profile.is_experiment();
+        lookup.status == LookupStatus::Suspicious
+            && lookup.addresses().any(|address| {
+                let mut passed = self.attempts.iter().filter(plain);
+                passed.any(|attempt| attempt.address == address)
+            })
+    }
+
+    /// The answers for a name that cannot be its own, as long as nothing vouches for them; a few.
+    fn stand_ins(&self, name: &str, family: Family) -> Vec<IpAddr> {
+        const FEW: usize = 2;
+        let record_type = record_type(family);
+        let mut by_system = self
+            .lookups
+            .iter()
+            .filter(|l| l.name == name && l.record_type == record_type && l.via != Via::Dot);
+        let spoken = by_system.find(|l| l.status.is_final());
+        let suspicious = spoken.filter(|l| l.status == LookupStatus::Suspicious);
+        let lookup = suspicious.filter(|l| !self.vouches_for(l));
+        let addresses = lookup.into_iter().flat_map(Lookup::addresses);
+        let mut distinct: Vec<_> = addresses.filter(|a| !a.is_multicast()).collect();
+        distinct.dedup();
+        distinct.truncate(FEW);
+        distinct
     }
 
     /// Whether the SRV record is known from DNS over TLS alone.
@@ -299,7 +337,16 @@ fn edge_target(
         },
         source,
         addresses,
+        stand_ins: stand_ins(names, name, family, state),
         state,
+    }
+}
+
+/// Nothing is tried where nothing would be probed.
+fn stand_ins(names: Names<'_>, name: &str, family: Family, state: TargetState) -> Vec<IpAddr> {
+    match state {
+        TargetState::Probed | TargetState::Unresolved => names.stand_ins(name, family),
+        TargetState::Waiting | TargetState::Skipped | TargetState::Unavailable => Vec::new(),
     }
 }
 
@@ -360,6 +407,7 @@ fn optional_target(host: &Host, names: Names<'_>, name: &str, family: Family) ->
         requirement: Requirement::Optional,
         source: Source::Dns,
         addresses,
+        stand_ins: stand_ins(names, name, family, state),
         state,
     }
 }

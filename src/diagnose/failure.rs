@@ -44,6 +44,11 @@ impl Tally {
         })
     }
 
+    /// Whether any attempt failed in another way than by silence.
+    pub(super) const fn anything(&self) -> bool {
+        self.refusals() + self.no_route + self.untrusted + self.foreign > 0
+    }
+
     /// How many attempts were refused in a way that may be an accident.
     pub(super) const fn refusals(&self) -> u32 {
         self.local

@@ -27,7 +27,7 @@ use crate::targets::{Names, Target, targets};
 /// Diagnoses what a run saw. The order of attempts never changes the result.
 #[must_use]
 pub fn diagnose(seen: Observations) -> Report {
-    let names = Names::settled(&seen.lookups);
+    let names = Names::settled(&seen.lookups, &seen.attempts);
     let targets = targets(&seen.options, &seen.host, names);
     let climates = Climates::of(&seen.attempts);
     let rows: Vec<_> = targets
@@ -93,7 +93,7 @@ fn judged(target: Target, attempts: &[Attempt], climates: &Climates) -> JudgedRo
         .collect();
     // Ties are broken by what identifies an attempt, so that the order of the input never shows.
     own.sort_by(|a, b| {
-        let key = |a: &Attempt| (a.address, a.sni.clone(), a.attempt);
+        let key = |a: &Attempt| (a.address, a.sni.clone(), a.profile, a.attempt);
         let by_time = a.started_ms.get().total_cmp(&b.started_ms.get());
         by_time.then_with(|| key(a).cmp(&key(b)))
     });

@@ -53,6 +53,8 @@ pub enum OpenQuestion {
     ProbeName,
     /// How the row is blocked: experiments are under way.
     Experiments,
+    /// Whether an answer that cannot be right leads to the right place.
+    StandIns,
 }
 
 /// What is known of one address.
@@ -150,7 +152,8 @@ impl Role {
 pub fn belongs(attempt: &Attempt, target: &Target) -> bool {
     attempt.port == target.port
         && attempt.transport == target.service.transport()
-        && target.addresses.contains(&attempt.address)
+        && (target.addresses.contains(&attempt.address)
+            || target.stand_ins.contains(&attempt.address))
         && (target.service != Service::Https || attempt.sni == target.host)
 }
 
@@ -171,11 +174,27 @@ pub fn judge(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judge
         tunnel_proven: false,
         probe_passes: false,
         cut_name: None,
-        open: None,
+        open: stand_ins_open(target, attempts, climate).then_some(OpenQuestion::StandIns),
     }
 }
 
+/// Whether a stand-in has neither passed nor failed yet. It takes less than to accuse: it is accused of
+/// nothing that its address does not say already.
+fn stand_ins_open(target: &Target, attempts: &[&Attempt], climate: &Climate) -> bool {
+    target.stand_ins.iter().any(|address| {
+        let own = || attempts.iter().filter(|a| a.address == *address);
+        let silent: u32 = own()
+            .map(|a| climate.silent_tries(a) + climate.hushed_tries(a))
+            .sum();
+        let failed = Tally::of(own().copied()).anything();
+        !failed && !own().any(|a| a.passed()) && silent < climate.enough_for_an_experiment()
+    })
+}
+
 fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judgement {
+    let open_stand_ins = stand_ins_open(target, attempts, climate);
+    let own = |a: &&&Attempt| target.addresses.contains(&a.address);
+    let attempts: &[&Attempt] = &attempts.iter().filter(own).copied().collect::<Vec<_>>();
     let experiments = Experiments::of(target, attempts);
     let climate = &experiments.temper(climate);
     let row = Row::new(target, attempts, climate);
@@ -223,6 +242,7 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
             () if row.tunnel_proven && probe_tried && !row.probe_passes && cut_name.is_none() => {
                 Some(OpenQuestion::ProbeName)
             }
+            () if open_stand_ins => Some(OpenQuestion::StandIns),
             () => None,
         },
         addresses,

@@ -138,6 +138,11 @@ impl Board {
         self.complete
     }
 
+    /// The attempts that have ended.
+    pub(super) fn ended(&self) -> &[Attempt] {
+        &self.ended
+    }
+
     /// Takes everything off the board that still runs.
     pub(super) fn give_up(&mut self) {
         let ids: Vec<_> = self.running.keys().copied().collect();

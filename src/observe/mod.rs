@@ -200,7 +200,7 @@ impl Run {
     }
 
     fn names(&self) -> Names<'_> {
-        Names::so_far(&self.lookups, &self.unsettled)
+        Names::so_far(&self.lookups, self.board.ended(), &self.unsettled)
     }
 
     fn learn(&mut self, progress: Option<Progress>, on_event: &mut dyn FnMut(Event)) {
@@ -254,7 +254,7 @@ impl Run {
         let hurried = HashSet::new();
         let patient = self.started.elapsed() < DNS_PATIENCE;
         let unsettled = if patient { &self.unsettled } else { &hurried };
-        let names = Names::so_far(&self.lookups, unsettled);
+        let names = Names::so_far(&self.lookups, self.board.ended(), unsettled);
         self.board.advance(
             crate::targets::targets(&self.options, &self.host, names),
             on_event,

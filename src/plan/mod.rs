@@ -76,28 +76,14 @@ pub fn next_starts(
         climate,
         now,
     };
-    let Some(leader) = target.addresses.first().copied() else {
-        return Vec::new();
-    };
-    if target.state != TargetState::Probed || judgement.is_settled() {
+    if judgement.is_settled() {
         return Vec::new();
     }
-    if seen.is_empty() {
-        return vec![Start {
-            address: leader,
-            role: Role::Tunnel,
-            number: 1,
-        }];
+    let mut starts = row.stand_in_starts();
+    if target.state == TargetState::Probed {
+        starts.extend(row.own_starts());
     }
-    if !row.head_start_is_over() {
-        return Vec::new();
-    }
-    let mut wanted = row.wanted(leader);
-    wanted.extend(experiments::wanted(&row));
-    wanted
-        .into_iter()
-        .filter_map(|(address, role)| row.due(address, role))
-        .collect()
+    starts
 }
 
 /// When a row's first attempt began.
@@ -139,8 +125,10 @@ pub fn is_exhausted(
     judgement: &Judgement,
     climate: &Climate,
 ) -> bool {
-    if target.state != TargetState::Probed {
-        return target.state != TargetState::Waiting;
+    match target.state {
+        TargetState::Waiting => return false,
+        TargetState::Skipped | TargetState::Unavailable => return true,
+        TargetState::Probed | TargetState::Unresolved => {}
     }
     let idle = !seen.iter().any(|seen| seen.running);
     idle && next_starts(target, seen, judgement, climate, f64::INFINITY).is_empty()
@@ -173,6 +161,41 @@ struct PlannedRow<'a> {
 }
 
 impl<'a> PlannedRow<'a> {
+    /// What to start at the row's own addresses.
+    fn own_starts(&self) -> Vec<Start> {
+        let Some(leader) = self.target.addresses.first().copied() else {
+            return Vec::new();
+        };
+        let own = |seen: &Seen<'_>| self.target.addresses.contains(&seen.attempt.address);
+        if !self.seen.iter().any(own) {
+            return vec![Start {
+                address: leader,
+                role: Role::Tunnel,
+                number: 1,
+            }];
+        }
+        if !self.head_start_is_over() {
+            return Vec::new();
+        }
+        let mut wanted = self.wanted(leader);
+        wanted.extend(experiments::wanted(self));
+        wanted
+            .into_iter()
+            .filter_map(|(address, role)| self.due(address, role))
+            .collect()
+    }
+
+    /// What to start where DNS leads astray, or through a proxy.
+    fn stand_in_starts(&self) -> Vec<Start> {
+        const MOST_ATTEMPTS: usize = 3;
+        let stand_ins = self.target.stand_ins.iter().copied();
+        stand_ins
+            .filter(|address| !self.is_answered(*address, Role::Tunnel))
+            .filter(|address| self.tries(*address, Role::Tunnel).count() < MOST_ATTEMPTS)
+            .filter_map(|address| self.due(address, Role::Tunnel))
+            .collect()
+    }
+
     fn head_start_is_over(&self) -> bool {
         let first = self
             .seen

@@ -281,6 +281,7 @@ fn target(service: Service) -> Target {
         requirement: Requirement::Required,
         source: Source::Dns,
         addresses,
+        stand_ins: Vec::new(),
         state: TargetState::Probed,
     }
 }

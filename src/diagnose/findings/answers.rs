@@ -7,14 +7,15 @@ use super::Draft;
 use super::dns::{failed_lookups, resolver_commands, sentence};
 use crate::catalog;
 use crate::diagnose::dns::{Discovery, EdgeHost, Resolves};
+use crate::diagnose::verdict::Usable;
 use crate::model::{
-    Family, Finding, FindingCode, Lookup, LookupStatus, Observations, RecordType, Severity,
+    Attempt, Family, Finding, FindingCode, Lookup, LookupStatus, Observations, RecordType, Severity,
 };
 use crate::targets::record_type;
 
 pub(super) fn findings(seen: &Observations, discovery: &Discovery) -> Vec<Finding> {
     [
-        suspicious(seen),
+        suspicious(seen, discovery),
         one_family(seen, discovery),
         drift(seen, discovery),
         partial(seen, discovery),
@@ -24,34 +25,67 @@ pub(super) fn findings(seen: &Observations, discovery: &Discovery) -> Vec<Findin
     .collect()
 }
 
-fn suspicious(seen: &Observations) -> Option<Finding> {
+fn suspicious(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
     let lookups: Vec<_> = seen
         .lookups
         .iter()
         .filter(|l| l.status == LookupStatus::Suspicious)
         .collect();
     lookups.first()?;
-    let about_edge = |l: &&&Lookup| !catalog::OPTIONAL_HOSTS.contains(&l.name.as_str());
-    let edge = lookups.iter().any(|l| about_edge(&l));
+    let edge: Vec<_> = discovery
+        .hosts
+        .iter()
+        .filter(|host| lookups.iter().any(|l| l.name == host.name))
+        .collect();
+    // A name that resolves in spite of such an answer has been reached through it.
+    let leads_there = !edge.is_empty()
+        && edge
+            .iter()
+            .all(|host| host.resolves_at_all() == Usable::Yes);
+    let (severity, detail) = match (edge.is_empty(), leads_there) {
+        (false, true) => (
+            Severity::Warning,
+            "A handshake with the edge passes at such an address: something on the way leads there. \
+             cloudflared goes through it, and stops when it stops; UDP may fare worse than TCP.",
+        ),
+        (false, false) => (
+            Severity::Error,
+            "cloudflared takes the answer, connects there and retries for as long as the answer \
+             stays. No handshake with the edge passes there; the rows show the documented addresses.",
+        ),
+        (true, _) => (
+            Severity::Warning,
+            "Only optional hosts are concerned: what needs them goes astray, the tunnel does not.",
+        ),
+    };
     Some(
         Draft {
             code: FindingCode::DnsSuspicious,
-            severity: if edge {
-                Severity::Error
-            } else {
-                Severity::Warning
-            },
+            severity,
             title: "The resolver answers with addresses that cannot be Cloudflare's".to_owned(),
-            detail:
-                "cloudflared would take the answer, connect there and retry for as long as the \
-                     answer stays. Such addresses are not probed; the documented ones are."
-                    .to_owned(),
-            evidence: lookups.iter().map(|l| with_kinds(l)).collect(),
+            detail: detail.to_owned(),
+            evidence: lookups
+                .iter()
+                .map(|l| format!("{}{}", with_kinds(l), tried_there(l, seen)))
+                .collect(),
             summary: "Exempt argotunnel.com from the filter or the proxy.".to_owned(),
             commands: Vec::new(),
         }
         .about(&[]),
     )
+}
+
+/// What became of the attempts at the addresses of an answer.
+fn tried_there(lookup: &Lookup, seen: &Observations) -> String {
+    let there = || {
+        let attempts = seen.attempts.iter();
+        attempts.filter(|a| lookup.addresses().any(|address| address == a.address))
+    };
+    match (there().count(), there().any(Attempt::passed)) {
+        (0, _) => String::new(),
+        (_, true) => "; a handshake passes there".to_owned(),
+        (count, false) => format!("; {count} attempts there came to nothing"),
+    }
 }
 
 /// The lookup, and who gives such answers.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Draft;
 use super::port53::{Port53, ends, patience};
 use crate::catalog;
-use crate::diagnose::dns::{Discovery, SrvState};
+use crate::diagnose::dns::{Discovery, Resolves, SrvState};
 use crate::diagnose::verdict::Usable;
 use crate::model::{
     Finding, FindingCode, Lookup, LookupStatus, Observations, RecordType, Severity, Via,
@@ -90,6 +90,8 @@ fn addresses_failed(seen: &Observations, discovery: &Discovery) -> Option<Findin
         .hosts
         .iter()
         .filter(|host| host.resolves_at_all() == Usable::No)
+        // An answer that cannot be right is an answer, and a finding of its own.
+        .filter(|host| ![host.ipv4, host.ipv6].contains(&Resolves::No(LookupStatus::Suspicious)))
         .collect();
     let names: Vec<_> = dead.iter().map(|host| host.name.as_str()).collect();
     // With `--edge` cloudflared goes on with the others.
