@@ -199,19 +199,19 @@ impl Climate {
     }
 
     /// How many tries an experiment gets before it is said not to pass. It decides on no accusation,
-    /// only on its wording, so a chance of one in a thousand is little enough, and where nothing
-    /// answers at all the tries of the first second have to do.
+    /// only on its wording, so a chance of one in a thousand is little enough, and where nothing of its
+    /// kind answers at all the tries of the first second have to do.
     #[must_use]
     pub fn enough_for_an_experiment(&self) -> u32 {
         const CHANCE: f64 = 1e-3;
         const FEW: u32 = 3;
         const MOST: u32 = 5;
-        match self.round_trip {
-            None => FEW,
-            Some(_) => (FEW..MOST)
-                .find(|tries| f64::from(*tries) * self.loss.ln() <= CHANCE.ln())
-                .unwrap_or(MOST),
+        if !self.kin_answer {
+            return FEW;
         }
+        (FEW..MOST)
+            .find(|tries| f64::from(*tries) * self.loss.ln() <= CHANCE.ln())
+            .unwrap_or(MOST)
     }
 
     fn improbable(&self, tries: u32) -> bool {
