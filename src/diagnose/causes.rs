@@ -348,21 +348,41 @@ const fn difference(profile: Profile, service: Service) -> &'static str {
     }
 }
 
-/// The experiments of a row and what became of them, a sentence each.
-pub(super) fn experiment_results(row: &JudgedRow) -> Vec<String> {
+/// The experiments of rows and what became of them; rows in which the same became of them share a
+/// sentence.
+pub(super) fn experiment_results(rows: &[&JudgedRow]) -> Vec<String> {
+    let mut alike: Vec<(String, Vec<String>)> = Vec::new();
+    for (address, results) in rows.iter().filter_map(|row| results(row)) {
+        match alike.iter_mut().find(|(known, _)| *known == results) {
+            Some((_, addresses)) => addresses.push(address),
+            None => alike.push((results, vec![address])),
+        }
+    }
+    let told = alike.into_iter();
+    told.map(|(results, addresses)| format!("experiments at {}: {results}", addresses.join(", ")))
+        .collect()
+}
+
+/// Where a row's experiments were made, and what became of them; nothing where all of them were in
+/// vain, which the detail of the cause tells.
+fn results(row: &JudgedRow) -> Option<(String, String)> {
     let experiments = experiments(row);
-    let results = super::experiments(row.target.service.transport()).iter();
-    results
+    let (mut address, mut any_passed) = (None, false);
+    let profiles = super::experiments(row.target.service.transport()).iter();
+    let results: Vec<_> = profiles
         .filter_map(|profile| {
             let tried = experiments.result(*profile)?;
+            any_passed |= tried.passed;
+            address = Some(tried.last.address.to_string());
             let outcome = match (tried.passed, tried.heard) {
                 (true, _) => "passes",
                 (false, true) => "is cut",
                 (false, false) => "goes unanswered",
             };
             let what = difference(*profile, row.target.service);
-            let address = tried.last.address;
-            Some(format!("experiment with {what} at {address}: {outcome}"))
+            Some(format!("with {what} it {outcome}"))
         })
-        .collect()
+        .collect();
+    let address = address.filter(|_| any_passed)?;
+    Some((address, results.join(", ")))
 }

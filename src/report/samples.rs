@@ -70,7 +70,7 @@ pub(crate) fn degraded() -> Report {
     report.findings.push(Finding {
         code: FindingCode::UdpDropped,
         severity: Severity::Error,
-        title: "UDP 7844 is silently dropped on the way out".to_owned(),
+        title: "UDP 7844 is dropped in silence".to_owned(),
         detail: "cloudflared falls back to http2; UDP and private-network features stop.".to_owned(),
         affects: vec![Affected {
             host: "region1.v2.argotunnel.com".to_owned(),

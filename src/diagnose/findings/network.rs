@@ -6,8 +6,8 @@ use super::{Draft, remedies};
 use crate::diagnose::verdict::Conclusion;
 use crate::diagnose::{JudgedRow, causes, words};
 use crate::model::{
-    Attempt, Cause, DistrustKind, Finding, FindingCode, Outcome, Requirement, Severity, Status,
-    Transport, Verdict,
+    Attempt, Cause, DistrustKind, Finding, FindingCode, Outcome, Requirement, Service, Severity,
+    Status, Transport, Verdict,
 };
 
 pub(super) fn findings(rows: &[JudgedRow], conclusion: &Conclusion) -> Vec<Finding> {
@@ -68,9 +68,13 @@ fn blocked_finding(
     Draft {
         code,
         severity: Severity::Error,
-        title: format!("{} {}", title(code, &flow(group)), extent(group, rows))
-            .trim()
-            .to_owned(),
+        title: format!(
+            "{} {}",
+            title(code, &flow(group), transports(group).len() > 1),
+            extent(group, rows)
+        )
+        .trim()
+        .to_owned(),
         detail: consequence(group, conclusion),
         evidence: evidence(group, rows),
         summary,
@@ -93,33 +97,39 @@ fn transports(group: &[&JudgedRow]) -> BTreeSet<Transport> {
         .collect()
 }
 
-fn title(code: FindingCode, flow: &str) -> String {
-    match code {
+fn title(code: FindingCode, flow: &str, plural: bool) -> String {
+    let is = if plural { "are" } else { "is" };
+    let s = if plural { "" } else { "s" };
+    let what = match code {
         FindingCode::UdpDropped | FindingCode::TcpDropped => {
-            format!("{flow} is silently dropped on the way out")
+            format!("{is} dropped in silence")
         }
         FindingCode::UdpRejected | FindingCode::TcpRejected => {
-            format!("{flow} is rejected with an ICMP error")
+            format!("{is} rejected with an ICMP error")
         }
-        FindingCode::TcpReset => format!("{flow} is answered with a reset"),
-        FindingCode::LocalFirewall => format!("{flow} is refused by this host's own firewall"),
-        FindingCode::NoRoute => format!("{flow} has no route on this host"),
-        FindingCode::Interrupted => format!("{flow} connects, and is cut during the handshake"),
-        FindingCode::SniFiltered => format!("{flow} is filtered by server name"),
+        FindingCode::TcpReset => format!("{is} answered with a reset"),
+        FindingCode::LocalFirewall => format!("{is} refused by this host's own firewall"),
+        FindingCode::NoRoute if plural => "have no route on this host".to_owned(),
+        FindingCode::NoRoute => "has no route on this host".to_owned(),
+        FindingCode::Interrupted => {
+            format!("connect{s}, and {is} cut during the handshake")
+        }
+        FindingCode::SniFiltered => format!("{is} filtered by server name"),
         FindingCode::LargeHelloDropped => {
-            format!("{flow} loses a ClientHello as large as cloudflared's")
+            format!("lose{s} a ClientHello as large as cloudflared's")
         }
         FindingCode::TlsIntercepted => {
-            format!("{flow} is intercepted: the certificate is not one that cloudflared trusts")
+            format!("{is} intercepted: the certificate is not one that cloudflared trusts")
         }
         FindingCode::CertificateTime => {
-            format!("{flow}: the certificate is outside its validity by this host's clock")
+            format!("present{s} a certificate outside its validity by this host's clock")
         }
-        FindingCode::NotTheEdge => format!("{flow} is answered by something else than the edge"),
-        FindingCode::QuicFiltered => format!("{flow} lets packets through, but no QUIC handshake"),
-        FindingCode::Mtu => format!("{flow} does not carry datagrams of cloudflared's size"),
-        _ => format!("{flow} fails for a reason without a name"),
-    }
+        FindingCode::NotTheEdge => format!("{is} answered by something else than the edge"),
+        FindingCode::QuicFiltered => format!("let{s} packets through, but no QUIC handshake"),
+        FindingCode::Mtu => format!("lose{s} datagrams of cloudflared's size"),
+        _ => format!("fail{s} for a reason without a name"),
+    };
+    format!("{flow} {what}")
 }
 
 /// Which part of the transport is meant, when it is not all of it.
@@ -173,8 +183,8 @@ fn consequence(group: &[&JudgedRow], conclusion: &Conclusion) -> String {
             "cloudflared cannot establish a tunnel with these options."
         }
         (false, true) if quic_dead && only(Transport::Udp) => {
-            "cloudflared tries QUIC first and falls back to http2; what needs UDP through the tunnel \
-             stops working."
+            "cloudflared tries QUIC first, for 5 s where nothing answers, and falls back to http2; what \
+             needs UDP through the tunnel stops working."
         }
         (true, false) if http2_dead && only(Transport::Tcp) => {
             "cloudflared connects over QUIC; the day QUIC fails it has nothing to fall back on."
@@ -188,7 +198,18 @@ fn consequence(group: &[&JudgedRow], conclusion: &Conclusion) -> String {
              reconnects."
         }
     };
-    text.to_owned()
+    let excluded = [
+        (conclusion.quic, Service::Quic),
+        (conclusion.http2, Service::Http2),
+    ]
+    .into_iter()
+    .find(|(state, _)| state.status == Verdict::Skipped);
+    match excluded {
+        Some((_, service)) if conclusion.verdict == Verdict::Blocked => {
+            format!("{text} They exclude {service}, which was not checked: `--protocol auto` does.")
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// What was seen: rows of which the same can be told share a line.
@@ -208,7 +229,7 @@ fn evidence(group: &[&JudgedRow], rows: &[JudgedRow]) -> Vec<String> {
         .iter()
         .map(|(cause, rows)| format!("{}: {cause}", tried(rows)))
         .collect();
-    lines.extend(group.iter().flat_map(|row| causes::experiment_results(row)));
+    lines.extend(causes::experiment_results(group));
     let other = rows.iter().find(|row| {
         group.iter().any(|blocked| {
             blocked.target.host == row.target.host
