@@ -7,8 +7,9 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
+use super::snapshot::Snapshot;
 use crate::catalog;
-use crate::diagnose::{AddressState, Climates, Judgement, Role, belongs, judge};
+use crate::diagnose::{AddressState, Climates, Judgement, Role, judge};
 use crate::evidence::Climate;
 use crate::model::{
     Attempt, ContactFailure, Event, Family, Millis, Outcome, Profile, RowProgress, Service, Status,
@@ -17,7 +18,7 @@ use crate::net::quic::{self, QuicProbe};
 use crate::net::stream::{self, StreamProbe};
 use crate::net::trust::Trust;
 use crate::net::{Trace, TraceState, host};
-use crate::plan::{self, Begun, Seen, Start};
+use crate::plan::{self, Start};
 use crate::targets::{Target, TargetState};
 
 /// The rows of a run with their attempts.
@@ -328,53 +329,6 @@ impl Board {
                 on_event(Event::Row(row));
             }
         }
-    }
-}
-
-/// The attempts at one moment, with the ids of those that run.
-struct Snapshot {
-    attempts: Vec<Attempt>,
-    ids: Vec<Option<u64>>,
-}
-
-impl Snapshot {
-    /// A name that informs is worth a moment, not a wait.
-    fn waits_for_documented_name(&self) -> bool {
-        const A_MOMENT: f64 = 0.5;
-        self.attempts.iter().zip(&self.ids).any(|(attempt, id)| {
-            id.is_some()
-                && attempt.sni == catalog::DOCUMENTED_SNI
-                && attempt.elapsed_ms.secs() < A_MOMENT
-        })
-    }
-
-    fn of(&self, target: &Target) -> Vec<Seen<'_>> {
-        let all = self.attempts.iter().zip(&self.ids);
-        all.filter(|(attempt, _)| belongs(attempt, target))
-            .map(|(attempt, id)| Seen {
-                attempt,
-                running: id.is_some(),
-            })
-            .collect()
-    }
-
-    /// Whether a row's first attempt has begun, and when.
-    fn begun(&self, target: &Target) -> Begun {
-        let starts = self
-            .of(target)
-            .into_iter()
-            .map(|seen| seen.attempt.started_ms.secs());
-        match (starts.reduce(f64::min), target.state) {
-            (Some(start), _) => Begun::At(start),
-            (None, TargetState::Waiting) => Begun::NotYet,
-            (None, _) => Begun::Never,
-        }
-    }
-
-    fn running_in(&self, target: &Target) -> impl Iterator<Item = (u64, &Attempt)> {
-        let all = self.attempts.iter().zip(&self.ids);
-        all.filter(|(attempt, _)| belongs(attempt, target))
-            .filter_map(|(attempt, id)| id.map(|id| (id, attempt)))
     }
 }
 

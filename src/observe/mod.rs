@@ -3,6 +3,7 @@
 
 mod board;
 mod deaf;
+mod snapshot;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

@@ -1,0 +1,165 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{Profile, Secured};
+
+fn attempt(transport: Transport, elapsed: f64, contact: Option<f64>) -> Attempt {
+    let secured = Secured {
+        version: "TLSv1_3".to_owned(),
+        group: None,
+        alpn: None,
+        issuer: String::new(),
+        preface: None,
+        http_status: None,
+        http_error: None,
+    };
+    Attempt {
+        address: "198.41.192.7".parse().unwrap(),
+        port: 7844,
+        transport,
+        sni: "probe.cftunnel.com".to_owned(),
+        profile: Profile::Cloudflared,
+        attempt: 1,
+        started_ms: Millis::from(0.0),
+        elapsed_ms: Millis::from(elapsed * 1000.0),
+        contact_ms: contact.map(|c| Millis::from(c * 1000.0)),
+        handshake_ms: None,
+        sent: None,
+        received: None,
+        stray: Vec::new(),
+        outcome: match contact {
+            Some(_) => Outcome::Secured { secured },
+            None => Outcome::Unanswered {
+                failure: ContactFailure::Silent,
+            },
+        },
+    }
+}
+
+fn climate(answers: usize, contact: f64) -> Climate {
+    let attempts: Vec<_> = (0..answers)
+        .map(|_| attempt(Transport::Tcp, contact, Some(contact)))
+        .collect();
+    Climate::of(&attempts.iter())
+}
+
+#[test]
+fn silence_alone_needs_the_patience_of_a_satellite_path() {
+    let unknown = Climate::of(&[].iter());
+    assert!(!unknown.proves_row(1000, 3.0));
+    assert!(unknown.proves_row(17, 3.7));
+    assert!(
+        !unknown.proves_row(16, 3.7),
+        "0.5^16 is more than the bound"
+    );
+}
+
+#[test]
+fn answers_nearby_make_silence_speak_sooner() {
+    let near = climate(20, 0.02);
+    assert!(near.proves_row(20, 1.5));
+    assert!(!near.proves_row(20, 1.4));
+    assert!(!near.proves_row(3, 5.0));
+}
+
+#[test]
+fn one_silent_address_among_many_needs_tries_of_its_own() {
+    let near = climate(40, 0.02);
+    assert!(!near.proves_address(4, 5.0));
+    assert!(near.proves_address(6, 2.0));
+    assert!(!near.proves_address(6, 1.9));
+}
+
+#[test]
+fn a_rate_limit_shows_as_loss_and_accuses_nobody() {
+    let mut attempts: Vec<_> = (0..10)
+        .map(|_| attempt(Transport::Tcp, 0.02, Some(0.02)))
+        .collect();
+    attempts.extend((0..20).map(|_| attempt(Transport::Tcp, 0.5, None)));
+    let limited = Climate::of(&attempts.iter());
+    assert!(limited.loss > 0.6, "{}", limited.loss);
+    assert!(!limited.proves_address(10, 9.0));
+}
+
+#[test]
+fn a_retransmitted_syn_counts_as_loss() {
+    let quick = attempt(Transport::Tcp, 0.02, Some(0.02));
+    let slow = attempt(Transport::Tcp, 1.02, Some(1.02));
+    let lossy = Climate::of(&[quick.clone(), slow].iter());
+    let clean = Climate::of(&[quick.clone(), quick].iter());
+    assert!(lossy.loss > clean.loss);
+}
+
+#[test]
+fn silence_from_before_anything_answered_proves_nothing() {
+    let mut late = attempt(Transport::Tcp, 0.02, Some(0.02));
+    late.started_ms = Millis::from(3000.0);
+    let climate = Climate::of(&[late].iter());
+    let silent = attempt(Transport::Udp, 4.0, None);
+    // Sent at 0, 0.2, 0.6, 1.4 and 3.0 s, of which the last counts.
+    assert_eq!(climate.silent_tries(&silent), 1);
+    assert!((climate.span([silent].iter()) - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_slow_server_is_not_a_cut() {
+    let connected = |count| {
+        let mut contact = attempt(Transport::Tcp, 3.0, Some(0.001));
+        contact.outcome = Outcome::Unsecured {
+            failure: HandshakeFailure::Silent,
+        };
+        vec![contact; count]
+    };
+    let climate = Climate::of(&connected(40).iter());
+    assert_eq!(
+        climate.handshake, None,
+        "a SYN-ACK tells nothing of the server behind"
+    );
+    assert!(!climate.proves_hush(1000, 4.9, false));
+    assert!(climate.proves_hush(1000, 5.0, false));
+}
+
+#[test]
+fn resets_of_what_passes_at_other_times_are_loss() {
+    let passes = attempt(Transport::Tcp, 0.02, Some(0.02));
+    let mut cut = passes.clone();
+    cut.outcome = Outcome::Unsecured {
+        failure: HandshakeFailure::Reset,
+    };
+    let flaky: Vec<_> = (0..10)
+        .flat_map(|_| [passes.clone(), cut.clone()])
+        .collect();
+    assert!(Climate::of(&flaky.iter()).loss > 0.5);
+}
+
+#[test]
+fn a_slow_path_is_waited_for() {
+    let slow = climate(20, 0.6);
+    assert!(slow.patience() > 1.8);
+    assert_eq!(slow.silent_tries(&attempt(Transport::Udp, 1.5, None)), 0);
+    let near = climate(20, 0.02);
+    assert_eq!(near.silent_tries(&attempt(Transport::Udp, 1.5, None)), 3);
+}
+
+proptest! {
+    #[test]
+    fn more_loss_never_makes_silence_more_telling(
+        lost in 0_u32..200, more in 0_u32..200, answered in 1_u32..200, tries in 0_u32..100,
+    ) {
+        let bound = |lost| loss_bound(lost, lost + answered);
+        prop_assert!(bound(lost + more) >= bound(lost) - 1e-12);
+        let proves = |loss| Climate { round_trip: Some(0.02), loss, ..Climate::UNKNOWN }
+            .proves_address(tries, 10.0);
+        prop_assert!(proves(bound(lost)) || !proves(bound(lost + more)));
+    }
+
+    #[test]
+    fn the_error_bound_holds(lost in 0_u32..100, answered in 0_u32..200, tries in 0_u32..100) {
+        let loss = loss_bound(lost, lost + answered);
+        let climate = Climate { round_trip: Some(0.02), loss, ..Climate::UNKNOWN };
+        if climate.proves_address(tries, 10.0) || climate.proves_row(tries, 10.0) {
+            let n = i32::try_from(tries).unwrap();
+            prop_assert!(loss.powi(n) <= ERROR_BOUND * 1.000_001);
+        }
+    }
+}
