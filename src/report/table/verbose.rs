@@ -2,8 +2,8 @@
 
 use super::page::Page;
 use crate::model::{
-    Attempt, ContactFailure, Destination, HandshakeFailure, Lookup, Outcome, Report, Secured,
-    SniReport,
+    Attempt, ContactFailure, Destination, HandshakeFailure, Lookup, Outcome, Profile, Report,
+    Secured, SniReport,
 };
 
 /// Writes the three lists.
@@ -85,11 +85,23 @@ fn attempted(attempt: &Attempt) -> String {
         .collect();
     format!(
         "{} #{} after {}: {}{datagrams}{stray}",
-        attempt.sni,
+        flight(attempt),
         attempt.attempt,
         attempt.elapsed_ms,
         outcome(&attempt.outcome)
     )
+}
+
+/// The server name, and what else an experiment has of its own.
+fn flight(attempt: &Attempt) -> String {
+    let sni = &attempt.sni;
+    match attempt.profile {
+        Profile::Cloudflared | Profile::Https => sni.clone(),
+        Profile::SmallHello => format!("{sni} (small ClientHello)"),
+        Profile::SmallPackets => format!("{sni} (small packets)"),
+        Profile::ControlName => format!("{sni} (another name)"),
+        Profile::VersionPing => "unknown QUIC version".to_owned(),
+    }
 }
 
 fn outcome(outcome: &Outcome) -> String {
