@@ -103,7 +103,7 @@ fn quic_filtered(row: &JudgedRow) -> String {
     };
     format!(
         "{answer}, and no handshake completes; a filter that reads the handshake and a server that \
-         speaks another QUIC version look the same: from another network the server answers"
+         speaks another QUIC version look the same: a run from another network tells them apart"
     )
 }
 
@@ -206,9 +206,16 @@ pub(super) fn icmp_errors(row: &JudgedRow) -> Vec<(IcmpError, usize)> {
 
 fn rejections(row: &JudgedRow) -> Option<String> {
     let errors = icmp_errors(row);
+    let own = |icmp: &IcmpError| {
+        let from = icmp.from.filter(|from| row.target.addresses.contains(from));
+        from.map_or(
+            "",
+            |_| ", the destination's own address, which a firewall on the way can use",
+        )
+    };
     let text: Vec<_> = errors
         .iter()
-        .map(|(icmp, n)| format!("{icmp}, {n} seen"))
+        .map(|(icmp, n)| format!("{icmp}{}, {n} seen", own(icmp)))
         .collect();
     (!text.is_empty()).then(|| text.join("; "))
 }
@@ -254,7 +261,7 @@ fn foreign(outcome: &Outcome) -> Option<String> {
             Some(format!("plain HTTP answers: status {status}{to}"))
         }
         HandshakeFailure::NotTls { received, .. } => {
-            Some(format!("neither TLS nor QUIC answers, but: {received}"))
+            Some(format!("what answers is plain: {received}"))
         }
         HandshakeFailure::WrongAlpn => {
             Some("a server without the tunnel's application protocol (ALPN) answers".to_owned())

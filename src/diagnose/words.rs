@@ -1,12 +1,14 @@
 //! PURE: what is told in sentences: the summary, the scope, and what stands behind a row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::row::AddressState;
 use super::verdict::Conclusion;
 use super::{JudgedRow, causes};
-use crate::model::{Ended, Family, FamilyState, Finding, Host, Service, Severity, Status, Verdict};
+use crate::model::{
+    Ended, Family, FamilyState, Finding, Host, Service, Severity, Status, Transport, Verdict,
+};
 
 /// The verdict in one plain sentence.
 pub(super) fn summary(conclusion: &Conclusion, rows: &[JudgedRow], findings: &[Finding]) -> String {
@@ -140,26 +142,34 @@ fn inconclusive(row: &JudgedRow) -> String {
     format!("{attempts} attempts prove neither that it is open nor that it is blocked{lossy}")
 }
 
-/// The addresses of rows, by host and family, a line each.
+/// The addresses of rows, by host and family, a line each; both transports in one where the addresses
+/// are the same.
 pub(super) fn tuples(rows: &[&JudgedRow]) -> Vec<String> {
-    let mut lines = BTreeMap::<(String, Family, String), Vec<IpAddr>>::new();
+    type Flows = (u16, Family, String, Vec<IpAddr>);
+    let mut lines = BTreeMap::<Flows, BTreeSet<Transport>>::new();
     for row in rows {
         let target = &row.target;
-        let what = format!("{} out to port {}", target.service.transport(), target.port);
-        let addresses = lines
-            .entry((what, target.family, target.host.clone()))
-            .or_default();
-        addresses.extend(row.judgement.blocked());
-        if row.judgement.blocked().next().is_none() {
-            addresses.extend(&target.addresses);
-        }
+        let blocked: Vec<_> = row.judgement.blocked().collect();
+        let addresses = if blocked.is_empty() {
+            target.addresses.clone()
+        } else {
+            blocked
+        };
+        let flows = (target.port, target.family, target.host.clone(), addresses);
+        let transports = lines.entry(flows).or_default();
+        transports.insert(target.service.transport());
     }
     lines
         .into_iter()
-        .filter(|(_, addresses)| !addresses.is_empty())
-        .map(|((what, _, host), addresses)| {
+        .filter(|((.., addresses), _)| !addresses.is_empty())
+        .map(|((port, _, host, addresses), transports)| {
+            let transports: Vec<_> = transports.iter().map(ToString::to_string).collect();
             let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-            format!("{what} of {host}: {}", addresses.join(", "))
+            let what = transports.join(" and ");
+            format!(
+                "{what} out to port {port} of {host}: {}",
+                addresses.join(", ")
+            )
         })
         .collect()
 }

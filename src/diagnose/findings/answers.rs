@@ -9,7 +9,8 @@ use crate::catalog;
 use crate::diagnose::dns::{Discovery, EdgeHost, Resolves};
 use crate::diagnose::verdict::Usable;
 use crate::model::{
-    Attempt, Family, Finding, FindingCode, Lookup, LookupStatus, Observations, RecordType, Severity,
+    Attempt, Family, Finding, FindingCode, Lookup, LookupStatus, Observations, RecordType,
+    Severity, Via,
 };
 use crate::targets::record_type;
 
@@ -17,6 +18,7 @@ pub(super) fn findings(seen: &Observations, discovery: &Discovery) -> Vec<Findin
     [
         suspicious(seen, discovery),
         one_family(seen, discovery),
+        pinned(seen, discovery),
         drift(seen, discovery),
         partial(seen, discovery),
     ]
@@ -159,6 +161,44 @@ fn one_family(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
     )
 }
 
+/// The hosts file gives the edge addresses that are not documented, and DNS is not asked.
+fn pinned(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
+    let edge = |l: &&Lookup| discovery.hosts.iter().any(|host| host.name == l.name);
+    let pinned: Vec<_> = seen
+        .lookups
+        .iter()
+        .filter(|l| l.via == Via::Hosts && !l.unexpected.is_empty())
+        .filter(edge)
+        .collect();
+    pinned.first()?;
+    let reached = pinned.iter().flat_map(|l| l.addresses()).any(|address| {
+        let passed = |a: &Attempt| a.address == address && a.passed();
+        seen.attempts.iter().any(passed)
+    });
+    Some(
+        Draft {
+            code: FindingCode::DnsSuspicious,
+            severity: if reached {
+                Severity::Warning
+            } else {
+                Severity::Error
+            },
+            title: "This host's hosts file pins the edge to addresses of its own".to_owned(),
+            detail:
+                "cloudflared connects there and asks no resolver; what the resolvers know does not \
+                     matter."
+                    .to_owned(),
+            evidence: pinned
+                .iter()
+                .map(|l| format!("{}{}", with_kinds(l), tried_there(l, seen)))
+                .collect(),
+            summary: "Remove the lines from the hosts file.".to_owned(),
+            commands: vec!["grep argotunnel.com /etc/hosts".to_owned()],
+        }
+        .about(&[]),
+    )
+}
+
 fn drift(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
     let edge = |lookup: &Lookup| {
         lookup.record_type == RecordType::Srv
@@ -168,6 +208,7 @@ fn drift(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
         .lookups
         .iter()
         .filter(|l| l.status == LookupStatus::Ok && edge(l) && !l.unexpected.is_empty())
+        .filter(|l| l.via != Via::Hosts)
         .collect();
     drifted.first()?;
     let evidence = drifted.iter().map(|lookup| {

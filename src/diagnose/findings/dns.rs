@@ -146,8 +146,8 @@ fn srv(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
             severity: Severity::Warning,
             title: "The resolver does not have the SRV record; DNS over TLS does".to_owned(),
             detail: format!(
-                "cloudflared {}asks 1.1.1.1:853 instead, and goes on: a delay at every start. When that \
-                 path closes it cannot start.",
+                "cloudflared {}asks 1.1.1.1:853 for it instead, which delays every start. When that path \
+                 closes too there is no record.",
                 wait_for_srv(seen)
             ),
             evidence,
@@ -181,14 +181,21 @@ fn srv(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
                 wait_for_srv(seen)
             ),
             evidence,
-            summary: format!(
-                "{} TCP 853 to 1.1.1.1 would do instead.",
-                port53.advice_or(fix)
-            ),
+            summary: format!("{}{}", port53.advice_or(fix), instead(seen)),
             commands,
         },
     };
     Some(draft.about(&[]))
+}
+
+/// DNS over TLS is another way, unless it has spoken.
+fn instead(seen: &Observations) -> &'static str {
+    let over_tls = seen.lookups.iter().find(|l| l.via == Via::Dot);
+    if over_tls.is_some_and(|lookup| lookup.status.is_silence()) {
+        " TCP 853 out to 1.1.1.1 would do for this record, for the addresses it would not."
+    } else {
+        ""
+    }
 }
 
 /// What comes before cloudflared turns to DNS over TLS.

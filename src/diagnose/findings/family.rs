@@ -5,7 +5,8 @@ use super::Draft;
 use crate::diagnose::JudgedRow;
 use crate::diagnose::dns::Discovery;
 use crate::model::{
-    Family, Finding, FindingCode, IpVersionChoice, Observations, Service, Severity, Source, Status,
+    Cause, Family, Finding, FindingCode, IpVersionChoice, Observations, Service, Severity, Source,
+    Status,
 };
 
 pub(super) fn findings(
@@ -36,8 +37,16 @@ fn dead_beside_living(rows: &[JudgedRow], dead: Family) -> Option<Vec<&JudgedRow
     let living = edge()
         .filter(|row| row.target.family != dead && row.target.source != Source::Documented)
         .any(|row| row.status() == Status::Reachable);
-    let all_blocked = lost.iter().all(|row| row.status() == Status::Blocked);
+    let all_blocked = lost.iter().all(|row| is_dead(row));
     (!lost.is_empty() && living && all_blocked).then_some(lost)
+}
+
+/// Nothing comes through, as opposed to nothing that is too large, or badly named.
+fn is_dead(row: &JudgedRow) -> bool {
+    use Cause::{Dropped, LocalFirewall, NoRoute, Rejected, Reset};
+    let whatever = [Dropped, Rejected, Reset, LocalFirewall, NoRoute];
+    let cause = row.judgement.cause;
+    row.status() == Status::Blocked && cause.is_some_and(|cause| whatever.contains(&cause))
 }
 
 /// The family that cloudflared takes first in some region.
@@ -55,6 +64,8 @@ fn elsewhere(rows: &[JudgedRow], family: Family) -> String {
     };
     if other().any(|row| row.status() == Status::Reachable) {
         format!("TCP 443 answers over {family}: only the edge or its port is blocked there")
+    } else if other().any(|row| row.attempts.iter().any(|a| a.contact_ms.is_some())) {
+        format!("TCP 443 connects over {family}, and no handshake completes there")
     } else if other().any(|row| row.status() == Status::Blocked) {
         format!("TCP 443 does not answer over {family} either: the family leads nowhere here")
     } else {

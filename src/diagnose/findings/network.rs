@@ -172,6 +172,10 @@ const fn is_out_of_play(status: Status) -> bool {
     matches!(status, Status::Unavailable | Status::Skipped)
 }
 
+fn quic_is_hurt(conclusion: &Conclusion) -> bool {
+    conclusion.quic.status != Verdict::Ready
+}
+
 /// What it means for cloudflared.
 fn consequence(group: &[&JudgedRow], conclusion: &Conclusion) -> String {
     let quic_dead = conclusion.quic.status == Verdict::Blocked;
@@ -188,6 +192,10 @@ fn consequence(group: &[&JudgedRow], conclusion: &Conclusion) -> String {
         }
         (true, false) if http2_dead && only(Transport::Tcp) => {
             "cloudflared connects over QUIC; the day QUIC fails it has nothing to fall back on."
+        }
+        (true, _) if only(Transport::Tcp) && !quic_is_hurt(conclusion) => {
+            "cloudflared connects over QUIC; http2, its fallback, is slow and uneven to start, or has \
+             less redundancy."
         }
         _ if group.iter().all(|row| row.status() == Status::Partial) => {
             "cloudflared retries until it draws an address that passes; starts and reconnects are slow \

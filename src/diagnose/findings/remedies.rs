@@ -1,7 +1,7 @@
 //! What to do about a finding on what stands between this host and the edge.
 
 use crate::diagnose::{JudgedRow, causes};
-use crate::model::{Family, FindingCode, Service};
+use crate::model::{Cause, Family, FindingCode, Service};
 
 pub(super) const fn asks_for_a_rule(code: FindingCode) -> bool {
     !matches!(
@@ -20,6 +20,11 @@ pub(super) fn remedy(
     rows: &[JudgedRow],
 ) -> (String, Vec<String>) {
     let (summary, commands): (&str, &[&str]) = match code {
+        FindingCode::TcpDropped if refused_beside(group, rows) => (
+            "This host's own firewall refuses UDP to the same destinations, so begin there, and then \
+             look again. What has to be allowed:",
+            &["nft list ruleset"],
+        ),
         FindingCode::LocalFirewall => (
             "Allow it in this host's own firewall (OUTPUT); `nft list ruleset` or `iptables-save` shows \
              the rule.",
@@ -34,6 +39,11 @@ pub(super) fn remedy(
             "Exempt the tunnel from TLS inspection: cloudflared trusts the system's authorities and \
              Cloudflare's own, or those of --cacert alone.",
             &[],
+        ),
+        FindingCode::CertificateTime if clock_is_right(rows) => (
+            "Find what presents the certificate: by the same clock those of other destinations are \
+             valid.",
+            &["date -u"],
         ),
         FindingCode::CertificateTime => (
             "Set this host's clock (NTP, UDP 123); if it is right, something presents an outdated \
@@ -94,4 +104,21 @@ fn mtu(group: &[&JudgedRow], rows: &[JudgedRow]) -> (&'static str, &'static [&'s
             &["cloudflared tunnel --protocol http2"],
         )
     }
+}
+
+/// Other certificates are valid by this host's clock.
+fn clock_is_right(rows: &[JudgedRow]) -> bool {
+    rows.iter().any(|row| row.judgement.reachable() > 0)
+}
+
+/// Whether this host's own firewall refuses UDP where TCP goes unanswered: a local filter drops a SYN
+/// without an error.
+fn refused_beside(group: &[&JudgedRow], rows: &[JudgedRow]) -> bool {
+    let family = |row: &JudgedRow| {
+        group
+            .iter()
+            .any(|own| own.target.family == row.target.family)
+    };
+    let mut beside = rows.iter().filter(|row| family(row));
+    beside.any(|row| row.judgement.cause == Some(Cause::LocalFirewall))
 }

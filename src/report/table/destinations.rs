@@ -73,7 +73,7 @@ fn write_documented(page: &mut Page, rows: &[&Destination]) {
         return;
     }
     let text = format!(
-        "Probed at the documented addresses, because the names do not resolve: {}.",
+        "Probed at the documented addresses, because DNS gives none that can be right: {}.",
         names.join(", ")
     );
     page.paragraph(4, "", &text);

@@ -109,7 +109,7 @@ fn outcome(outcome: &Outcome) -> String {
         Outcome::Secured { secured } => format!("passed, {}", peer(secured)),
         Outcome::Unsecured { failure } => handshake(failure),
         Outcome::Unanswered { failure } => contact(failure),
-        Outcome::Abandoned => "given up unanswered".to_owned(),
+        Outcome::Abandoned => "stopped, no longer needed".to_owned(),
     }
 }
 
