@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use crate::catalog;
 use crate::model::{
-    Answer, Attempt, Family, Host, IpVersionChoice, Lookup, LookupStatus, Options, ProtocolChoice,
-    RecordType, Requirement, Service, Source, Via,
+    Answer, Attempt, Family, Host, IpVersionChoice, Lookup, LookupStatus, Options, Profile,
+    ProtocolChoice, RecordType, Requirement, Service, Source, Via,
 };
 
 /// A name and a record type that has been asked for.
@@ -144,13 +144,19 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Whether an answer that cannot be right leads to the right place: a handshake passed there.
+    /// Whether an answer that cannot be right leads to the right place: a handshake as the name's host
+    /// is spoken to passed there.
     fn vouches_for(&self, lookup: &Lookup) -> bool {
-        let plain = |a: &&Attempt| a.passed() && !a.profile.is_experiment();
+        let spoken_to = |attempt: &Attempt| match attempt.profile {
+            Profile::Https => attempt.sni == lookup.name,
+            profile => {
+                !profile.is_experiment() && !catalog::OPTIONAL_HOSTS.contains(&&*lookup.name)
+            }
+        };
         lookup.status == LookupStatus::Suspicious
             && lookup.addresses().any(|address| {
-                let mut passed = self.attempts.iter().filter(plain);
-                passed.any(|attempt| attempt.address == address)
+                let there = |a: &&Attempt| a.address == address && a.passed();
+                self.attempts.iter().filter(there).any(spoken_to)
             })
     }
 

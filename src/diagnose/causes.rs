@@ -1,11 +1,13 @@
 //! PURE: what stands behind a cause, in words, and what would tell two possible causes apart.
 
+use std::collections::BTreeMap;
+
 use super::JudgedRow;
 use super::experiments::Experiments;
 use super::row::Role;
 use crate::catalog;
 use crate::model::{
-    Attempt, Cause, ContactFailure, HandshakeFailure, IcmpError, Outcome, Profile, Service,
+    Attempt, Cause, ContactFailure, HandshakeFailure, IcmpError, Outcome, Profile, Service, Source,
     UntrustedChain,
 };
 
@@ -60,23 +62,42 @@ fn dropped(row: &JudgedRow) -> String {
     )
 }
 
-/// How the tunnel's own flight ends where another one passes: `goes silent`, `is reset`, …
+/// How the first flight ends on the blocked addresses, as a rule: `goes silent`, `is reset`, …
 fn tunnel_fails(row: &JudgedRow) -> Option<&'static str> {
-    let plain = |a: &&Attempt| Role::of(a, &row.target) == Role::Tunnel;
-    let failed = row.attempts.iter().filter(plain).find(|a| !a.passed())?;
-    Some(match &failed.outcome {
-        Outcome::Unsecured { failure } => match failure {
-            HandshakeFailure::Reset => "is reset",
-            HandshakeFailure::Closed => "is closed",
-            HandshakeFailure::Alert { .. } => "is refused with an alert",
-            HandshakeFailure::Refused { .. } => "is refused",
-            HandshakeFailure::Silent if !failed.stray.is_empty() => {
-                "goes silent after an ICMP error"
-            }
-            _ => "goes silent",
-        },
-        _ => "goes unanswered",
-    })
+    let by_name = row.judgement.cut_name == Some(Role::Tunnel);
+    let blocked: Vec<_> = row.judgement.blocked().collect();
+    let told = row.attempts.iter().filter(|attempt| {
+        let role = Role::of(attempt, &row.target);
+        let concerned = role == Role::Tunnel || (role == Role::Probe && !by_name);
+        concerned && !attempt.passed() && blocked.contains(&attempt.address)
+    });
+    let mut ways = BTreeMap::<(bool, &str), usize>::new();
+    for (answered, way) in told.filter_map(way_to_fail) {
+        *ways.entry((answered, way)).or_default() += 1;
+    }
+    // What happened after an answer tells more than a packet that was lost before.
+    let most = ways
+        .into_iter()
+        .max_by_key(|((answered, _), count)| (*answered, *count));
+    most.map(|((_, way), _)| way)
+}
+
+/// Whether an attempt was answered, and how it ended.
+fn way_to_fail(attempt: &Attempt) -> Option<(bool, &'static str)> {
+    let failure = match &attempt.outcome {
+        Outcome::Secured { .. } | Outcome::Abandoned => return None,
+        Outcome::Unanswered { .. } => return Some((false, "goes unanswered")),
+        Outcome::Unsecured { failure } => failure,
+    };
+    let way = match failure {
+        HandshakeFailure::Reset => "is reset",
+        HandshakeFailure::Closed => "is closed",
+        HandshakeFailure::Alert { .. } => "is refused with an alert",
+        HandshakeFailure::Refused { .. } => "is refused",
+        HandshakeFailure::Silent if !attempt.stray.is_empty() => "goes silent after an ICMP error",
+        _ => "goes silent",
+    };
+    Some((true, way))
 }
 
 fn sni_filtered(row: &JudgedRow) -> Option<String> {
@@ -143,7 +164,8 @@ fn small_datagrams_pass(row: &JudgedRow) -> Option<String> {
     experiments(row)
         .result(Profile::SmallPackets)
         .filter(|tried| tried.passed)?;
-    let size = catalog::quic_datagram_size(row.target.family, false);
+    let given = row.target.source == Source::Given;
+    let size = catalog::quic_datagram_size(row.target.family, given);
     let icmp = too_big(row).map_or_else(
         || "; no ICMP error says so".to_owned(),
         |icmp| format!("; {icmp}"),
@@ -338,7 +360,11 @@ fn all_experiments(row: &JudgedRow) -> Vec<&'static str> {
     let experiments = experiments(row);
     super::experiments(row.target.service.transport())
         .iter()
-        .filter(|profile| experiments.result(**profile).is_some())
+        .filter(|profile| {
+            experiments
+                .result(**profile)
+                .is_some_and(|tried| !tried.passed)
+        })
         .map(|profile| difference(*profile, row.target.service))
         .collect()
 }

@@ -103,6 +103,14 @@ impl EdgeHost {
     }
 }
 
+impl EdgeHost {
+    /// Whether cloudflared has an address of a family that this host has.
+    pub(super) fn has_a_way(&self, options: &Options, host: &Host) -> bool {
+        let mut families = self.families(options, host).into_iter();
+        families.any(|family| host.family(family).is_available())
+    }
+}
+
 impl Discovery {
     /// Whether cloudflared gets as far as dialling: every target must resolve to something.
     pub(super) fn usable(&self) -> Usable {

@@ -57,7 +57,7 @@ const fn proven_by(profile: Profile, transport: Transport) -> Option<Cause> {
 pub(super) struct Experiments<'a> {
     transport: Transport,
     attempts: Vec<&'a Attempt>,
-    tunnel_refused: bool,
+    tunnel_is_cut: bool,
 }
 
 impl<'a> Experiments<'a> {
@@ -66,7 +66,7 @@ impl<'a> Experiments<'a> {
         Self {
             transport: target.service.transport(),
             attempts: all().filter(|a| a.profile.is_experiment()).collect(),
-            tunnel_refused: all().any(|a| Role::of(a, target) == Role::Tunnel && is_refused(a)),
+            tunnel_is_cut: all().any(|a| Role::of(a, target) == Role::Tunnel && is_cut(a)),
         }
     }
 
@@ -78,9 +78,10 @@ impl<'a> Experiments<'a> {
                 *failure == VersionNegotiation
             }
             (Outcome::Unsecured { failure }, Profile::ControlName) => {
-                // A server may refuse a name that it does not know. That is an answer, unless it
-                // refuses the tunnel's name alike.
-                matches!(failure, Untrusted { .. }) || (is_refused(attempt) && !self.tunnel_refused)
+                // A server may refuse a name that it does not know. That is an answer where the
+                // tunnel's name is cut in the middle; where it meets silence the size may matter,
+                // since a refusal is one small packet.
+                matches!(failure, Untrusted { .. }) || (is_refused(attempt) && self.tunnel_is_cut)
             }
             _ => attempt.passed(),
         }
@@ -108,16 +109,19 @@ impl<'a> Experiments<'a> {
         self.attempts.iter().copied().filter(|a| self.passes(a))
     }
 
-    /// The cause that the experiments on an address prove, or those of the whole row, in place of the
-    /// one that the failures prove by themselves.
-    pub(super) fn prove(&self, only: Option<IpAddr>, instead: Cause) -> Option<Cause> {
-        let here = |a: &&Attempt| only.is_none_or(|address| a.address == address);
-        // Whoever refuses a handshake speaks QUIC anyway.
-        let tells = |p: &&Profile| instead != Cause::NotTheEdge || **p != Profile::VersionPing;
+    /// The address that the experiments were made on.
+    pub(super) fn subject(&self) -> Option<IpAddr> {
+        self.attempts.first().map(|attempt| attempt.address)
+    }
+
+    /// The cause that the experiments prove in place of the one that the failures prove by themselves.
+    pub(super) fn prove(&self, instead: Cause) -> Option<Cause> {
+        // Whoever refuses a handshake has read it, whatever its size, and speaks QUIC anyway.
+        let tells = |p: &&Profile| instead != Cause::NotTheEdge || **p == Profile::ControlName;
         experiments(self.transport)
             .iter()
             .filter(tells)
-            .find(|profile| self.passed().filter(here).any(|a| a.profile == **profile))
+            .find(|profile| self.passed().any(|a| a.profile == **profile))
             .and_then(|profile| proven_by(*profile, self.transport))
     }
 
@@ -175,6 +179,17 @@ const fn is_refused(attempt: &Attempt) -> bool {
         attempt.outcome,
         Outcome::Unsecured {
             failure: Alert { .. } | Refused { .. } | WrongAlpn
+        }
+    )
+}
+
+/// The flow was ended in the middle.
+const fn is_cut(attempt: &Attempt) -> bool {
+    use HandshakeFailure::{Closed, Reset};
+    matches!(
+        attempt.outcome,
+        Outcome::Unsecured {
+            failure: Reset | Closed
         }
     )
 }

@@ -211,8 +211,8 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
         .addresses
         .iter()
         .map(|address| (*address, row.address_state(*address, sni_cut, climate)))
-        .map(|(address, state)| (address, row.explained(address, state, &experiments)))
         .collect();
+    let addresses = explained(&row, addresses, &experiments);
     let explicable = |(_, state): &(_, AddressState)| match state {
         AddressState::Blocked(cause) => may_be_explained(*cause, row.transport),
         AddressState::Reachable | AddressState::Open => false,
@@ -266,6 +266,33 @@ fn row_cause(states: &[(IpAddr, AddressState)]) -> Option<Cause> {
         .map(|(cause, _)| cause)
 }
 
+/// The states with the causes that experiments prove. The address that they were made on speaks for
+/// those that fail as it does, and, where nothing passes in the row, for all.
+fn explained(
+    row: &Row<'_>,
+    states: Vec<(IpAddr, AddressState)>,
+    experiments: &Experiments<'_>,
+) -> Vec<(IpAddr, AddressState)> {
+    let subject = experiments.subject();
+    let fate = states
+        .iter()
+        .find(|(address, _)| Some(*address) == subject)
+        .map(|(_, state)| *state);
+    let told = |state: AddressState| match state {
+        AddressState::Blocked(cause)
+            if may_be_explained(cause, row.transport)
+                && (!row.any_pass() || fate == Some(state)) =>
+        {
+            AddressState::Blocked(experiments.prove(cause).unwrap_or(cause))
+        }
+        state => state,
+    };
+    states
+        .into_iter()
+        .map(|(address, state)| (address, told(state)))
+        .collect()
+}
+
 /// Whether an experiment may tell more than the cause that the failures by themselves prove.
 const fn may_be_explained(cause: Cause, transport: Transport) -> bool {
     match transport {
@@ -314,23 +341,6 @@ impl<'a> Row<'a> {
             everything: Tally::of(by_address.values().flatten().copied()),
             span: climate.span(by_address.values().flatten().copied()),
             by_address,
-        }
-    }
-
-    /// The state with the cause that experiments prove: those on the address itself, or, where nothing
-    /// passes in the row, those on any of it.
-    fn explained(
-        &self,
-        address: IpAddr,
-        state: AddressState,
-        experiments: &Experiments<'_>,
-    ) -> AddressState {
-        let only = self.any_pass().then_some(address);
-        match state {
-            AddressState::Blocked(cause) if may_be_explained(cause, self.transport) => {
-                AddressState::Blocked(experiments.prove(only, cause).unwrap_or(cause))
-            }
-            state => state,
         }
     }
 
@@ -422,7 +432,12 @@ impl<'a> Row<'a> {
     /// of a row in which nothing does.
     fn hush_proves(&self, hushed: u32, span: f64, climate: &Climate) -> bool {
         if self.any_pass() {
-            return climate.proves_hush(hushed, span, true);
+            // One server of many may be slow; how quick the others are tells nothing of it.
+            let alone = Climate {
+                handshake: None,
+                ..*climate
+            };
+            return alone.proves_hush(hushed, span, true);
         }
         let everything = self.by_address.values().flatten();
         let row_hushed = everything.map(|a| climate.hushed_tries(a)).sum();

@@ -14,7 +14,7 @@
 //! An interrupted run is inconclusive whatever it saw.
 
 use super::JudgedRow;
-use super::dns::Discovery;
+use super::dns::{Discovery, Resolves, SrvState};
 use crate::catalog;
 use crate::model::{Ended, Observations, Requirement, Service, Status, Verdict};
 
@@ -125,7 +125,9 @@ fn protocol(
     let status = match usable {
         Usable::No => Verdict::Blocked,
         Usable::Unknown => Verdict::Inconclusive,
-        Usable::Yes if required().any(|row| is_lost(row)) => Verdict::Degraded,
+        Usable::Yes if required().any(|row| is_lost(row)) || loses_region(seen, discovery) => {
+            Verdict::Degraded
+        }
         Usable::Yes if required().any(|row| row.status() == Status::Inconclusive) => {
             Verdict::Inconclusive
         }
@@ -153,6 +155,16 @@ fn best_region(own: &[&JudgedRow], seen: &Observations, discovery: &Discovery) -
         })
     });
     regions.max().unwrap_or(Usable::No)
+}
+
+/// Whether a region resolves, and to no address of a family that cloudflared has here.
+fn loses_region(seen: &Observations, discovery: &Discovery) -> bool {
+    let hopeless = |host: &super::dns::EdgeHost| {
+        let undecided = [host.ipv4, host.ipv6].contains(&Resolves::Undecided);
+        !undecided && !host.has_a_way(&seen.options, &seen.host)
+    };
+    // Of addresses given by hand cloudflared takes those that it can use.
+    discovery.srv != SrvState::NotNeeded && discovery.hosts.iter().any(hopeless)
 }
 
 const fn usable_row(status: Status) -> Usable {

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 
 use super::row::AddressState;
 use super::verdict::Conclusion;
-use super::{JudgedRow, causes};
+use super::{JudgedRow, causes, findings};
 use crate::model::{
-    Ended, Family, FamilyState, Finding, Host, Service, Severity, Status, Transport, Verdict,
+    Ended, Family, FamilyState, Finding, Host, Service, Severity, Source, Status, Transport,
+    Verdict,
 };
 
 /// The verdict in one plain sentence.
@@ -155,6 +156,10 @@ pub(super) fn tuples(rows: &[&JudgedRow]) -> Vec<String> {
         } else {
             blocked
         };
+        // No rule leads to the edge by way of an address that cannot be its own.
+        let edge = target.service != Service::Https && target.source == Source::Dns;
+        let misled = |a: &IpAddr| edge && findings::is_made_up(*a);
+        let addresses = addresses.into_iter().filter(|a| !misled(a)).collect();
         let flows = (target.port, target.family, target.host.clone(), addresses);
         let transports = lines.entry(flows).or_default();
         transports.insert(target.service.transport());

@@ -58,6 +58,8 @@ fn looks_cut(row: &PlannedRow<'_>, address: IpAddr, others_pass: bool) -> bool {
     const LATE: f64 = 0.8;
     /// Where others pass, one address's silence may well be loss.
     const SILENT_TRIES: u32 = 3;
+    /// And one cut an accident.
+    const CUTS: usize = 2;
     let patience = row.climate.patience().clamp(SOON, LATE);
     let tries = || row.deciding_tries(address).map(|seen| seen.attempt);
     if tries().any(|attempt| attempt.passed() || names_its_cause(&attempt.outcome)) {
@@ -66,7 +68,11 @@ fn looks_cut(row: &PlannedRow<'_>, address: IpAddr, others_pass: bool) -> bool {
     let silent: u32 = tries()
         .map(|a| row.climate.silent_tries(a) + row.climate.hushed_tries(a))
         .sum();
-    if others_pass && silent < SILENT_TRIES {
+    let cut = |attempt: &&Attempt| match &attempt.outcome {
+        Outcome::Unsecured { failure } => *failure != HandshakeFailure::Silent,
+        _ => false,
+    };
+    if others_pass && silent < SILENT_TRIES && tries().filter(cut).count() < CUTS {
         return false;
     }
     let fails = |role| {

@@ -7,9 +7,8 @@ use super::Draft;
 use super::dns::{failed_lookups, resolver_commands, sentence};
 use crate::catalog;
 use crate::diagnose::dns::{Discovery, EdgeHost, Resolves};
-use crate::diagnose::verdict::Usable;
 use crate::model::{
-    Attempt, Family, Finding, FindingCode, Lookup, LookupStatus, Observations, RecordType,
+    Attempt, Family, Finding, FindingCode, Lookup, LookupStatus, Observations, Profile, RecordType,
     Severity, Via,
 };
 use crate::targets::record_type;
@@ -39,11 +38,15 @@ fn suspicious(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
         .iter()
         .filter(|host| lookups.iter().any(|l| l.name == host.name))
         .collect();
-    // A name that resolves in spite of such an answer has been reached through it.
-    let leads_there = !edge.is_empty()
-        && edge
-            .iter()
-            .all(|host| host.resolves_at_all() == Usable::Yes);
+    // An answer in which not every address leads to the edge still leads astray.
+    let leads_there = lookups
+        .iter()
+        .filter(|l| edge.iter().any(|host| host.name == l.name))
+        .flat_map(|l| l.addresses())
+        .all(|address| {
+            let there = |a: &Attempt| a.address == address && a.profile == Profile::Cloudflared;
+            seen.attempts.iter().any(|a| there(a) && a.passed())
+        });
     let (severity, detail) = match (edge.is_empty(), leads_there) {
         (false, true) => (
             Severity::Warning,
@@ -53,7 +56,8 @@ fn suspicious(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
         (false, false) => (
             Severity::Error,
             "cloudflared takes the answer, connects there and retries for as long as the answer \
-             stays. No handshake with the edge passes there; the rows show the documented addresses.",
+             stays. Not everywhere there a handshake with the edge passes; where none does, the rows show \
+             the documented addresses.",
         ),
         (true, _) => (
             Severity::Warning,
@@ -103,7 +107,7 @@ fn with_kinds(lookup: &Lookup) -> String {
 }
 
 /// Who makes up an address of that range, as a rule (RFC 6890, RFC 2544, RFC 6598).
-fn kind(address: IpAddr) -> Option<&'static str> {
+pub(super) fn kind(address: IpAddr) -> Option<&'static str> {
     let address = address.to_canonical();
     if address.is_unspecified() || address.is_loopback() {
         return Some("a DNS filter or a hosts list");
@@ -140,6 +144,27 @@ fn one_family(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
     };
     let (hosts, present, absent) =
         only(Family::Ipv4, Family::Ipv6).or_else(|| only(Family::Ipv6, Family::Ipv4))?;
+    // With the options, or on a host, that know the absent family alone, the names are as good as gone.
+    let useless = hosts
+        .iter()
+        .any(|host| !host.has_a_way(&seen.options, &seen.host));
+    let (severity, detail) = if useless {
+        (
+            Severity::Error,
+            format!(
+                "These options and this host leave cloudflared {absent} alone, so it has no address of \
+                 these names to connect to. The {absent} rows show the documented addresses."
+            ),
+        )
+    } else {
+        (
+            Severity::Warning,
+            format!(
+                "cloudflared uses {present}, and has no {absent} to fall back on. The {absent} rows show \
+                 the documented addresses."
+            ),
+        )
+    };
     let names: Vec<_> = hosts.iter().map(|host| host.name.as_str()).collect();
     let evidence = failed_lookups(seen, |l| {
         names.contains(&l.name.as_str()) && l.record_type == record_type(absent)
@@ -147,14 +172,13 @@ fn one_family(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
     Some(
         Draft {
             code: FindingCode::DnsOneFamily,
-            severity: Severity::Warning,
+            severity,
             title: format!("The resolver gives {present} addresses only"),
-            detail: format!(
-                "cloudflared uses {present}, and has no {absent} to fall back on. The {absent} rows \
-                 show the documented addresses."
-            ),
+            detail,
             evidence,
-            summary: format!("Harmless where {absent} is not wanted; else let the resolver answer for it."),
+            summary: format!(
+                "Harmless where {absent} is not wanted; else let the resolver answer for it."
+            ),
             commands: resolver_commands(seen, &names, record_type(absent)),
         }
         .about(&[]),
