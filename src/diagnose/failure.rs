@@ -277,6 +277,11 @@ mod tests {
         let other = seen(|t| t.other = 2);
         let silent = around(other, false, Silence::Proves);
         assert_eq!(proven_cause(&other, &silent), Some(Cause::Dropped));
+        assert_eq!(cause(other, other, false), Some(Cause::Unknown));
+        let cut = seen(|t| t.cut = 2);
+        let beside_icmp = Tally { icmp: 1, ..cut };
+        let silent = around(beside_icmp, false, Silence::Proves);
+        assert_eq!(proven_cause(&cut, &silent), Some(Cause::Interrupted));
     }
 
     #[test]
