@@ -224,7 +224,7 @@ pub(crate) enum Behaviour {
     Close,
     /// Accepts and resets.
     Reset,
-    /// Accepts, and refuses the ClientHello with a TLS alert, as a server without a common version does.
+    /// Accepts, and refuses the `ClientHello` with a TLS alert, as a server without a common version does.
     Alert,
     /// A QUIC server with this issuer and application protocol.
     Quic {
