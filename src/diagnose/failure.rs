@@ -239,6 +239,52 @@ mod tests {
     }
 
     #[test]
+    fn every_cause_stands_above_the_next() {
+        let seen = |set: fn(&mut Tally)| {
+            let mut tally = Tally::default();
+            set(&mut tally);
+            tally
+        };
+        let each: [(Tally, Cause); 9] = [
+            (seen(|t| t.local = 2), Cause::LocalFirewall),
+            (seen(|t| t.no_route = 2), Cause::NoRoute),
+            (seen(|t| t.too_big = 2), Cause::Mtu),
+            (seen(|t| t.untrusted = 2), Cause::TlsIntercepted),
+            (seen(|t| t.refused = 2), Cause::NotTheEdge),
+            (seen(|t| t.version = 2), Cause::QuicFiltered),
+            (seen(|t| t.icmp = 2), Cause::Rejected),
+            (seen(|t| t.reset = 2), Cause::Reset),
+            (seen(|t| t.cut = 2), Cause::Interrupted),
+        ];
+        // From the weakest on, each is added to those below it, and silence is there all along.
+        let mut own = seen(|t| t.other = 2);
+        for (more, wanted) in each.into_iter().rev() {
+            own = Tally {
+                local: own.local + more.local,
+                no_route: own.no_route + more.no_route,
+                too_big: own.too_big + more.too_big,
+                untrusted: own.untrusted + more.untrusted,
+                refused: own.refused + more.refused,
+                version: own.version + more.version,
+                icmp: own.icmp + more.icmp,
+                reset: own.reset + more.reset,
+                cut: own.cut + more.cut,
+                ..own
+            };
+            let around = around(own, false, Silence::Proves);
+            assert_eq!(proven_cause(&own, &around), Some(wanted));
+        }
+        let other = seen(|t| t.other = 2);
+        let silent = around(other, false, Silence::Proves);
+        assert_eq!(proven_cause(&other, &silent), Some(Cause::Dropped));
+        assert_eq!(cause(other, other, false), Some(Cause::Unknown));
+        let cut = seen(|t| t.cut = 2);
+        let beside_icmp = Tally { icmp: 1, ..cut };
+        let silent = around(beside_icmp, false, Silence::Proves);
+        assert_eq!(proven_cause(&cut, &silent), Some(Cause::Interrupted));
+    }
+
+    #[test]
     fn silence_is_the_weakest_evidence() {
         let none = Tally::default();
         let proven = |row| proven_cause(&none, &around(row, false, Silence::Proves));

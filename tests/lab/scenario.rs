@@ -224,6 +224,8 @@ pub(crate) enum Behaviour {
     Close,
     /// Accepts and resets.
     Reset,
+    /// Accepts, and refuses the `ClientHello` with a TLS alert, as a server without a common version does.
+    Alert,
     /// A QUIC server with this issuer and application protocol.
     Quic {
         #[serde(default)]
@@ -233,6 +235,10 @@ pub(crate) enum Behaviour {
     },
     /// A QUIC server that answers unknown versions and completes no handshake.
     VersionNegotiation,
+    /// A QUIC server of another version: it answers everything with Version Negotiation.
+    OtherVersion,
+    /// A QUIC server that refuses every connection.
+    RefusesQuic,
     /// Answers every datagram with a text.
     Nonsense,
 }
@@ -245,7 +251,11 @@ impl Behaviour {
     /// The transport on which this impostor waits, as nft names it.
     pub(crate) fn transport(&self) -> &'static str {
         match self {
-            Self::Quic { .. } | Self::VersionNegotiation | Self::Nonsense => "udp",
+            Self::Quic { .. }
+            | Self::VersionNegotiation
+            | Self::OtherVersion
+            | Self::RefusesQuic
+            | Self::Nonsense => "udp",
             _ => "tcp",
         }
     }

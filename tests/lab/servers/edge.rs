@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -50,6 +50,21 @@ pub(crate) fn start_quic() -> Outcome {
 /// A QUIC server on every address of both families. quinn answers from the address that was
 /// addressed (`IP_PKTINFO`), which the self-test holds it to.
 pub(crate) fn serve_quic(issuer: Issuer, alpn: &str, port: u16) -> Outcome {
+    accept_quic(issuer, alpn, port, |incoming| {
+        tokio::spawn(async move {
+            if let Ok(connection) = incoming.await {
+                connection.closed().await;
+            }
+        });
+    })
+}
+
+/// A QUIC server that refuses every connection (`CONNECTION_REFUSED`).
+pub(crate) fn refuse_quic(port: u16) -> Outcome {
+    accept_quic(Issuer::Lab, "argotunnel", port, Incoming::refuse)
+}
+
+fn accept_quic(issuer: Issuer, alpn: &str, port: u16, each: fn(Incoming)) -> Outcome {
     let tls = Arc::unwrap_or_clone(pki::server(issuer, Some(alpn))?);
     let config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     for address in [
@@ -65,11 +80,7 @@ pub(crate) fn serve_quic(issuer: Issuer, alpn: &str, port: u16) -> Outcome {
         )?;
         tokio::spawn(async move {
             while let Some(incoming) = endpoint.accept().await {
-                tokio::spawn(async move {
-                    if let Ok(connection) = incoming.await {
-                        connection.closed().await;
-                    }
-                });
+                each(incoming);
             }
         });
     }

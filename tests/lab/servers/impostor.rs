@@ -25,8 +25,16 @@ pub(crate) fn start(behaviour: &Behaviour, port: u16) -> Outcome {
         Behaviour::Tarpit => listen_everywhere(port, tarpit),
         Behaviour::Close => listen_everywhere(port, |stream| async move { drop(stream) }),
         Behaviour::Reset => listen_everywhere(port, reset),
+        Behaviour::Alert => listen_everywhere(port, alert),
         Behaviour::Quic { issuer, alpn } => edge::serve_quic(*issuer, alpn, port),
-        Behaviour::VersionNegotiation => answer_datagrams(port, version_negotiation),
+        Behaviour::RefusesQuic => edge::refuse_quic(port),
+        Behaviour::VersionNegotiation => answer_datagrams(port, |datagram| {
+            let known = datagram.get(1..5) == Some(&VERSION_1);
+            (!known).then(|| version_negotiation(datagram, VERSION_1))?
+        }),
+        Behaviour::OtherVersion => {
+            answer_datagrams(port, |datagram| version_negotiation(datagram, VERSION_2))
+        }
         Behaviour::Nonsense => {
             answer_datagrams(port, |_| Some(b"HTTP/1.1 302 Found\r\n\r\n".to_vec()))
         }
@@ -73,6 +81,24 @@ async fn reset(mut stream: TcpStream) {
     drop(socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)));
 }
 
+/// Refuses the handshake once the client has spoken: `handshake_failure` (RFC 8446, section 6).
+async fn alert(mut stream: TcpStream) {
+    let mut first_flight = [0; 4096];
+    drop(stream.read(&mut first_flight).await);
+    drop(stream.write_all(&[21, 3, 3, 0, 2, 2, 40]).await);
+    drop(stream.shutdown().await);
+    // Until the client has read it: unread data would make a reset of the end.
+    while stream
+        .read(&mut first_flight)
+        .await
+        .is_ok_and(|length| length > 0)
+    {}
+}
+
+/// RFC 9000, and RFC 9369.
+const VERSION_1: [u8; 4] = [0, 0, 0, 1];
+const VERSION_2: [u8; 4] = [0x6b, 0x33, 0x43, 0xcf];
+
 /// Answers the datagrams for which `answer` has one.
 fn answer_datagrams(port: u16, answer: fn(&[u8]) -> Option<Vec<u8>>) -> Outcome {
     for address in [
@@ -94,14 +120,12 @@ fn answer_datagrams(port: u16, answer: fn(&[u8]) -> Option<Vec<u8>>) -> Outcome 
     Ok(())
 }
 
-/// Answers long headers of versions that it does not know and drops those of version 1, as a
-/// filter in front of a QUIC server does.
+/// Answers a long header as a server does that supports this version alone.
 ///
 /// RFC 9000, section 17.2.1: both connection IDs change places, then the versions supported.
-fn version_negotiation(datagram: &[u8]) -> Option<Vec<u8>> {
+fn version_negotiation(datagram: &[u8], supported: [u8; 4]) -> Option<Vec<u8>> {
     let long_header = datagram.first()? & 0x80 != 0;
-    let version = datagram.get(1..5)?;
-    if !long_header || version == [0, 0, 0, 1] || datagram.len() < 1200 {
+    if !long_header || datagram.len() < 1200 {
         return None;
     }
     let (destination, rest) = connection_id(datagram.get(5..)?)?;
@@ -111,7 +135,7 @@ fn version_negotiation(datagram: &[u8]) -> Option<Vec<u8>> {
         answer.push(u8::try_from(id.len()).ok()?);
         answer.extend_from_slice(id);
     }
-    answer.extend_from_slice(&[0, 0, 0, 1]);
+    answer.extend_from_slice(&supported);
     Some(answer)
 }
 

@@ -53,6 +53,10 @@ pub(crate) enum Action {
     Reset,
     /// The client gets a FIN in the edge's name.
     Close,
+    /// The client gets a TLS alert in the edge's name.
+    Alert,
+    /// The client gets an ICMP error, and nothing of the flow passes any more.
+    Icmp,
 }
 
 /// Which packet of which flows is answered with a forged ICMP error.

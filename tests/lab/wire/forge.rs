@@ -56,13 +56,14 @@ fn icmp_body(kind: [u8; 2], mtu: u16, about: &Packet, quote: usize) -> Vec<u8> {
     [&kind[..], &[0, 0, 0, 0], &mtu.to_be_bytes(), quoted].concat()
 }
 
-/// A TCP segment without options and payload.
+/// A TCP segment without options.
 pub(super) fn segment(
     source: SocketAddr,
     destination: SocketAddr,
     sequence: u32,
     acknowledged: u32,
     flags: u8,
+    payload: &[u8],
 ) -> Vec<u8> {
     let body = [
         &source.port().to_be_bytes()[..],
@@ -72,6 +73,7 @@ pub(super) fn segment(
         &[5 << 4, flags],
         &0xffff_u16.to_be_bytes(),
         &[0; 4],
+        payload,
     ]
     .concat();
     network(source.ip(), destination.ip(), packet::TCP, body, 16, true)

@@ -12,6 +12,7 @@ pub(super) const ICMPV6: u8 = 58;
 pub(super) const FIN: u8 = 0x01;
 pub(super) const SYN: u8 = 0x02;
 pub(super) const RST: u8 = 0x04;
+pub(super) const PSH: u8 = 0x08;
 pub(super) const ACK: u8 = 0x10;
 
 /// The way that a packet goes.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::boxes::{Action, Answer, Middlebox, TUNNEL_PORT, Verdict, matches};
-use super::forge;
+use super::forge::{self, Error};
 use super::hello::{self, Hello};
-use super::packet::{ACK, Direction, FIN, Flow, Packet, RST, SYN, Transport};
+use super::packet::{ACK, Direction, FIN, Flow, PSH, Packet, RST, SYN, Transport};
 use super::pieces::Pieces;
 
 pub(super) struct Filter {
@@ -122,19 +122,26 @@ fn cuts(action: Action, packet: &Packet, sequence: u32, acknowledged: u32) -> Ve
     let (client, edge) = (packet.source, packet.destination);
     let swallowed = u32::try_from(packet.payload().len()).expect("a segment");
     let taken = sequence.wrapping_add(swallowed);
-    let to_client = |flags| Answer {
+    let says = |flags, payload: &[u8]| Answer {
         direction: Direction::ToClient,
-        bytes: forge::segment(edge, client, acknowledged, taken, flags),
+        bytes: forge::segment(edge, client, acknowledged, taken, flags, payload),
     };
+    let to_client = |flags| says(flags, &[]);
     match action {
         Action::Silent => Vec::new(),
         Action::Reset => vec![
             to_client(RST | ACK),
             Answer {
                 direction: Direction::ToEdge,
-                bytes: forge::segment(client, edge, sequence, acknowledged, RST | ACK),
+                bytes: forge::segment(client, edge, sequence, acknowledged, RST | ACK, &[]),
             },
         ],
         Action::Close => vec![to_client(FIN | ACK)],
+        // A fatal `unrecognized_name` (RFC 6066, section 3).
+        Action::Alert => vec![says(PSH | ACK, &[21, 3, 3, 0, 2, 2, 112])],
+        Action::Icmp => vec![Answer {
+            direction: Direction::ToClient,
+            bytes: forge::icmp_error(packet, Error::AdminProhibited),
+        }],
     }
 }
