@@ -143,6 +143,10 @@ fn large_hello_dropped(row: &JudgedRow) -> Option<String> {
     };
     let segments = match row.target.service {
         Service::Quic => "",
+        _ if loses_segments(row) && how.ends_with("ICMP error") => {
+            ", and cloudflared's passes in segments of 1000 octets: something on the path refuses large \
+             segments"
+        }
         _ if loses_segments(row) => {
             ", and cloudflared's passes in segments of 1000 octets: the path loses large segments, as \
              one with a smaller MTU does whose ICMP errors are filtered"

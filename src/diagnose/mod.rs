@@ -95,7 +95,8 @@ fn judged(target: Target, attempts: &[Attempt], climates: &Climates) -> JudgedRo
     own.sort_by(|a, b| {
         let key = |a: &Attempt| (a.address, a.sni.clone(), a.profile, a.attempt);
         let by_time = a.started_ms.get().total_cmp(&b.started_ms.get());
-        by_time.then_with(|| key(a).cmp(&key(b)))
+        let by_length = a.elapsed_ms.get().total_cmp(&b.elapsed_ms.get());
+        by_time.then_with(|| key(a).cmp(&key(b))).then(by_length)
     });
     let judgement = judge(&target, &own.iter().collect::<Vec<_>>(), &climate);
     JudgedRow {

@@ -125,7 +125,9 @@ fn protocol(
     let status = match usable {
         Usable::No => Verdict::Blocked,
         Usable::Unknown => Verdict::Inconclusive,
-        Usable::Yes if required().any(|row| is_lost(row)) || loses_region(seen, discovery) => {
+        Usable::Yes
+            if required().any(|row| is_lost(row, discovery)) || loses_region(seen, discovery) =>
+        {
             Verdict::Degraded
         }
         Usable::Yes if required().any(|row| row.status() == Status::Inconclusive) => {
@@ -175,11 +177,20 @@ const fn usable_row(status: Status) -> Usable {
     }
 }
 
-fn is_lost(row: &JudgedRow) -> bool {
-    matches!(
-        row.status(),
-        Status::Blocked | Status::Partial | Status::Unresolved
-    )
+/// A name without addresses of one family is no loss while it has some of the other.
+fn is_lost(row: &JudgedRow, discovery: &Discovery) -> bool {
+    let resolves = || {
+        let host = discovery
+            .hosts
+            .iter()
+            .find(|host| host.name == row.target.host);
+        host.is_some_and(|host| host.resolves_at_all() == Usable::Yes)
+    };
+    match row.status() {
+        Status::Blocked | Status::Partial => true,
+        Status::Unresolved => !resolves(),
+        _ => false,
+    }
 }
 
 /// With `--strict`, whether an optional destination that counts is lost.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -180,7 +180,15 @@ async fn handshake(
     config: &Arc<ClientConfig>,
 ) -> Result<TlsStream<SoftErrors>, HandshakeFailure> {
     let connector = tokio_rustls::TlsConnector::from(Arc::clone(config));
-    let connected = connector.connect(name, stream).into_fallible().await;
+    let mut connecting = pin!(connector.connect(name, stream).into_fallible());
+    // An ICMP error does not wake a reader: it is looked for now and then.
+    let mut look = tokio::time::interval(Duration::from_millis(200));
+    let connected = loop {
+        tokio::select! {
+            connected = &mut connecting => break connected,
+            _ = look.tick() => {}
+        }
+    };
     connected.map_err(|(error, stream)| classify::tls_error(&error, &stream.received))
 }
 
@@ -279,7 +287,15 @@ impl AsyncRead for SoftErrors {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        while let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer)) {
+        loop {
+            let error = match Pin::new(&mut self.stream).poll_read(cx, buffer) {
+                Poll::Ready(Ok(())) => break,
+                Poll::Ready(Err(error)) => error,
+                Poll::Pending => match self.stream.take_error()? {
+                    Some(error) => error,
+                    None => return Poll::Pending,
+                },
+            };
             if !self.is_soft(&error) {
                 return Poll::Ready(Err(error));
             }
