@@ -63,18 +63,17 @@ fn delay() -> Outcome {
     in_world("wire = { delay_ms = 10.5 }", || {
         for address in [EDGE_V4, EDGE_V6] {
             let socket = connected(SocketAddr::new(address, ECHO_PORT))?;
-            let mut times = Vec::new();
+            // The quickest of many: on a busy machine the others wait for a processor.
+            let mut least = Duration::MAX;
             for _ in 0..21 {
                 let begun = Instant::now();
                 socket.send(b"?")?;
                 socket.recv(&mut [0; 8])?;
-                times.push(begun.elapsed());
+                least = least.min(begun.elapsed());
             }
-            times.sort();
-            let (least, middle) = (times[0], times[10]);
             expect(
-                least >= Duration::from_millis(21) && middle < Duration::from_millis(23),
-                &format!("a round trip of 21 ms: {least:?} at least, {middle:?} in the middle"),
+                (Duration::from_millis(21)..Duration::from_millis(23)).contains(&least),
+                &format!("a round trip of 21 ms, and it takes {least:?}"),
             )?;
         }
         Ok(())
