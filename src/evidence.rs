@@ -147,6 +147,14 @@ impl Climate {
         }
     }
 
+    /// How many tries of these attempts went unanswered, before a first answer or after one.
+    #[must_use]
+    pub fn unanswered_tries<'a>(&self, attempts: impl Iterator<Item = &'a Attempt>) -> u32 {
+        attempts
+            .map(|a| self.silent_tries(a) + self.hushed_tries(a))
+            .sum()
+    }
+
     /// Seconds from the first start to the last moment that is accounted for, as far as something
     /// comparable is known to have been answered in them.
     #[must_use]

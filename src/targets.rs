@@ -118,9 +118,8 @@ impl<'a> Names<'a> {
                 .iter()
                 .filter(|l| l.name == name && l.record_type == record_type)
         };
-        // The first resolver that speaks is the one that cloudflared hears; TLS comes last.
-        let by_system = rows().filter(|l| l.via != Via::Dot);
-        let spoken = by_system.clone().find(|l| l.status.is_final());
+        // The system's resolvers come first, TLS comes last.
+        let spoken = self.spoken(name, record_type);
         let over_tls = rows().find(|l| l.via == Via::Dot && l.status == LookupStatus::Ok);
         match (spoken, over_tls) {
             (Some(found), _) if found.status == LookupStatus::Ok || self.vouches_for(found) => {
@@ -144,6 +143,16 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// The answer of the first resolver of the system that speaks, which is the one that cloudflared
+    /// hears.
+    fn spoken(&self, name: &str, record_type: RecordType) -> Option<&'a Lookup> {
+        let mut by_system = self
+            .lookups
+            .iter()
+            .filter(|l| l.name == name && l.record_type == record_type && l.via != Via::Dot);
+        by_system.find(|l| l.status.is_final())
+    }
+
     /// Whether an answer that cannot be right leads to the right place: a handshake as the name's host
     /// is spoken to passed there.
     fn vouches_for(&self, lookup: &Lookup) -> bool {
@@ -163,12 +172,7 @@ impl<'a> Names<'a> {
     /// The answers for a name that cannot be its own, as long as nothing vouches for them; a few.
     fn stand_ins(&self, name: &str, family: Family) -> Vec<IpAddr> {
         const FEW: usize = 2;
-        let record_type = record_type(family);
-        let mut by_system = self
-            .lookups
-            .iter()
-            .filter(|l| l.name == name && l.record_type == record_type && l.via != Via::Dot);
-        let spoken = by_system.find(|l| l.status.is_final());
+        let spoken = self.spoken(name, record_type(family));
         let suspicious = spoken.filter(|l| l.status == LookupStatus::Suspicious);
         let lookup = suspicious.filter(|l| !self.vouches_for(l));
         let addresses = lookup.into_iter().flat_map(Lookup::addresses);
@@ -181,14 +185,8 @@ impl<'a> Names<'a> {
     /// Whether the SRV record is known from DNS over TLS alone.
     #[must_use]
     pub fn only_over_tls(&self, name: &str) -> bool {
-        let rows = self
-            .lookups
-            .iter()
-            .filter(|l| l.name == name && l.record_type == RecordType::Srv);
-        let by_system = rows
-            .filter(|l| l.via != Via::Dot)
-            .find(|l| l.status.is_final());
-        by_system.is_none_or(|l| l.status != LookupStatus::Ok)
+        self.spoken(name, RecordType::Srv)
+            .is_none_or(|l| l.status != LookupStatus::Ok)
     }
 
     /// The addresses of a name in one family.

@@ -35,6 +35,7 @@ pub(super) fn detail(cause: Cause, row: &JudgedRow) -> String {
     };
     text.unwrap_or_else(|| cause.to_string())
 }
+
 fn reset_words() -> String {
     "a TCP reset answered the SYN; a firewall on this host, one on the way and the other side \
          itself look the same here (`nft list ruleset` shows this host's)"
@@ -50,7 +51,7 @@ fn dropped(row: &JudgedRow) -> String {
                 .to_owned();
         }
     };
-    let experiments = all_experiments(row);
+    let experiments = made_in_vain(row);
     let in_vain = if experiments.is_empty() {
         String::new()
     } else {
@@ -114,13 +115,10 @@ fn sni_filtered(row: &JudgedRow) -> Option<String> {
 }
 
 fn quic_filtered(row: &JudgedRow) -> String {
-    let experiments = experiments(row);
-    let ping = experiments.result(Profile::VersionPing);
-    let answer = match ping {
-        Some(tried) if tried.passed => {
-            "a QUIC server answers an unknown version with Version Negotiation"
-        }
-        _ => "something answers over UDP",
+    let answer = if experiments(row).has_passed(Profile::VersionPing) {
+        "a QUIC server answers an unknown version with Version Negotiation"
+    } else {
+        "something answers over UDP"
     };
     format!(
         "{answer}, and no handshake completes; a filter that reads the handshake and a server that \
@@ -130,13 +128,7 @@ fn quic_filtered(row: &JudgedRow) -> String {
 
 fn large_hello_dropped(row: &JudgedRow) -> Option<String> {
     let how = tunnel_fails(row)?;
-    let experiments = experiments(row);
-    let passes = |profile| {
-        experiments
-            .result(profile)
-            .is_some_and(|tried| tried.passed)
-    };
-    let small = if passes(Profile::SmallHello) {
+    let small = if experiments(row).has_passed(Profile::SmallHello) {
         ", a classical one that fits into one packet passes"
     } else {
         ""
@@ -160,14 +152,13 @@ fn large_hello_dropped(row: &JudgedRow) -> Option<String> {
 
 /// Whether the large hello passes in smaller segments.
 pub(super) fn loses_segments(row: &JudgedRow) -> bool {
-    let tried = experiments(row).result(Profile::SmallPackets);
-    row.target.service == Service::Http2 && tried.is_some_and(|tried| tried.passed)
+    row.target.service == Service::Http2 && experiments(row).has_passed(Profile::SmallPackets)
 }
 
 fn small_datagrams_pass(row: &JudgedRow) -> Option<String> {
-    experiments(row)
-        .result(Profile::SmallPackets)
-        .filter(|tried| tried.passed)?;
+    if !experiments(row).has_passed(Profile::SmallPackets) {
+        return None;
+    }
     let given = row.target.source == Source::Given;
     let size = catalog::quic_datagram_size(row.target.family, given);
     let icmp = too_big(row).map_or_else(
@@ -262,7 +253,7 @@ fn local_refusal(row: &JudgedRow) -> Option<String> {
 
 fn interrupted(row: &JudgedRow) -> Option<String> {
     let how = tunnel_fails(row)?;
-    let alike = match all_experiments(row) {
+    let alike = match made_in_vain(row) {
         experiments if experiments.is_empty() => String::new(),
         experiments => format!("; so does it with {}", experiments.join(", ")),
     };
@@ -360,7 +351,7 @@ fn experiments(row: &JudgedRow) -> Experiments<'_> {
 }
 
 /// What the experiments differ in that were made in vain.
-fn all_experiments(row: &JudgedRow) -> Vec<&'static str> {
+fn made_in_vain(row: &JudgedRow) -> Vec<&'static str> {
     let experiments = experiments(row);
     super::experiments(row.target.service.transport())
         .iter()

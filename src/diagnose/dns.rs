@@ -112,6 +112,11 @@ impl EdgeHost {
 }
 
 impl Discovery {
+    /// The edge host of that name.
+    pub(super) fn host(&self, name: &str) -> Option<&EdgeHost> {
+        self.hosts.iter().find(|host| host.name == name)
+    }
+
     /// Whether cloudflared gets as far as dialling: every target must resolve to something.
     pub(super) fn usable(&self) -> Usable {
         let hosts = self.hosts.iter().map(EdgeHost::resolves_at_all);

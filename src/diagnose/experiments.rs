@@ -87,7 +87,12 @@ impl<'a> Experiments<'a> {
         }
     }
 
-    /// How often the experiment was tried, and whether it passed.
+    /// Whether the experiment has passed.
+    pub(super) fn has_passed(&self, profile: Profile) -> bool {
+        self.passed().any(|attempt| attempt.profile == profile)
+    }
+
+    /// What became of the experiment, if it was made.
     pub(super) fn result(&self, profile: Profile) -> Option<Tried<'a>> {
         let mut own = self
             .attempts
@@ -95,7 +100,7 @@ impl<'a> Experiments<'a> {
             .copied()
             .filter(|a| a.profile == profile);
         let first = own.clone().next()?;
-        let passed = own.clone().any(|a| self.passes(a));
+        let passed = self.has_passed(profile);
         let heard = own.clone().any(|a| a.contact_ms.is_some());
         let last = own.next_back().unwrap_or(first);
         Some(Tried {
@@ -121,7 +126,7 @@ impl<'a> Experiments<'a> {
         experiments(self.transport)
             .iter()
             .filter(tells)
-            .find(|profile| self.passed().any(|a| a.profile == **profile))
+            .find(|profile| self.has_passed(**profile))
             .and_then(|profile| proven_by(*profile, self.transport))
     }
 
@@ -150,12 +155,10 @@ impl<'a> Experiments<'a> {
         const ENOUGH_FAILURES: usize = 2;
         experiments(self.transport).iter().any(|profile| {
             let own = || self.attempts.iter().filter(|a| a.profile == *profile);
-            let silent: u32 = own()
-                .map(|a| climate.silent_tries(a) + climate.hushed_tries(a))
-                .sum();
+            let silent = climate.unanswered_tries(own().copied());
             let failed = own().filter(|a| is_failure(a)).count();
             own().next().is_some()
-                && !own().any(|a| self.passes(a))
+                && !self.has_passed(*profile)
                 && silent < climate.enough_for_an_experiment()
                 && failed < ENOUGH_FAILURES
         })

@@ -183,9 +183,7 @@ pub fn judge(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judge
 fn stand_ins_open(target: &Target, attempts: &[&Attempt], climate: &Climate) -> bool {
     target.stand_ins.iter().any(|address| {
         let own = || attempts.iter().filter(|a| a.address == *address);
-        let silent: u32 = own()
-            .map(|a| climate.silent_tries(a) + climate.hushed_tries(a))
-            .sum();
+        let silent = climate.unanswered_tries(own().copied());
         let failed = Tally::of(own().copied()).anything();
         !failed && !own().any(|a| a.passed()) && silent < climate.enough_for_an_experiment()
     })
@@ -206,7 +204,6 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
     };
     let cut_name = row.cut_name(climate);
     let sni_cut = cut_name == Some(Role::Tunnel);
-    let probe_tried = row.by_address.keys().any(|(_, role)| *role == Role::Probe);
     let addresses: Vec<_> = target
         .addresses
         .iter()
@@ -216,6 +213,13 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
     let explicable = |(_, state): &(_, AddressState)| match state {
         AddressState::Blocked(cause) => may_be_explained(*cause, row.transport),
         AddressState::Reachable | AddressState::Open => false,
+    };
+    let open = if addresses.iter().any(explicable) && experiments.are_open(climate) {
+        Some(OpenQuestion::Experiments)
+    } else if row.probe_name_is_open() && cut_name.is_none() {
+        Some(OpenQuestion::ProbeName)
+    } else {
+        open_stand_ins.then_some(OpenQuestion::StandIns)
     };
     let reachable = addresses
         .iter()
@@ -235,16 +239,7 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
         status,
         cause,
         cut_name,
-        open: match () {
-            () if addresses.iter().any(explicable) && experiments.are_open(climate) => {
-                Some(OpenQuestion::Experiments)
-            }
-            () if row.tunnel_proven && probe_tried && !row.probe_passes && cut_name.is_none() => {
-                Some(OpenQuestion::ProbeName)
-            }
-            () if open_stand_ins => Some(OpenQuestion::StandIns),
-            () => None,
-        },
+        open,
         addresses,
         tunnel_proven: row.tunnel_proven,
         probe_passes: row.probe_passes,
@@ -300,7 +295,7 @@ const fn may_be_explained(cause: Cause, transport: Transport) -> bool {
             cause,
             Cause::Dropped | Cause::QuicFiltered | Cause::NotTheEdge
         ),
-        // Experiments are made only where TCP connects, so a rejection comes after the hello.
+        // Experiments are made only where TCP connects, so a SYN that was rejected is not all.
         Transport::Tcp => matches!(
             cause,
             Cause::Interrupted | Cause::Rejected | Cause::NotTheEdge
@@ -316,6 +311,9 @@ struct Row<'a> {
     tunnel_proven: bool,
     probe_passes: bool,
     span: f64,
+    /// Unanswered tries of all addresses, before a first answer and after one.
+    silent: u32,
+    hushed: u32,
 }
 
 impl<'a> Row<'a> {
@@ -334,12 +332,15 @@ impl<'a> Row<'a> {
                 .any(|((_, r), list)| *r == role && list.iter().any(|a| a.passed()))
         };
         let tunnel_proven = passes(Role::Tunnel);
+        let everything = || by_address.values().flatten().copied();
         Self {
             transport: target.service.transport(),
             tunnel_proven,
             probe_passes: passes(Role::Probe),
-            everything: Tally::of(by_address.values().flatten().copied()),
-            span: climate.span(by_address.values().flatten().copied()),
+            everything: Tally::of(everything()),
+            span: climate.span(everything()),
+            silent: everything().map(|a| climate.silent_tries(a)).sum(),
+            hushed: everything().map(|a| climate.hushed_tries(a)).sum(),
             by_address,
         }
     }
@@ -397,16 +398,10 @@ impl<'a> Row<'a> {
         span: f64,
         climate: &Climate,
     ) -> Option<Cause> {
-        let row_silent = self
-            .by_address
-            .values()
-            .flatten()
-            .map(|a| climate.silent_tries(a))
-            .sum::<u32>();
         let proves = if self.any_pass() {
             climate.proves_address(silent, span)
         } else {
-            silent > 0 && climate.proves_row(row_silent, self.span)
+            silent > 0 && climate.proves_row(self.silent, self.span)
         };
         let silence = match (proves, waits) {
             (true, _) => Silence::Proves,
@@ -416,7 +411,7 @@ impl<'a> Row<'a> {
         let refusals_prove = if self.any_pass() {
             climate.proves_address(own.refusals() + silent, span)
         } else {
-            climate.proves_refusals(self.everything.refusals() + row_silent, self.span)
+            climate.proves_refusals(self.everything.refusals() + self.silent, self.span)
         };
         let around = Surroundings {
             row: self.everything,
@@ -439,9 +434,13 @@ impl<'a> Row<'a> {
             };
             return alone.proves_hush(hushed, span, true);
         }
-        let everything = self.by_address.values().flatten();
-        let row_hushed = everything.map(|a| climate.hushed_tries(a)).sum();
-        hushed > 0 && climate.proves_hush(row_hushed, self.span, false)
+        hushed > 0 && climate.proves_hush(self.hushed, self.span, false)
+    }
+
+    /// Whether the probe's name has been tried beside a tunnel's that passes, and has not passed.
+    fn probe_name_is_open(&self) -> bool {
+        let mut roles = self.by_address.keys().map(|(_, role)| *role);
+        self.tunnel_proven && !self.probe_passes && roles.any(|role| role == Role::Probe)
     }
 
     /// The name that passes nowhere, and fails too often on addresses on which the other one passes.
@@ -465,10 +464,7 @@ impl<'a> Row<'a> {
             .flat_map(|(_, attempts)| attempts.iter().copied())
             .collect();
         let tally = Tally::of(cut.iter().copied());
-        let silent: u32 = cut
-            .iter()
-            .map(|a| climate.silent_tries(a) + climate.hushed_tries(a))
-            .sum();
+        let silent = climate.unanswered_tries(cut.iter().copied());
         let tries = tally.cut + tally.refused + tally.icmp + silent;
         climate.proves_hush(tries, climate.span(cut.iter().copied()), true)
     }

@@ -180,10 +180,7 @@ const fn usable_row(status: Status) -> Usable {
 /// A name without addresses of one family is no loss while it has some of the other.
 fn is_lost(row: &JudgedRow, discovery: &Discovery) -> bool {
     let resolves = || {
-        let host = discovery
-            .hosts
-            .iter()
-            .find(|host| host.name == row.target.host);
+        let host = discovery.host(&row.target.host);
         host.is_some_and(|host| host.resolves_at_all() == Usable::Yes)
     };
     match row.status() {

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::model::{IcmpError, StrayError};
+use crate::catalog;
+use crate::model::{IcmpError, Profile, Service, StrayError};
 
 /// What an attempt has seen so far. It outlives the attempt, so that one that is given up still
 /// tells how far it came.
@@ -111,6 +112,15 @@ impl Trace {
 
     fn elapsed(&self) -> Duration {
         self.with(|state| state.started.elapsed())
+    }
+}
+
+/// The server name that a certificate is judged for: the one that was asked for, but for the control's,
+/// which nobody has a certificate for; the edge presents the tunnel's.
+fn certificate_name(profile: Profile, service: Service, sni: &str) -> &str {
+    match (profile, catalog::tunnel_sni(service)) {
+        (Profile::ControlName, Some(tunnel)) => tunnel,
+        _ => sni,
     }
 }
 

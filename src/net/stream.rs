@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::classify::{self, is_own_address};
 use super::trust::Trust;
-use super::{Trace, new_socket, next_icmp, os};
+use super::{Trace, certificate_name, new_socket, next_icmp, os};
 use crate::catalog;
 use crate::model::{
     ContactFailure, HandshakeFailure, OsError, Outcome, Profile, Secured, Service, StrayError,
@@ -140,14 +140,11 @@ async fn secure(
         (_, Profile::SmallHello) => &trust.small_tcp,
         _ => &trust.tunnel_tcp,
     };
-    let mut tls = handshake(stream, name.clone(), config).await?;
+    let mut tls = handshake(stream, name, config).await?;
     let (_, session) = tls.get_ref();
     let chain = session.peer_certificates().unwrap_or_default();
-    // Nobody has a certificate for the control's name; the edge presents the tunnel's.
-    let name = match (probe.profile, catalog::tunnel_sni(probe.service)) {
-        (Profile::ControlName, Some(tunnel)) => server_name(tunnel)?,
-        _ => name,
-    };
+    let name = certificate_name(probe.profile, probe.service, &probe.sni);
+    let name = server_name(name)?;
     let judged = match probe.service {
         Service::Https => trust.judge_https(chain, &name),
         Service::Http2 | Service::Quic => trust.judge_edge(chain, &name),

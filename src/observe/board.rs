@@ -180,12 +180,12 @@ impl Board {
 
     fn start(&mut self, target: &Target, start: Start) {
         let remote = SocketAddr::new(start.address, target.port);
-        let sni = start.role.sni(target).to_owned();
         let trace = Trace::start();
         let id = self.next_id;
         self.next_id += 1;
         let (trust, own) = (Arc::clone(&self.trust), Arc::clone(&self.own));
-        let template = self.template(target, &start, &sni);
+        let template = start.attempt(target, Millis::from(self.started.elapsed()));
+        let sni = template.sni.clone();
         let task_trace = trace.clone();
         let bind = if target.service == Service::Https {
             None
@@ -225,25 +225,6 @@ impl Board {
                 abort,
             },
         );
-    }
-
-    fn template(&self, target: &Target, start: &Start, sni: &str) -> Attempt {
-        Attempt {
-            address: start.address,
-            port: target.port,
-            transport: target.service.transport(),
-            sni: sni.to_owned(),
-            profile: start.role.profile(target),
-            attempt: start.number,
-            started_ms: Millis::from(self.started.elapsed()),
-            elapsed_ms: Millis::from(0.0),
-            contact_ms: None,
-            handshake_ms: None,
-            sent: None,
-            received: None,
-            stray: Vec::new(),
-            outcome: Outcome::Abandoned,
-        }
     }
 
     /// The documentation's extra name is tried once where the tunnel's has passed; it decides nothing.

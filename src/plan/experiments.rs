@@ -65,9 +65,7 @@ fn looks_cut(row: &PlannedRow<'_>, address: IpAddr, others_pass: bool) -> bool {
     if tries().any(|attempt| attempt.passed() || names_its_cause(&attempt.outcome)) {
         return false;
     }
-    let silent: u32 = tries()
-        .map(|a| row.climate.silent_tries(a) + row.climate.hushed_tries(a))
-        .sum();
+    let silent = row.climate.unanswered_tries(tries());
     let cut = |attempt: &&Attempt| match &attempt.outcome {
         Outcome::Unsecured { failure } => *failure != HandshakeFailure::Silent,
         _ => false,

@@ -18,7 +18,7 @@ use std::net::IpAddr;
 
 use crate::diagnose::{AddressState, Judgement, Role};
 use crate::evidence::Climate;
-use crate::model::{Attempt, HandshakeFailure, Outcome, Service};
+use crate::model::{Attempt, HandshakeFailure, Millis, Outcome, Service};
 use crate::targets::{Target, TargetState};
 
 /// How long the leader goes before the rest, in seconds.
@@ -58,6 +58,29 @@ pub struct Start {
     pub role: Role,
     /// The how-manieth, from 1.
     pub number: u32,
+}
+
+impl Start {
+    /// The attempt in the row as it begins, `started` since the start of the run.
+    #[must_use]
+    pub fn attempt(&self, target: &Target, started: Millis) -> Attempt {
+        Attempt {
+            address: self.address,
+            port: target.port,
+            transport: target.service.transport(),
+            sni: self.role.sni(target).to_owned(),
+            profile: self.role.profile(target),
+            attempt: self.number,
+            started_ms: started,
+            elapsed_ms: Millis::from(0.0),
+            contact_ms: None,
+            handshake_ms: None,
+            sent: None,
+            received: None,
+            stray: Vec::new(),
+            outcome: Outcome::Abandoned,
+        }
+    }
 }
 
 /// What to start now in a row. `now` is in seconds since the start of the run.

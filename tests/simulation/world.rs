@@ -139,34 +139,16 @@ impl World {
     }
 
     fn begin(&mut self, target: &Target, start: &Start) -> Flow {
-        let profile = start.role.profile(target);
-        let sni = start.role.sni(target).to_owned();
+        let start = start.attempt(target, Millis::from(self.now * 1000.0));
         let answer = (self.network)(&Flight {
             service: target.service,
-            profile,
-            sni: &sni,
+            profile: start.profile,
+            sni: &start.sni,
         });
-        let transport = target.service.transport();
         let contact = (answer != Answer::Silence)
-            .then(|| self.answered(transport))
+            .then(|| self.answered(start.transport))
             .flatten();
-        let end = contact.and_then(|contact| self.ending(contact, answer, profile));
-        let start = Attempt {
-            address: start.address,
-            port: target.port,
-            transport,
-            sni,
-            profile,
-            attempt: start.number,
-            started_ms: Millis::from(self.now * 1000.0),
-            elapsed_ms: Millis::from(0.0),
-            contact_ms: None,
-            handshake_ms: None,
-            sent: None,
-            received: None,
-            stray: Vec::new(),
-            outcome: Ending::Abandoned,
-        };
+        let end = contact.and_then(|contact| self.ending(contact, answer, start.profile));
         Flow {
             start,
             contact,

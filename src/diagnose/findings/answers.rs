@@ -33,33 +33,29 @@ fn suspicious(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
         .filter(|l| l.status == LookupStatus::Suspicious)
         .collect();
     lookups.first()?;
-    let edge: Vec<_> = discovery
-        .hosts
-        .iter()
-        .filter(|host| lookups.iter().any(|l| l.name == host.name))
-        .collect();
+    let edge = lookups.iter().any(|l| discovery.host(&l.name).is_some());
     // An answer in which not every address leads to the edge still leads astray.
     let leads_there = lookups
         .iter()
-        .filter(|l| edge.iter().any(|host| host.name == l.name))
+        .filter(|l| discovery.host(&l.name).is_some())
         .flat_map(|l| l.addresses())
         .all(|address| {
             let there = |a: &Attempt| a.address == address && a.profile == Profile::Cloudflared;
             seen.attempts.iter().any(|a| there(a) && a.passed())
         });
-    let (severity, detail) = match (edge.is_empty(), leads_there) {
-        (false, true) => (
+    let (severity, detail) = match (edge, leads_there) {
+        (true, true) => (
             Severity::Warning,
             "A handshake with the edge passes at such an address: something on the way leads there. \
              cloudflared goes through it, and stops when it stops; UDP may fare worse than TCP.",
         ),
-        (false, false) => (
+        (true, false) => (
             Severity::Error,
             "cloudflared takes the answer, connects there and retries for as long as the answer \
              stays. Not everywhere there a handshake with the edge passes; where none does, the rows show \
              the documented addresses.",
         ),
-        (true, _) => (
+        (false, _) => (
             Severity::Warning,
             "Only optional hosts are concerned: what needs them goes astray, the tunnel does not.",
         ),
@@ -187,7 +183,7 @@ fn one_family(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
 
 /// The hosts file gives the edge addresses that are not documented, and DNS is not asked.
 fn pinned(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
-    let edge = |l: &&Lookup| discovery.hosts.iter().any(|host| host.name == l.name);
+    let edge = |l: &&Lookup| discovery.host(&l.name).is_some();
     let pinned: Vec<_> = seen
         .lookups
         .iter()
@@ -225,8 +221,7 @@ fn pinned(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
 
 fn drift(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
     let edge = |lookup: &Lookup| {
-        lookup.record_type == RecordType::Srv
-            || discovery.hosts.iter().any(|host| host.name == lookup.name)
+        lookup.record_type == RecordType::Srv || discovery.host(&lookup.name).is_some()
     };
     let drifted: Vec<_> = seen
         .lookups
@@ -264,8 +259,7 @@ fn drift(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
 /// All that was answered is documented, and some of what is documented was not answered.
 fn partial(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
     let edge = |lookup: &&Lookup| {
-        let named = |host: &EdgeHost| host.name == lookup.name;
-        lookup.status == LookupStatus::Ok && discovery.hosts.iter().any(named)
+        lookup.status == LookupStatus::Ok && discovery.host(&lookup.name).is_some()
     };
     let evidence: Vec<_> = seen.lookups.iter().filter(edge).filter_map(short).collect();
     evidence.first()?;

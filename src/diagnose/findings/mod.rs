@@ -35,16 +35,10 @@ pub(super) fn findings(
         findings.extend(dns::findings(seen, discovery));
         findings.extend(answers::findings(seen, discovery));
         findings.extend(family::findings(seen, discovery, rows));
-        findings.extend(network::findings(rows, conclusion));
+        findings.extend(network::findings(seen, rows, conclusion));
         findings.extend(tunnel::findings(rows));
         findings.extend(environment::findings(seen, rows, conclusion));
         findings.extend(optional::findings(seen, rows));
-    }
-    for finding in &mut findings {
-        if finding.code == FindingCode::CertificateTime {
-            let clock = format!("this host's clock says {}", seen.started_at);
-            finding.evidence.push(Evidence(clock));
-        }
     }
     findings.sort_by_key(|finding| (finding.severity, finding.code));
     findings

@@ -6,11 +6,15 @@ use super::{Draft, remedies};
 use crate::diagnose::verdict::Conclusion;
 use crate::diagnose::{JudgedRow, causes, words};
 use crate::model::{
-    Attempt, Cause, DistrustKind, Finding, FindingCode, Outcome, Requirement, Service, Severity,
-    Status, Transport, Verdict,
+    Attempt, Cause, DistrustKind, Evidence, Finding, FindingCode, Observations, Outcome,
+    Requirement, Service, Severity, Status, Transport, Verdict,
 };
 
-pub(super) fn findings(rows: &[JudgedRow], conclusion: &Conclusion) -> Vec<Finding> {
+pub(super) fn findings(
+    seen: &Observations,
+    rows: &[JudgedRow],
+    conclusion: &Conclusion,
+) -> Vec<Finding> {
     let mut groups = BTreeMap::<FindingCode, Vec<&JudgedRow>>::new();
     let required = |row: &&JudgedRow| row.target.requirement == Requirement::Required;
     for row in rows.iter().filter(required).filter(|row| row.is_blocked()) {
@@ -22,9 +26,14 @@ pub(super) fn findings(rows: &[JudgedRow], conclusion: &Conclusion) -> Vec<Findi
                 .push(row);
         }
     }
-    let blocked = groups
-        .into_iter()
-        .map(|(code, group)| blocked_finding(code, &group, rows, conclusion));
+    let blocked = groups.into_iter().map(|(code, group)| {
+        let mut finding = blocked_finding(code, &group, rows, conclusion);
+        if code == FindingCode::CertificateTime {
+            let clock = format!("this host's clock says {}", seen.started_at);
+            finding.evidence.push(Evidence(clock));
+        }
+        finding
+    });
     blocked.collect()
 }
 

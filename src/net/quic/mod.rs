@@ -16,9 +16,9 @@ use self::scatter::Scattered;
 use self::socket::ProbeSocket;
 use super::classify;
 use super::trust::Trust;
-use super::{Trace, TraceState};
+use super::{Trace, TraceState, certificate_name};
 use crate::catalog;
-use crate::model::{ContactFailure, HandshakeFailure, OsError, Outcome, Profile, Secured};
+use crate::model::{ContactFailure, HandshakeFailure, OsError, Outcome, Profile, Secured, Service};
 
 /// One fresh QUIC flow: where to, and how to begin.
 #[derive(Debug, Clone)]
@@ -102,12 +102,8 @@ async fn handshake(
     socket: Arc<ProbeSocket>,
     trace: &Trace,
 ) -> Result<Secured, Outcome> {
-    let judged_as = match probe.profile {
-        // Nobody has a certificate for the control's name; the edge presents the tunnel's.
-        Profile::ControlName => catalog::QUIC_SNI,
-        _ => probe.sni.as_str(),
-    };
-    let name = ServerName::try_from(judged_as).map_err(|error| defect(&error))?;
+    let name = certificate_name(probe.profile, Service::Quic, &probe.sni);
+    let name = ServerName::try_from(name).map_err(|error| defect(&error))?;
     let tls = match probe.profile {
         Profile::SmallHello => &trust.small_quic,
         _ => &trust.tunnel_quic,

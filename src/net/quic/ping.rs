@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use super::failure_from_errors;
 use super::socket::ProbeSocket;
 use crate::catalog;
-use crate::model::{ContactFailure, HandshakeFailure, OsError, Outcome};
+use crate::model::{HandshakeFailure, Outcome};
 use crate::net::Trace;
 
 /// From the range that is reserved to force the answer (RFC 9000, section 15).
@@ -23,23 +23,18 @@ const ID: usize = 8;
 pub(super) async fn ping(socket: &ProbeSocket, size: u16, trace: &Trace) -> Outcome {
     let ping = match Ping::new(size) {
         Ok(ping) => ping,
-        Err(text) => {
-            let error = OsError { code: None, text };
-            return Outcome::Unanswered {
-                failure: ContactFailure::Other { error },
-            };
-        }
+        Err(error) => return super::defect(&error),
     };
-    tokio::select! {
-        () = exchange(socket, &ping) => Outcome::Unsecured {
-            failure: HandshakeFailure::VersionNegotiation,
-        },
-        () = socket.hopeless() => Outcome::Unanswered {
-            failure: failure_from_errors(&trace.state()),
-        },
-        () = tokio::time::sleep(super::HANDSHAKE_IDLE) => Outcome::Unanswered {
-            failure: failure_from_errors(&trace.state()),
-        },
+    let answered = tokio::select! {
+        () = exchange(socket, &ping) => true,
+        () = socket.hopeless() => false,
+        () = tokio::time::sleep(super::HANDSHAKE_IDLE) => false,
+    };
+    if answered {
+        super::unsecured(HandshakeFailure::VersionNegotiation)
+    } else {
+        let failure = failure_from_errors(&trace.state());
+        Outcome::Unanswered { failure }
     }
 }
 
