@@ -28,6 +28,7 @@
 //! | `TUNNELCHECK_LAB_RECORD=1` | keep the report of each scenario that passes in `tests/replay/cases` |
 //! | `TUNNELCHECK_LAB_SHELL=NAME` | build that world and open `$SHELL` in the client's namespaces |
 //! | `TUNNELCHECK_LAB_EXEC=COMMAND` | with the one before: run this in place of the shell; `$TUNNELCHECK` is the product |
+//! | `TUNNELCHECK_LAB_SCENARIOS=FILE` | the scenarios of this file, and none of these |
 //! | `TUNNELCHECK_LAB_BIN=PATH` | test this binary instead of the one cargo built |
 //! | `TUNNELCHECK_LAB_OUT=DIR` | where reports are written (default `target/lab`) |
 //!
@@ -120,8 +121,11 @@ fn main() -> std::process::ExitCode {
 /// One trial a scenario, after those that test the laboratory itself.
 #[cfg(target_os = "linux")]
 fn trials(scenarios: Vec<scenario::Scenario>) -> Vec<libtest_mimic::Trial> {
-    let mut trials = selftest::trials();
-    trials.extend(wire::selftest::trials());
+    let mut trials = Vec::new();
+    if std::env::var_os("TUNNELCHECK_LAB_SCENARIOS").is_none() {
+        trials.extend(selftest::trials());
+        trials.extend(wire::selftest::trials());
+    }
     trials.extend(scenarios.into_iter().map(|scenario| {
         let name = scenario.trial_name();
         libtest_mimic::Trial::test(name, move || Ok(runner::run(&scenario)?))

@@ -274,15 +274,12 @@ struct File {
     scenario: Vec<Scenario>,
 }
 
-/// Reads every file of `scenarios/`, in the order of their names.
+/// Reads every file of `scenarios/`, in the order of their names, or the one that is asked for.
 pub(crate) fn load() -> Outcome<Vec<Scenario>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/scenarios");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&directory)
-        .map_err(|error| format!("{}: {error}", directory.display()))?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    files.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
-    files.sort();
+    let files = match std::env::var_os("TUNNELCHECK_LAB_SCENARIOS") {
+        Some(file) => vec![PathBuf::from(file)],
+        None => own_files()?,
+    };
     let scenarios = files
         .iter()
         .map(|path| read(path))
@@ -300,8 +297,20 @@ pub(crate) fn load() -> Outcome<Vec<Scenario>> {
     }
 }
 
+fn own_files() -> Outcome<Vec<PathBuf>> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/scenarios");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&directory)
+        .map_err(|error| format!("{}: {error}", directory.display()))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    files.sort();
+    Ok(files)
+}
+
 fn read(path: &Path) -> Outcome<Vec<Scenario>> {
-    let text = std::fs::read_to_string(path)?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let file: File =
         toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
     let stem = path
