@@ -52,6 +52,11 @@ pub struct Climate {
     /// Since when something comparable is known to be answered, in seconds of the run. Silence from
     /// before proves nothing: the whole path may have been down.
     pub since: f64,
+    /// From when on failures of any kind count, in seconds of the run: before, new flows met a limit.
+    pub calm: f64,
+    /// Up to when silence counts, in seconds of the run: the start of the last new flow of the kind
+    /// that passed, where a limit on new flows is suspected.
+    pub until: f64,
     /// An upper bound on the chance that one try of an open address stays unanswered.
     pub loss: f64,
     /// Whether ICMP errors of other machines were seen.
@@ -66,6 +71,8 @@ impl Climate {
         round_trip: None,
         handshake: None,
         since: 0.0,
+        calm: 0.0,
+        until: f64::INFINITY,
         loss: UNKNOWN_LOSS,
         icmp_seen: false,
         kin_answer: false,
@@ -88,6 +95,8 @@ impl Climate {
             round_trip,
             handshake: upper_quartile(&handshakes),
             since: answered.reduce(f64::min).unwrap_or_default(),
+            calm: 0.0,
+            until: f64::INFINITY,
             loss: loss_among(attempts, quickest, patience(round_trip)),
             icmp_seen: attempts.clone().any(saw_remote_icmp),
             kin_answer: false,
@@ -115,10 +124,11 @@ impl Climate {
         }
         let heard_by = attempt.elapsed_ms.secs() - self.patience();
         let before = self.since - SLACK - attempt.started_ms.secs();
+        let after = self.until + SLACK - attempt.started_ms.secs();
         let schedule = first_packet_schedule(attempt.transport);
         let tries = schedule
             .iter()
-            .filter(|sent| **sent >= before && **sent <= heard_by);
+            .filter(|sent| **sent >= before && **sent <= heard_by.min(after));
         u32::try_from(tries.count()).unwrap_or(u32::MAX)
     }
 
@@ -162,7 +172,8 @@ impl Climate {
         let starts = attempts.clone().map(|a| a.started_ms.secs());
         let ends = attempts.map(|a| a.started_ms.secs() + a.elapsed_ms.secs());
         let first = starts.fold(f64::INFINITY, f64::min).max(self.since);
-        (ends.fold(0.0, f64::max) - first).max(0.0)
+        let last = ends.fold(0.0, f64::max).min(self.until + self.patience());
+        (last - first).max(0.0)
     }
 
     /// Whether `tries` unanswered tries over `span` seconds prove a block of a whole row.
@@ -278,10 +289,7 @@ fn loss_among<'a>(
     let (mut lost, mut tried) = (0, 0);
     for attempt in attempts.clone().filter(comparable) {
         let unanswered = match attempt.contact_ms {
-            Some(contact) => {
-                let by_time = tries(attempt, contact.secs() - quickest).saturating_sub(1);
-                by_time.min(sent_again(attempt))
-            }
+            Some(_) => lost_tries(attempt, quickest),
             None if was_refused(attempt) => 1,
             None => tries(attempt, attempt.elapsed_ms.secs() - patience),
         };
@@ -290,6 +298,13 @@ fn loss_among<'a>(
         tried += unanswered + u32::from(attempt.contact_ms.is_some());
     }
     loss_bound(lost, tried)
+}
+
+/// How many tries of an attempt went unanswered before the one that was answered.
+pub(crate) fn lost_tries(attempt: &Attempt, quickest: f64) -> u32 {
+    let contact = attempt.contact_ms.map_or(0.0, Millis::secs);
+    let by_time = tries(attempt, contact - quickest).saturating_sub(1);
+    by_time.min(sent_again(attempt))
 }
 
 /// How often a QUIC attempt can have sent its hello again at most, by the datagrams that it sent. A
@@ -311,9 +326,10 @@ const fn was_cut(attempt: &Attempt) -> bool {
     )
 }
 
-type Peer<'a> = (IpAddr, u16, Transport, &'a str);
+/// What a flow goes to: address, port, transport and server name.
+pub(crate) type Peer<'a> = (IpAddr, u16, Transport, &'a str);
 
-fn peer(attempt: &Attempt) -> Peer<'_> {
+pub(crate) fn peer(attempt: &Attempt) -> Peer<'_> {
     let Attempt {
         address,
         port,
@@ -325,7 +341,7 @@ fn peer(attempt: &Attempt) -> Peer<'_> {
 }
 
 /// Refused, where the same address has answered at another time: a rate limit does that too.
-const fn was_refused(attempt: &Attempt) -> bool {
+pub(crate) const fn was_refused(attempt: &Attempt) -> bool {
     use ContactFailure::{Icmp, LocalFirewall, Other, Reset};
     matches!(
         attempt.outcome,
@@ -371,7 +387,8 @@ fn sends(schedule: &[f64], before: f64) -> u32 {
 }
 
 /// The upper end of an Agresti-Coull interval (two standard errors) on the loss of one try.
-fn loss_bound(lost: u32, tried: u32) -> f64 {
+/// An upper bound on the loss where so many of so many tries were lost.
+pub(crate) fn loss_bound(lost: u32, tried: u32) -> f64 {
     if tried == 0 {
         return UNKNOWN_LOSS;
     }

@@ -13,6 +13,7 @@
 //! Silence counts only since the family, and since the port, is known to have been answered, if they
 //! ever were: a path that comes up late was down for all.
 
+use super::pressure::Pressures;
 use crate::evidence::{Climate, sorted, upper_quartile};
 use crate::model::{Attempt, Family, Millis, Profile, Service, Transport};
 use crate::targets::Target;
@@ -24,12 +25,17 @@ pub struct Climates(Vec<(Service, Family, Climate)>);
 impl Climates {
     /// Reads the climates from all attempts of a run.
     #[must_use]
-    pub fn of(attempts: &[Attempt]) -> Self {
-        let plain = attempts.iter().filter(|a| !a.profile.is_experiment());
+    pub fn of<'a>(attempts: impl Iterator<Item = &'a Attempt>, pressures: &Pressures) -> Self {
+        let plain = attempts.filter(|a| !a.profile.is_experiment());
         let attempts: Vec<_> = plain.collect();
         let services = [Service::Quic, Service::Http2, Service::Https];
         let each = services.into_iter().flat_map(|service| {
-            Family::BOTH.map(|family| (service, family, climate(&attempts, service, family)))
+            Family::BOTH.map(|family| {
+                let climate = climate(&attempts, service, family);
+                let pressed = pressures.on(service);
+                let tempered = pressed.map(|p| p.temper(&climate, &comparable(&attempts, service)));
+                (service, family, tempered.unwrap_or(climate))
+            })
         });
         Self(each.collect())
     }
@@ -88,6 +94,16 @@ fn climate(attempts: &[&Attempt], service: Service, family: Family) -> Climate {
     }
 }
 
+/// The flows whose passing shows that new ones of the service may pass: its own, and where nothing of
+/// it passes those of the edge.
+fn comparable<'a>(attempts: &[&'a Attempt], service: Service) -> Vec<&'a Attempt> {
+    let own: Vec<_> = of_service(attempts, service).collect();
+    if own.iter().any(|a| a.passed()) {
+        return own;
+    }
+    attempts.iter().copied().filter(|a| is_edge(a)).collect()
+}
+
 fn answers<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> usize {
     attempts
         .filter(|attempt| attempt.contact_ms.is_some())
@@ -108,10 +124,10 @@ fn whole_handshakes(attempts: &[&Attempt]) -> Option<f64> {
     upper_quartile(&sorted(times))
 }
 
-fn of_service<'a>(
-    attempts: &'a [&'a Attempt],
+fn of_service<'a, 'b>(
+    attempts: &'b [&'a Attempt],
     service: Service,
-) -> impl Iterator<Item = &'a Attempt> + Clone {
+) -> impl Iterator<Item = &'a Attempt> + Clone + use<'a, 'b> {
     let kin = move |a: &&Attempt| service_of(a) == service;
     attempts.iter().copied().filter(kin)
 }
@@ -120,7 +136,9 @@ const fn is_edge(attempt: &Attempt) -> bool {
     !matches!(service_of(attempt), Service::Https)
 }
 
-const fn service_of(attempt: &Attempt) -> Service {
+/// What an attempt speaks.
+#[must_use]
+pub const fn service_of(attempt: &Attempt) -> Service {
     match (attempt.transport, attempt.profile) {
         (Transport::Udp, _) => Service::Quic,
         (Transport::Tcp, Profile::Https) => Service::Https,

@@ -6,13 +6,15 @@ mod dns;
 mod experiments;
 mod failure;
 mod findings;
+mod pressure;
 mod row;
 mod sni;
 mod verdict;
 mod words;
 
-pub use climates::Climates;
+pub use climates::{Climates, service_of};
 pub use experiments::experiments;
+pub use pressure::{Passes, Pressure, Pressures};
 pub use row::{AddressState, Judgement, OpenQuestion, Role, belongs, judge};
 
 use std::collections::BTreeMap;
@@ -29,14 +31,15 @@ use crate::targets::{Names, Target, targets};
 pub fn diagnose(seen: Observations) -> Report {
     let names = Names::settled(&seen.lookups, &seen.attempts);
     let targets = targets(&seen.options, &seen.host, names);
-    let climates = Climates::of(&seen.attempts);
+    let pressures = Pressures::of(&seen.attempts.iter().collect::<Vec<_>>(), &targets);
+    let climates = Climates::of(seen.attempts.iter(), &pressures);
     let rows: Vec<_> = targets
         .into_iter()
         .map(|target| judged(target, &seen.attempts, &climates))
         .collect();
     let discovery = dns::discovery(&seen.options, names);
     let conclusion = verdict::conclude(&seen, &discovery, &rows);
-    let findings = findings::findings(&seen, &discovery, &rows, &conclusion);
+    let findings = findings::findings(&seen, &discovery, &rows, &conclusion, &pressures);
     let verdict = conclusion.verdict;
     Report {
         schema_version: SCHEMA_VERSION,

@@ -142,7 +142,7 @@ impl Role {
     }
 
     /// Whether attempts in this role say whether an address is blocked.
-    const fn decides(self) -> bool {
+    pub(super) const fn decides(self) -> bool {
         matches!(self, Self::Tunnel | Self::Probe)
     }
 }
@@ -191,7 +191,9 @@ fn stand_ins_open(target: &Target, attempts: &[&Attempt], climate: &Climate) -> 
 
 fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judgement {
     let open_stand_ins = stand_ins_open(target, attempts, climate);
-    let own = |a: &&&Attempt| target.addresses.contains(&a.address);
+    let counts =
+        |a: &Attempt| a.passed() || a.started_ms.secs() + a.elapsed_ms.secs() >= climate.calm;
+    let own = |a: &&&Attempt| target.addresses.contains(&a.address) && counts(a);
     let attempts: &[&Attempt] = &attempts.iter().filter(own).copied().collect::<Vec<_>>();
     let experiments = Experiments::of(target, attempts);
     let climate = &experiments.temper(climate);
@@ -369,8 +371,10 @@ impl<'a> Row<'a> {
             (_, true, false, true) => AddressState::Blocked(Cause::SniFiltered),
             (_, true, false, false) => AddressState::Open,
             (false, false, ..) => {
-                let failed: Vec<_> = [Role::Tunnel, Role::Probe]
-                    .into_iter()
+                let failed: Vec<_> = self
+                    .telling_names()
+                    .iter()
+                    .copied()
                     .flat_map(|role| self.attempts(address, role))
                     .copied()
                     .collect();
@@ -386,6 +390,16 @@ impl<'a> Row<'a> {
                     .map(|cause| in_terms_of(self.transport, cause))
                     .map_or(AddressState::Open, AddressState::Blocked)
             }
+        }
+    }
+
+    /// The names whose failures accuse an address: where the tunnel's passes and the probe's nowhere
+    /// does, the name may be to blame for its failures.
+    const fn telling_names(&self) -> &'static [Role] {
+        if self.tunnel_proven && !self.probe_passes {
+            &[Role::Tunnel]
+        } else {
+            &[Role::Tunnel, Role::Probe]
         }
     }
 

@@ -163,6 +163,8 @@ finding_codes! {
     Unexplained => "unexplained",
     /// The evidence on a required destination does not suffice.
     Undecided => "undecided",
+    /// New flows to the edge stop being answered after some, and later ones are answered again.
+    RateLimited => "rate-limited",
     /// The name of cloudflared's pre-checks is cut, and the tunnel's passes.
     ProbeNameFiltered => "probe-name-filtered",
     /// Somebody whose authority this host trusts stands between it and the edge.

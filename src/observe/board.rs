@@ -1,16 +1,16 @@
 //! The rows of a run with their attempts, ended and running.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use super::snapshot::Snapshot;
 use crate::catalog;
-use crate::diagnose::{AddressState, Climates, Judgement, Role, judge};
-use crate::evidence::Climate;
+use crate::diagnose::{Judgement, Pressures, Role};
 use crate::model::{
     Attempt, ContactFailure, Event, Family, Millis, Outcome, Profile, RowProgress, Service, Status,
 };
@@ -18,7 +18,7 @@ use crate::net::quic::{self, QuicProbe};
 use crate::net::stream::{self, StreamProbe};
 use crate::net::trust::Trust;
 use crate::net::{Trace, TraceState, host};
-use crate::plan::{self, Start};
+use crate::plan::{GivenUp, Seen, Start, Step};
 use crate::targets::{Target, TargetState};
 
 /// The rows of a run with their attempts.
@@ -36,6 +36,8 @@ pub(super) struct Board {
     next_id: u64,
     complete: bool,
     told: HashMap<(Service, String, Family), RowProgress>,
+    /// When a limit on new flows was first suspected.
+    pressed: OnceCell<Instant>,
 }
 
 /// An attempt that goes on.
@@ -44,15 +46,6 @@ struct Running {
     template: Attempt,
     trace: Trace,
     abort: AbortHandle,
-}
-
-/// Why an attempt is taken off the board before its own end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum GivenUp {
-    /// Its question is settled by other attempts.
-    Settled,
-    /// The run is over, or the row is; what it has seen by now is what it tells.
-    Silent,
 }
 
 impl Board {
@@ -76,6 +69,7 @@ impl Board {
             next_id: 0,
             complete: false,
             told: HashMap::new(),
+            pressed: OnceCell::new(),
         }
     }
 
@@ -97,37 +91,20 @@ impl Board {
     /// Judges all rows anew, gives up what is settled, and starts what is due.
     pub(super) fn advance(&mut self, targets: Vec<Target>, on_event: &mut dyn FnMut(Event)) {
         self.targets = targets;
-        let snapshot = self.snapshot();
-        let mut starts = Vec::new();
-        let mut finished = Vec::new();
-        let climates = Climates::of(&snapshot.attempts);
-        self.complete = !snapshot.waits_for_documented_name();
-        self.judgements.clear();
         let now = self.started.elapsed().as_secs_f64();
-        let begun = self.targets.iter().map(|target| snapshot.begun(target));
-        let leaders_first = plan::leaders_first(&begun.collect::<Vec<_>>(), now);
-        for target in &self.targets {
-            let climate = climates.for_target(target);
-            let seen = snapshot.of(target);
-            let attempts: Vec<_> = seen.iter().map(|seen| seen.attempt).collect();
-            let judgement = judge(target, &attempts, &climate);
-            for start in plan::next_starts(target, &seen, &judgement, &climate, now) {
-                if seen.is_empty() || !leaders_first {
-                    starts.push((target.clone(), start));
-                }
-            }
-            finished.extend(snapshot.running_in(target).filter_map(|(id, attempt)| {
-                given_up(target, attempt, &judgement, &climate).map(|why| (id, why))
-            }));
-            let settled = judgement.is_settled() && target.state != TargetState::Waiting;
-            self.complete &= settled || plan::is_exhausted(target, &seen, &judgement, &climate);
-            self.judgements.push(judgement);
-        }
-        self.complete &= starts.is_empty() && !leaders_first;
-        for (id, why) in finished {
+        let running = self.running_now();
+        let seen = self.seen(&running);
+        let pressures = self.pressures(&seen);
+        let step = Step::of(&self.targets, &seen, &pressures, now);
+        let first_running = self.ended.len();
+        self.complete = step.complete;
+        self.judgements = step.judgements;
+        for (number, why) in step.given_up {
+            let (id, _) = running[number - first_running];
             self.take_off(id, why);
         }
-        for (target, start) in starts {
+        for (row, start) in step.starts {
+            let target = self.targets[row].clone();
             self.start(&target, start);
         }
         self.start_documented_name();
@@ -277,17 +254,44 @@ impl Board {
         }
     }
 
-    /// All attempts; a running one counts as silent so far.
-    fn snapshot(&self) -> Snapshot {
-        let mut attempts = self.ended.clone();
-        let mut ids = vec![None; attempts.len()];
-        for (id, running) in &self.running {
+    /// Whether new flows may meet a limit. It takes two looks: a machine that was busy finds answers
+    /// late, and its probes note them between one look and the next.
+    fn pressures(&self, seen: &[Seen<'_>]) -> Pressures {
+        const APART: Duration = Duration::from_millis(20);
+        let attempts: Vec<_> = seen.iter().map(|seen| seen.attempt).collect();
+        let pressures = Pressures::of(&attempts, &self.targets);
+        if pressures.is_none() {
+            return pressures;
+        }
+        let first = self.pressed.get_or_init(Instant::now);
+        if first.elapsed() >= APART {
+            pressures
+        } else {
+            Pressures::default()
+        }
+    }
+
+    /// The attempts that run, silent so far unless they have failed.
+    fn running_now(&self) -> Vec<(u64, Attempt)> {
+        let running = self.running.iter().map(|(id, running)| {
             let state = running.trace.state();
             let outcome = silent_so_far(&state);
-            attempts.push(self.finish(running.template.clone(), &state, outcome));
-            ids.push(Some(*id));
-        }
-        Snapshot { attempts, ids }
+            (*id, self.finish(running.template.clone(), &state, outcome))
+        });
+        running.collect()
+    }
+
+    /// All attempts, those that have ended first.
+    fn seen<'a>(&'a self, running: &'a [(u64, Attempt)]) -> Vec<Seen<'a>> {
+        let ended = self.ended.iter().map(|attempt| Seen {
+            attempt,
+            running: false,
+        });
+        let running = running.iter().map(|(_, attempt)| Seen {
+            attempt,
+            running: true,
+        });
+        ended.chain(running).collect()
     }
 
     fn tell(&mut self, on_event: &mut dyn FnMut(Event)) {
@@ -311,36 +315,6 @@ impl Board {
             }
         }
     }
-}
-
-/// Whether a running attempt has become pointless, and why.
-fn given_up(
-    target: &Target,
-    attempt: &Attempt,
-    judgement: &Judgement,
-    climate: &Climate,
-) -> Option<GivenUp> {
-    if Role::of(attempt, target) == Role::Documented {
-        return None;
-    }
-    let state = judgement
-        .addresses
-        .iter()
-        .find(|(address, _)| *address == attempt.address);
-    match state.map(|(_, state)| *state) {
-        Some(AddressState::Reachable) if is_probe(attempt, target) && judgement.open.is_some() => {
-            None
-        }
-        Some(AddressState::Reachable) => Some(GivenUp::Settled),
-        Some(AddressState::Blocked(_)) if judgement.is_settled() => Some(GivenUp::Silent),
-        _ if plan::makes_room(target, attempt, judgement, climate) => Some(GivenUp::Silent),
-        _ => None,
-    }
-}
-
-/// The probe's name is wanted even where the tunnel's has passed.
-fn is_probe(attempt: &Attempt, target: &Target) -> bool {
-    Role::of(attempt, target) == Role::Probe
 }
 
 /// The outcome of an attempt that is given up now.

@@ -3,7 +3,6 @@
 
 mod board;
 mod deaf;
-mod snapshot;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

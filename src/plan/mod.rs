@@ -8,11 +8,17 @@
 //! where only the tunnel's name passes, it is tried on all
 //! where ICMP errors are seen and nothing passes, the leader alone goes on
 //! where the tunnel's first flight looks cut, experiments tell how (`experiments.rs`)
+//! where new flows may meet a limit, one follows the other (`pace.rs`)
 //! ```
 //! The head start lets a row's first packets out before the burst of the rest: a router that sends
 //! few ICMP errors has one for each row.
 
 mod experiments;
+mod leaders;
+mod pace;
+mod step;
+
+pub use step::{GivenUp, Step};
 
 use std::net::IpAddr;
 
@@ -107,37 +113,6 @@ pub fn next_starts(
         starts.extend(row.own_starts());
     }
     starts
-}
-
-/// When a row's first attempt began.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Begun {
-    /// Then, in seconds of the run.
-    At(f64),
-    /// Its name is not resolved yet.
-    NotYet,
-    /// It has none, and waits for nothing.
-    Never,
-}
-
-/// Whether only leaders may start now: names resolve within moments of each other, and the burst of
-/// one row would take the ICMP errors that a router grants the leader of another.
-#[must_use]
-pub fn leaders_first(rows: &[Begun], now: f64) -> bool {
-    /// A name that takes longer than this is not waited for.
-    const MOMENTS: f64 = 0.15;
-    let starts = || {
-        rows.iter().filter_map(|row| match row {
-            Begun::At(start) => Some(*start),
-            Begun::NotYet | Begun::Never => None,
-        })
-    };
-    let Some(first) = starts().reduce(f64::min) else {
-        return false;
-    };
-    let last = starts().fold(first, f64::max);
-    let more_to_come = rows.contains(&Begun::NotYet) || now - last < HEAD_START;
-    more_to_come && now - first < MOMENTS
 }
 
 /// Whether a row has nothing left to start and nothing running: more time would not help.

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use tunnelcheck::catalog;
-use tunnelcheck::diagnose::{Climates, Judgement, belongs, judge};
+use tunnelcheck::diagnose::{Judgement, Pressures};
 use tunnelcheck::model::{
     Attempt, Cause, ContactFailure, Family, HandshakeFailure, Millis, Outcome as Ending, Profile,
     Requirement, Secured, Service, Source, Status, Transport,
 };
-use tunnelcheck::plan::{Seen, Start, is_exhausted, next_starts};
+use tunnelcheck::plan::{GivenUp, Seen, Start, Step};
 use tunnelcheck::targets::{Target, TargetState};
 
 /// What decides how the network treats a flow.
@@ -108,37 +108,30 @@ impl World {
 
     /// One look at all rows; true when nothing is left to do.
     fn advance(&mut self) -> bool {
-        let seen: Vec<_> = self.flows.iter().map(|flow| flow.at(self.now)).collect();
-        let attempts: Vec<_> = seen.iter().map(|(attempt, _)| attempt.clone()).collect();
-        let climates = Climates::of(&attempts);
-        self.judgements.clear();
-        let (mut starts, mut complete) = (Vec::new(), true);
-        for target in &self.targets {
-            let climate = climates.for_target(target);
-            let own: Vec<_> = seen.iter().filter(|(a, _)| belongs(a, target)).collect();
-            let seen: Vec<_> = own
-                .iter()
-                .map(|(attempt, running)| Seen {
-                    attempt,
-                    running: *running,
-                })
-                .collect();
-            let attempts: Vec<_> = own.iter().map(|(attempt, _)| attempt).collect();
-            let judgement = judge(target, &attempts, &climate);
-            let due = next_starts(target, &seen, &judgement, &climate, self.now);
-            complete &= judgement.is_settled() || is_exhausted(target, &seen, &judgement, &climate);
-            starts.extend(due.into_iter().map(|start| (target.clone(), start)));
-            self.judgements.push(judgement);
+        let flows: Vec<_> = self.flows.iter().map(|flow| flow.at(self.now)).collect();
+        let seen: Vec<_> = flows
+            .iter()
+            .map(|(attempt, running)| Seen {
+                attempt,
+                running: *running,
+            })
+            .collect();
+        let attempts: Vec<_> = seen.iter().map(|seen| seen.attempt).collect();
+        let pressures = Pressures::of(&attempts, &self.targets);
+        let step = Step::of(&self.targets, &seen, &pressures, self.now);
+        self.judgements = step.judgements;
+        for (number, why) in step.given_up {
+            self.flows[number].give_up(why, self.now);
         }
-        complete &= starts.is_empty();
-        for (target, start) in starts {
-            let flow = self.begin(&target, &start);
+        for (row, start) in step.starts {
+            let flow = self.begin(row, &start);
             self.flows.push(flow);
         }
-        complete
+        step.complete
     }
 
-    fn begin(&mut self, target: &Target, start: &Start) -> Flow {
+    fn begin(&mut self, row: usize, start: &Start) -> Flow {
+        let target = &self.targets[row];
         let start = start.attempt(target, Millis::from(self.now * 1000.0));
         let answer = (self.network)(&Flight {
             service: target.service,
@@ -197,6 +190,17 @@ impl World {
 }
 
 impl Flow {
+    /// Ends the flow as far as it has come.
+    fn give_up(&mut self, why: GivenUp, now: f64) {
+        let (attempt, _) = self.at(now);
+        let outcome = match why {
+            GivenUp::Settled => Ending::Abandoned,
+            GivenUp::Silent => attempt.outcome,
+        };
+        self.contact = attempt.contact_ms.map(Millis::secs);
+        self.end = Some((attempt.elapsed_ms.secs(), outcome));
+    }
+
     /// The attempt as it stands now, and whether it goes on.
     fn at(&self, now: f64) -> (Attempt, bool) {
         let age = now - self.start.started_ms.secs();

@@ -4,6 +4,7 @@ mod answers;
 mod dns;
 mod environment;
 mod family;
+mod limits;
 mod network;
 mod optional;
 mod port53;
@@ -12,6 +13,7 @@ mod run;
 mod tunnel;
 
 use super::JudgedRow;
+use super::Pressures;
 use super::dns::Discovery;
 use super::verdict::Conclusion;
 use crate::model::{
@@ -24,6 +26,7 @@ pub(super) fn findings(
     discovery: &Discovery,
     rows: &[JudgedRow],
     conclusion: &Conclusion,
+    pressures: &Pressures,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(run::findings(seen, rows));
@@ -36,6 +39,7 @@ pub(super) fn findings(
         findings.extend(answers::findings(seen, discovery));
         findings.extend(family::findings(seen, discovery, rows));
         findings.extend(network::findings(seen, rows, conclusion));
+        findings.extend(limits::findings(rows, pressures));
         findings.extend(tunnel::findings(rows));
         findings.extend(environment::findings(seen, rows, conclusion));
         findings.extend(optional::findings(seen, rows));

@@ -1,0 +1,44 @@
+//! Findings about limits on new flows.
+
+use super::Draft;
+use crate::diagnose::{JudgedRow, Pressures};
+use crate::model::{Finding, FindingCode, Service, Severity};
+
+pub(super) fn findings(rows: &[JudgedRow], pressures: &Pressures) -> Option<Finding> {
+    let recognised = [Service::Quic, Service::Http2].map(|service| {
+        let pressure = pressures.on(service).filter(|p| p.is_recognised());
+        pressure.map(|pressure| (service, pressure))
+    });
+    let recognised: Vec<_> = recognised.into_iter().flatten().collect();
+    let services: Vec<_> = recognised.iter().map(|(service, _)| *service).collect();
+    let affected = rows
+        .iter()
+        .filter(|row| services.contains(&row.target.service));
+    let affected: Vec<_> = affected.collect();
+    let first = affected.first()?;
+    let evidence = recognised.iter().map(|(service, pressure)| {
+        format!(
+            "{service}: {} new flows were answered at once, then {} in a row were not; {} of these addresses \
+             answered later, when one new flow followed the other",
+            pressure.answered, pressure.failed, pressure.recovered
+        )
+    });
+    let names: Vec<_> = services.iter().map(ToString::to_string).collect();
+    let port = first.target.port;
+    Some(
+        Draft {
+            code: FindingCode::RateLimited,
+            severity: Severity::Warning,
+            title: format!("New flows to port {port} are limited in number ({})", names.join(" and ")),
+            detail: "cloudflared opens four connections, one after the other, and gets them; it may wait for \
+                     them after an outage, when other tunnels behind the same firewall come back as well. Nothing \
+                     is called blocked for what failed under the limit; once four addresses of a destination had \
+                     answered, its others were spared."
+                .to_owned(),
+            evidence: evidence.collect(),
+            summary: format!("Raise the limit on new flows for port {port} of this host, TCP and UDP."),
+            commands: Vec::new(),
+        }
+        .about(&affected),
+    )
+}

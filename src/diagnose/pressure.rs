@@ -1,0 +1,257 @@
+//! PURE: whether new flows to the edge meet a limit, and since when it is no longer pressed.
+//!
+//! A firewall that limits new flows lets the first of a burst pass and drops or refuses the rest. So
+//! does a path that goes down for a moment. Either shows in the order in which flows begin, as loss
+//! and a blocked destination do not: in rows that pass, many addresses one after the other fail at
+//! the first try after others have passed. What fails then proves nothing. The plan holds its breath
+//! and goes on flow by flow (`plan/pace.rs`), with fresh flows to addresses that have passed between
+//! the others: only what fails among such controls that pass counts from there on.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::climates::service_of;
+use super::row::{Role, belongs};
+use crate::evidence::{self, Climate, Peer, peer};
+use crate::model::{Attempt, Millis, Service};
+use crate::targets::Target;
+
+/// How many addresses must fail one after the other. A path that loses a third of all tries does that
+/// in one run of a hundred, where the price is a second or two.
+const STRETCH: usize = 8;
+
+/// How many of them, and how many reached later, make a limit more than a suspicion: a path that loses
+/// a third of all tries does that in one run of ten thousand.
+const MANY: usize = 12;
+const RECOVERED: usize = 6;
+
+/// For how long no new flow may have been answered, in seconds.
+const STOPPED: f64 = 0.3;
+
+/// How long nothing new is sent once a limit is suspected, in seconds, so that it can recover.
+const QUIET: f64 = 0.5;
+
+/// A stretch of new flows that failed where earlier ones had passed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pressure {
+    /// When it shows, in seconds of the run: what is under way by then goes on in vain.
+    pub shows: f64,
+    /// From when on flows are started one by one, and their failures count, in seconds of the run.
+    pub calm: f64,
+    /// How many new flows had been answered at once before.
+    pub answered: usize,
+    /// How many addresses failed one after the other then.
+    pub failed: usize,
+    /// How many of those were reached later.
+    pub recovered: usize,
+}
+
+/// The pressure on each service of the edge.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Pressures {
+    quic: Option<Pressure>,
+    http2: Option<Pressure>,
+}
+
+impl Pressures {
+    /// Reads it from the first flow to each address of the edge, in rows of which something passes: a
+    /// row of which nothing passes may be blocked. A service of which nothing passes anywhere may be
+    /// blocked too, or starved by the same limit as the other one.
+    #[must_use]
+    pub fn of(attempts: &[&Attempt], targets: &[Target]) -> Self {
+        let [quic, http2] = [Service::Quic, Service::Http2].map(|service| {
+            let own = targets.iter().filter(|target| target.service == service);
+            let flows: Vec<_> = own.flat_map(|t| first_flows(attempts, t)).collect();
+            let contacts = attempts.iter().filter(|a| service_of(a) == service);
+            let contacts =
+                contacts.filter_map(|a| Some(a.started_ms.secs() + a.contact_ms?.secs()));
+            (
+                !flows.is_empty(),
+                Pressure::of(flows, &evidence::sorted(contacts)),
+            )
+        });
+        let or_of = |(passes, own): (bool, Option<Pressure>), other| {
+            own.or(if passes { None } else { other })
+        };
+        Self {
+            quic: or_of(quic, http2.1),
+            http2: or_of(http2, quic.1),
+        }
+    }
+
+    /// The pressure on flows of the service.
+    #[must_use]
+    pub const fn on(&self, service: Service) -> Option<&Pressure> {
+        match service {
+            Service::Quic => self.quic.as_ref(),
+            Service::Http2 => self.http2.as_ref(),
+            Service::Https => None,
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.quic.is_none() && self.http2.is_none()
+    }
+}
+
+impl Pressure {
+    fn of(mut flows: Vec<FirstFlow<'_>>, contacts: &[f64]) -> Option<Self> {
+        flows.sort_by(|a, b| a.started().total_cmp(&b.started()));
+        let answered_after = flows.iter().filter_map(|flow| flow.attempt.contact_ms);
+        let quickest = answered_after.map(Millis::secs).reduce(f64::min)?;
+        let mut stretch = Vec::new();
+        let mut answered = 0;
+        for flow in &flows {
+            match flow.fails(quickest) {
+                Some(true) if answered > 0 => stretch.push(flow),
+                Some(false) if stretch.len() >= STRETCH => break,
+                Some(false) => {
+                    answered += 1;
+                    stretch.clear();
+                }
+                Some(true) | None => {}
+            }
+        }
+        let mut shows = stretch.get(STRETCH - 1)?.fails_by(quickest);
+        // A busy machine finds answers late, but it finds one after the other.
+        for contact in contacts {
+            if (shows - STOPPED..shows).contains(contact) {
+                shows = contact + STOPPED;
+            }
+        }
+        let in_vain = |flow: &&&FirstFlow<'_>| flow.is_refused() || flow.ended() >= shows;
+        let failed = stretch.iter().filter(in_vain).count();
+        (failed >= STRETCH).then(|| Self {
+            shows,
+            calm: shows + QUIET,
+            answered,
+            failed,
+            recovered: stretch.iter().filter(|flow| flow.recovers).count(),
+        })
+    }
+
+    /// Whether it is a limit or a short outage: what had failed passed later, one by one.
+    #[must_use]
+    pub const fn is_recognised(&self) -> bool {
+        self.failed >= MANY && self.recovered >= RECOVERED
+    }
+
+    /// The climate in which failures are judged: only those since the calm count, only up to the last
+    /// new flow of the kind that passed, and only as far as fresh flows to what is open pass.
+    pub(super) fn temper(&self, climate: &Climate, kin: &[&Attempt]) -> Climate {
+        let since = |a: &&&Attempt| a.started_ms.secs() >= self.calm;
+        let passes = kin.iter().filter(since).filter(|a| a.passed());
+        let starts = passes.map(|a| a.started_ms.secs());
+        let (failed, tried) = lost_controls(kin, self.calm, climate.patience());
+        let loss = match failed {
+            0 => climate.loss,
+            _ => climate.loss.max(evidence::loss_bound(failed, tried)),
+        };
+        Climate {
+            since: climate.since.max(self.calm),
+            calm: self.calm,
+            until: starts.fold(self.calm, f64::max),
+            loss,
+            ..*climate
+        }
+    }
+}
+
+/// When each address first passed, with each name.
+#[derive(Debug, Default)]
+pub struct Passes<'a>(HashMap<Peer<'a>, f64>);
+
+impl<'a> Passes<'a> {
+    /// Reads it from attempts.
+    #[must_use]
+    pub fn of(attempts: impl Iterator<Item = &'a Attempt>) -> Self {
+        let mut passes = HashMap::new();
+        for attempt in attempts.filter(|a| a.passed()) {
+            let first = passes.entry(peer(attempt)).or_insert(f64::INFINITY);
+            *first = first.min(attempt.started_ms.secs() + attempt.elapsed_ms.secs());
+        }
+        Self(passes)
+    }
+
+    /// Whether the attempt goes where, and with a name with which, another had passed before it began.
+    #[must_use]
+    pub fn is_control(&self, attempt: &Attempt) -> bool {
+        let first = self.0.get(&peer(attempt));
+        first.is_some_and(|passed| *passed <= attempt.started_ms.secs())
+    }
+}
+
+/// Of the controls since then that are decided, how many failed at the first try.
+fn lost_controls(kin: &[&Attempt], since: f64, patience: f64) -> (u32, u32) {
+    let passes = Passes::of(kin.iter().copied());
+    let late = kin.iter().filter(|a| a.started_ms.secs() >= since);
+    let controls = late.filter(|a| passes.is_control(a));
+    let decided = controls.filter(|a| a.contact_ms.is_some() || a.elapsed_ms.secs() >= patience);
+    decided.fold((0, 0), |(lost, tried), control| {
+        (lost + u32::from(control.contact_ms.is_none()), tried + 1)
+    })
+}
+
+/// The first flow to one address.
+struct FirstFlow<'a> {
+    attempt: &'a Attempt,
+    /// Whether another one with the same name passes.
+    recovers: bool,
+}
+
+/// The first flow to each address of a row, if anything passes in it.
+fn first_flows<'a>(attempts: &[&'a Attempt], target: &Target) -> Vec<FirstFlow<'a>> {
+    let own = attempts.iter().copied().filter(|a| belongs(a, target));
+    let own: Vec<_> = own.filter(|a| Role::of(a, target).decides()).collect();
+    if !own.iter().any(|a| a.passed()) {
+        return Vec::new();
+    }
+    let first = |address: &IpAddr| {
+        let here = || own.iter().filter(|a| a.address == *address);
+        let started = |a: &Attempt| a.started_ms.get();
+        let attempt = here().min_by(|a, b| started(a).total_cmp(&started(b)))?;
+        Some(FirstFlow {
+            attempt,
+            recovers: here().any(|a| a.passed() && a.sni == attempt.sni),
+        })
+    };
+    target.addresses.iter().filter_map(first).collect()
+}
+
+/// How long silence takes to look like a failure, in seconds. The quickest answer decides, because that
+/// can only become less, so what has failed once has failed for good.
+fn patience(quickest: f64) -> f64 {
+    0.3 + 4.0 * quickest
+}
+
+impl FirstFlow<'_> {
+    fn started(&self) -> f64 {
+        self.attempt.started_ms.secs()
+    }
+
+    fn ended(&self) -> f64 {
+        self.started() + self.attempt.elapsed_ms.secs()
+    }
+
+    fn is_refused(&self) -> bool {
+        evidence::was_refused(self.attempt)
+    }
+
+    /// Whether it went unanswered or was refused; nothing while it is too early to say.
+    fn fails(&self, quickest: f64) -> Option<bool> {
+        let answered = self.attempt.contact_ms.is_some();
+        let ripe = answered || self.is_refused() || self.ended() >= self.fails_by(quickest);
+        ripe.then_some(!answered)
+    }
+
+    /// When it counts as a failure, in seconds of the run.
+    fn fails_by(&self, quickest: f64) -> f64 {
+        if self.is_refused() {
+            self.ended()
+        } else {
+            self.started() + patience(quickest)
+        }
+    }
+}

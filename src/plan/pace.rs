@@ -1,0 +1,201 @@
+//! PURE: flow by flow, where new flows to the edge may meet a limit.
+//!
+//! ```text
+//! until the calm                           nothing new; what is under way unanswered is given up
+//! after it                                 one new flow at a time, a gap apart
+//! a flow has failed since the last control a control: a fresh flow to an address that has passed
+//! the last control has failed              another control, twice as late
+//! otherwise                                rows without a pass first, then what was tried least
+//! ```
+//! So a failure stands between controls, and what the limit does shows at the controls. Flows that
+//! pass bring the next ones closer.
+
+use std::net::IpAddr;
+
+use crate::diagnose::{
+    AddressState, Judgement, Passes, Pressure, Pressures, Role, belongs, service_of,
+};
+use crate::evidence::Climate;
+use crate::model::{Attempt, Service, Transport};
+use crate::targets::Target;
+
+use super::{Seen, Start};
+
+/// Between new flows at first, in seconds, and the bounds on that.
+const GAP: f64 = 0.25;
+const LEAST_GAP: f64 = 0.03;
+const MOST_GAP: f64 = 2.0;
+
+/// What a flow that passes makes of the gap, and a control that fails.
+const QUICKER: f64 = 0.75;
+const SLOWER: f64 = 2.0;
+
+/// New flows that may be under way unanswered.
+const IN_FLIGHT: usize = 6;
+
+/// A flow that a row wants.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    /// The number of the row.
+    pub(super) row: usize,
+    /// How much hangs on it.
+    pub(super) urgency: Urgency,
+    /// The flow.
+    pub(super) start: Start,
+}
+
+/// How much hangs on a flow, most first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    /// Nothing passes in its row yet.
+    Row,
+    /// Its server name passes nowhere in its row, and another one passes at its address.
+    Name,
+    /// One address of several.
+    Address,
+}
+
+impl Urgency {
+    /// How much hangs on the flow in a row of which this is known.
+    pub(super) fn of(start: &Start, judgement: &Judgement) -> Self {
+        let passes = |(address, state): &(IpAddr, AddressState)| {
+            *address == start.address && *state == AddressState::Reachable
+        };
+        match (judgement.tunnel_proven, judgement.probe_passes, start.role) {
+            (false, false, _) => Self::Row,
+            (true, false, Role::Probe) if judgement.addresses.iter().any(passes) => Self::Name,
+            (false, true, Role::Tunnel) => Self::Name,
+            _ => Self::Address,
+        }
+    }
+}
+
+/// Of what is wanted, what may start now under pressure: one flow, a control, or nothing. `seen` are
+/// all attempts of the run, `now` is in seconds of it.
+pub(super) fn next_flow(
+    pressures: &Pressures,
+    targets: &[Target],
+    seen: &[Seen<'_>],
+    wanted: &[&Wanted],
+    now: f64,
+) -> Option<(usize, Start)> {
+    let paced = Paced::of(pressures, seen);
+    if now < paced.next || paced.in_flight >= IN_FLIGHT {
+        return None;
+    }
+    match paced.control {
+        Control::UnderWay => None,
+        Control::Due(service) => control(service, targets, seen),
+        Control::Idle => {
+            let least = wanted.iter().min_by_key(|w| (w.urgency, w.start.number))?;
+            Some((least.row, least.start))
+        }
+    }
+}
+
+/// Whether an attempt that runs has been waited for long enough under pressure: a fresh flow tells
+/// more than the next retransmission of an old one, and costs no more.
+pub(super) fn is_in_vain(attempt: &Attempt, pressure: &Pressure, climate: &Climate) -> bool {
+    let second_try = match attempt.transport {
+        Transport::Tcp => 0.05,
+        Transport::Udp => 0.25,
+    };
+    let waited = attempt.elapsed_ms.secs() >= climate.patience() + second_try;
+    attempt.contact_ms.is_none() && (waited || attempt.started_ms.secs() < pressure.shows)
+}
+
+/// How the flows since the calm have fared.
+struct Paced {
+    in_flight: usize,
+    /// When the next one may start, in seconds of the run.
+    next: f64,
+    control: Control,
+}
+
+/// Whether a fresh flow to an address that has passed is wanted.
+enum Control {
+    Idle,
+    /// To an address of this service, if one passes.
+    Due(Service),
+    UnderWay,
+}
+
+impl Paced {
+    fn of(pressures: &Pressures, seen: &[Seen<'_>]) -> Self {
+        let passes = Passes::of(seen.iter().map(|seen| seen.attempt));
+        let pressed = |seen: &&Seen<'_>| {
+            let pressure = pressures.on(service_of(seen.attempt));
+            pressure.is_some_and(|p| seen.attempt.started_ms.secs() >= p.calm)
+        };
+        let mut flows: Vec<_> = seen.iter().filter(pressed).collect();
+        let started = |seen: &Seen<'_>| seen.attempt.started_ms.get();
+        flows.sort_by(|a, b| started(a).total_cmp(&started(b)));
+        let (mut gap, mut control, mut in_flight) = (GAP, Control::Idle, 0);
+        for flow in &flows {
+            let is_control = passes.is_control(flow.attempt);
+            let answered = flow.attempt.contact_ms.is_some();
+            match (answered, flow.running) {
+                (true, _) => {
+                    gap = (gap * QUICKER).max(LEAST_GAP);
+                    if is_control {
+                        control = Control::Idle;
+                    }
+                }
+                (false, true) if is_control => {
+                    in_flight += 1;
+                    control = Control::UnderWay;
+                }
+                (false, true) => in_flight += 1,
+                (false, false) => {
+                    if is_control {
+                        gap = (gap * SLOWER).min(MOST_GAP);
+                    }
+                    control = Control::Due(service_of(flow.attempt));
+                }
+            }
+        }
+        let calms = [Service::Quic, Service::Http2].map(|s| pressures.on(s).map(|p| p.calm));
+        let calm = calms.into_iter().flatten().fold(0.0, f64::max);
+        let last = flows.last().map(|flow| flow.attempt.started_ms.secs());
+        Self {
+            in_flight,
+            next: last.map_or(calm, |last| (last + gap).max(calm)),
+            control,
+        }
+    }
+}
+
+/// A fresh flow to the address of the service that has passed and was tried least lately; to one of
+/// the other service where nothing of it passes.
+fn control(service: Service, targets: &[Target], seen: &[Seen<'_>]) -> Option<(usize, Start)> {
+    let edge = targets.iter().enumerate();
+    let edge = edge.filter(|(_, target)| target.service != Service::Https);
+    let candidates = edge.flat_map(|(row, target)| {
+        let addresses = target.addresses.iter();
+        let peers = addresses.flat_map(|a| [Role::Tunnel, Role::Probe].map(|role| (*a, role)));
+        peers.filter_map(move |(address, role)| {
+            let (start, latest) = again(target, address, role, seen)?;
+            Some((row, start, (target.service != service, latest)))
+        })
+    });
+    let (row, start, _) =
+        candidates.min_by(|a, b| a.2.0.cmp(&b.2.0).then(a.2.1.total_cmp(&b.2.1)))?;
+    Some((row, start))
+}
+
+/// Another flow where one has passed, and when the latest one was started.
+fn again(target: &Target, address: IpAddr, role: Role, seen: &[Seen<'_>]) -> Option<(Start, f64)> {
+    let own = seen
+        .iter()
+        .map(|seen| seen.attempt)
+        .filter(|a| a.address == address && belongs(a, target) && Role::of(a, target) == role);
+    let own: Vec<_> = own.collect();
+    let latest = own.iter().map(|a| a.started_ms.secs()).reduce(f64::max)?;
+    let number = u32::try_from(own.len() + 1).ok()?;
+    let start = Start {
+        address,
+        role,
+        number,
+    };
+    own.iter().any(|a| a.passed()).then_some((start, latest))
+}

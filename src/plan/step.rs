@@ -1,0 +1,162 @@
+//! PURE: one look at a run: what all rows prove, what starts, what is given up, and whether it is
+//! enough.
+
+use super::leaders::{begun, leaders_first};
+use super::pace::{Urgency, Wanted, is_in_vain, next_flow};
+use super::{Seen, Start, is_exhausted, makes_room, next_starts};
+use crate::catalog;
+use crate::diagnose::{
+    AddressState, Climates, Judgement, Passes, Pressure, Pressures, Role, belongs, judge,
+};
+use crate::evidence::Climate;
+use crate::model::Attempt;
+use crate::targets::{Target, TargetState};
+
+/// What follows from one look at a run.
+#[derive(Debug)]
+pub struct Step {
+    /// What is known of each row, in the order of the rows.
+    pub judgements: Vec<Judgement>,
+    /// What starts, with the number of its row.
+    pub starts: Vec<(usize, Start)>,
+    /// The attempts that are given up, by their numbers among those that were seen.
+    pub given_up: Vec<(usize, GivenUp)>,
+    /// Whether every row is settled, or nothing more can be started in it.
+    pub complete: bool,
+}
+
+/// Why an attempt is given up before its own end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// Its question is settled by other attempts.
+    Settled,
+    /// The run is over, or the row is; what it has seen by now is what it tells.
+    Silent,
+}
+
+impl Step {
+    /// Looks at the rows and at all attempts so far, `now` in seconds of the run.
+    #[must_use]
+    pub fn of(targets: &[Target], seen: &[Seen<'_>], pressures: &Pressures, now: f64) -> Self {
+        let attempts = || seen.iter().map(|seen| seen.attempt);
+        let climates = Climates::of(attempts(), pressures);
+        let passes = Passes::of(attempts());
+        let rows: Vec<Vec<Seen<'_>>> = targets.iter().map(|t| of_row(seen, t)).collect();
+        let begun: Vec<_> = targets
+            .iter()
+            .zip(&rows)
+            .map(|(t, own)| begun(t, own))
+            .collect();
+        let leaders_first = leaders_first(&begun, now);
+        let mut step = Self {
+            judgements: Vec::new(),
+            starts: Vec::new(),
+            given_up: Vec::new(),
+            complete: !leaders_first && !waits_for_documented_name(seen),
+        };
+        let mut wanted = Vec::new();
+        for (row, (target, own)) in targets.iter().zip(&rows).enumerate() {
+            let climate = climates.for_target(target);
+            let own_attempts: Vec<_> = own.iter().map(|seen| seen.attempt).collect();
+            let judgement = judge(target, &own_attempts, &climate);
+            let pressure = pressures.on(target.service);
+            let spared = pressure.is_some_and(|pressure| is_spared(pressure, &judgement));
+            let starts = next_starts(target, own, &judgement, &climate, now).into_iter();
+            let starts = starts.filter(|_| !spared);
+            wanted.extend(
+                starts
+                    .filter(|_| own.is_empty() || !leaders_first)
+                    .map(|start| Wanted {
+                        row,
+                        urgency: Urgency::of(&start, &judgement),
+                        start,
+                    }),
+            );
+            let running = seen.iter().enumerate().filter(|(_, seen)| seen.running);
+            let of_row = running.filter(|(_, seen)| belongs(seen.attempt, target));
+            step.given_up.extend(of_row.filter_map(|(number, seen)| {
+                let attempt = seen.attempt;
+                let why = match pressure {
+                    Some(pressure) if is_in_vain(attempt, pressure, &climate) => {
+                        Some(GivenUp::Silent)
+                    }
+                    Some(_) if passes.is_control(attempt) => None,
+                    _ => given_up(target, attempt, &judgement, &climate),
+                };
+                Some((number, why?))
+            }));
+            let settled = judgement.is_settled() && target.state != TargetState::Waiting;
+            let exhausted = is_exhausted(target, own, &judgement, &climate);
+            step.complete &= settled || exhausted || spared;
+            step.judgements.push(judgement);
+        }
+        step.complete &= wanted.is_empty();
+        step.starts = starting(targets, seen, pressures, &wanted, now);
+        step
+    }
+}
+
+/// Whether a row's other addresses are spared: where a limit is recognised, as many as cloudflared has
+/// connections have passed, and only the limit is learned from more.
+fn is_spared(pressure: &Pressure, judgement: &Judgement) -> bool {
+    const CONNECTIONS: usize = 4;
+    pressure.is_recognised() && judgement.reachable() >= CONNECTIONS
+}
+
+fn of_row<'a>(seen: &[Seen<'a>], target: &Target) -> Vec<Seen<'a>> {
+    let own = seen.iter().filter(|seen| belongs(seen.attempt, target));
+    own.copied().collect()
+}
+
+/// A name that informs is worth a moment, not a wait.
+fn waits_for_documented_name(seen: &[Seen<'_>]) -> bool {
+    const A_MOMENT: f64 = 0.5;
+    seen.iter().any(|seen| {
+        seen.running
+            && seen.attempt.sni == catalog::DOCUMENTED_SNI
+            && seen.attempt.elapsed_ms.secs() < A_MOMENT
+    })
+}
+
+/// What starts now of what the rows want: all of it, or one flow at a time where new flows may meet a
+/// limit.
+fn starting(
+    targets: &[Target],
+    seen: &[Seen<'_>],
+    pressures: &Pressures,
+    wanted: &[Wanted],
+    now: f64,
+) -> Vec<(usize, Start)> {
+    let is_paced = |w: &&Wanted| pressures.on(targets[w.row].service).is_some();
+    let (paced, rest): (Vec<&Wanted>, Vec<_>) = wanted.iter().partition(is_paced);
+    let mut starts: Vec<_> = rest.into_iter().map(|w| (w.row, w.start)).collect();
+    if !pressures.is_none() {
+        starts.extend(next_flow(pressures, targets, seen, &paced, now));
+    }
+    starts
+}
+
+/// Whether a running attempt has become pointless, and why.
+fn given_up(
+    target: &Target,
+    attempt: &Attempt,
+    judgement: &Judgement,
+    climate: &Climate,
+) -> Option<GivenUp> {
+    let role = Role::of(attempt, target);
+    if role == Role::Documented {
+        return None;
+    }
+    let state = judgement
+        .addresses
+        .iter()
+        .find(|(address, _)| *address == attempt.address);
+    match state.map(|(_, state)| *state) {
+        // The probe's name is wanted even where the tunnel's has passed.
+        Some(AddressState::Reachable) if role == Role::Probe && judgement.open.is_some() => None,
+        Some(AddressState::Reachable) => Some(GivenUp::Settled),
+        Some(AddressState::Blocked(_)) if judgement.is_settled() => Some(GivenUp::Silent),
+        _ if makes_room(target, attempt, judgement, climate) => Some(GivenUp::Silent),
+        _ => None,
+    }
+}
