@@ -171,3 +171,6 @@ fn destination(row: &JudgedRow, seen: &Observations) -> Destination {
         probes: row.attempts.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;
