@@ -173,4 +173,4 @@ fn destination(row: &JudgedRow, seen: &Observations) -> Destination {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

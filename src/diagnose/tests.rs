@@ -10,9 +10,9 @@ use crate::model::{
 use crate::targets::TargetState;
 
 const TUNNEL: &str = "h2.cftunnel.com";
-const PROBE: &str = "probe.cftunnel.com";
+pub(crate) const PROBE: &str = "probe.cftunnel.com";
 
-fn row_of(service: Service) -> Target {
+pub(crate) fn row_of(service: Service) -> Target {
     let edge = service != Service::Https;
     let host = if edge {
         "region1.v2.argotunnel.com"
@@ -39,7 +39,7 @@ fn row_of(service: Service) -> Target {
 }
 
 /// An attempt at an address of the row: with the tunnel's name, since the run began, for four seconds.
-fn attempt(row: &Target, address: usize, outcome: Outcome) -> Attempt {
+pub(crate) fn attempt(row: &Target, address: usize, outcome: Outcome) -> Attempt {
     let contact = match &outcome {
         Outcome::Secured { .. } | Outcome::Unsecured { .. } => Some(Millis::from(10.0)),
         Outcome::Unanswered { .. } | Outcome::Abandoned => None,
@@ -77,28 +77,28 @@ fn experiment(row: &Target, profile: Profile, outcome: Outcome) -> Attempt {
     }
 }
 
-fn named(name: &str, attempt: Attempt) -> Attempt {
+pub(crate) fn named(name: &str, attempt: Attempt) -> Attempt {
     Attempt {
         sni: name.to_owned(),
         ..attempt
     }
 }
 
-fn lasting(seconds: f64, attempt: Attempt) -> Attempt {
+pub(crate) fn lasting(seconds: f64, attempt: Attempt) -> Attempt {
     Attempt {
         elapsed_ms: Millis::from(seconds * 1000.0),
         ..attempt
     }
 }
 
-fn starting(seconds: f64, attempt: Attempt) -> Attempt {
+pub(crate) fn starting(seconds: f64, attempt: Attempt) -> Attempt {
     Attempt {
         started_ms: Millis::from(seconds * 1000.0),
         ..attempt
     }
 }
 
-fn passed() -> Outcome {
+pub(crate) fn passed() -> Outcome {
     Outcome::Secured {
         secured: Secured {
             version: "TLSv1_3".to_owned(),
@@ -112,29 +112,44 @@ fn passed() -> Outcome {
     }
 }
 
-fn unanswered(failure: ContactFailure) -> Outcome {
+pub(crate) fn unanswered(failure: ContactFailure) -> Outcome {
     Outcome::Unanswered { failure }
 }
 
-fn cut(failure: HandshakeFailure) -> Outcome {
+pub(crate) fn cut(failure: HandshakeFailure) -> Outcome {
     Outcome::Unsecured { failure }
 }
 
-fn silent() -> Outcome {
+pub(crate) fn silent() -> Outcome {
     unanswered(ContactFailure::Silent)
 }
 
-fn hushed() -> Outcome {
+pub(crate) fn hushed() -> Outcome {
     cut(HandshakeFailure::Silent)
 }
 
-fn refused() -> Outcome {
+pub(crate) fn refused() -> Outcome {
     cut(HandshakeFailure::Refused {
         error: "no".to_owned(),
     })
 }
 
-fn prohibited() -> Outcome {
+pub(crate) fn untrusted() -> HandshakeFailure {
+    let chain = UntrustedChain {
+        reason: String::new(),
+        kind: DistrustKind::Invalid,
+        subject: String::new(),
+        issuer: String::new(),
+        not_before: None,
+        not_after: None,
+        above: Vec::new(),
+    };
+    HandshakeFailure::Untrusted {
+        chain: Box::new(chain),
+    }
+}
+
+pub(crate) fn prohibited() -> Outcome {
     let icmp = IcmpError {
         version: 4,
         kind: 3,
@@ -146,7 +161,7 @@ fn prohibited() -> Outcome {
 }
 
 /// A good path: quick, hardly lossy, and other flows of the kind pass.
-const NEAR: Climate = Climate {
+pub(crate) const NEAR: Climate = Climate {
     round_trip: Some(0.01),
     handshake: Some(0.01),
     since: 0.0,
@@ -339,18 +354,7 @@ fn what_failed_before_an_experiment_passed_proves_nothing() {
 #[test]
 fn an_answer_to_another_name_tells_where_the_tunnels_is_cut() {
     let row = row_of(Service::Http2);
-    let chain = UntrustedChain {
-        reason: String::new(),
-        kind: DistrustKind::Invalid,
-        subject: String::new(),
-        issuer: String::new(),
-        not_before: None,
-        not_after: None,
-        above: Vec::new(),
-    };
-    let untrusted = HandshakeFailure::Untrusted {
-        chain: Box::new(chain),
-    };
+    let untrusted = untrusted();
     let alert = HandshakeFailure::Alert {
         alert: "UnrecognizedName".to_owned(),
     };

@@ -382,3 +382,6 @@ impl<'a> PlannedRow<'a> {
         (self.now >= due).then_some(start)
     }
 }
+
+#[cfg(test)]
+mod tests;
