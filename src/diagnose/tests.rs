@@ -4,8 +4,9 @@
 use super::*;
 use crate::catalog;
 use crate::model::{
-    Cause, ContactFailure, DistrustKind, Ended, HandshakeFailure, IcmpError, Millis, Outcome,
-    Profile, Requirement, Secured, Source, UntrustedChain, Verdict,
+    Cause, ContactFailure, DistrustKind, Ended, FamilyState, HandshakeFailure, IcmpError, Lookup,
+    LookupStatus, Millis, NoFamily, Outcome, Profile, RecordType, Requirement, Secured, Source,
+    Transport, UntrustedChain, Verdict,
 };
 use crate::targets::TargetState;
 
@@ -504,4 +505,88 @@ fn an_interrupted_run_is_inconclusive_whatever_it_saw() {
     let mut seen = all_open();
     seen.ended = Ended::Interrupted;
     assert_eq!(diagnose(seen).verdict, Verdict::Inconclusive);
+}
+
+fn without(seen: &mut Observations, name: &str, record_type: RecordType) {
+    let asked = |l: &Lookup| l.name == name && l.record_type == record_type;
+    seen.lookups.retain(|l| !asked(l));
+}
+
+#[test]
+fn a_region_that_is_not_resolved_yet_is_not_lost() {
+    let mut seen = all_open();
+    seen.host.ipv6 = FamilyState::Unavailable {
+        why: NoFamily::NoGlobalAddress,
+    };
+    without(&mut seen, "region2.v2.argotunnel.com", RecordType::A);
+    let (now, mut later) = (seen.clone(), seen);
+    assert_eq!(diagnose(now).verdict, Verdict::Ready);
+    let any = later.lookups[0].clone();
+    later.lookups.push(Lookup {
+        name: "region2.v2.argotunnel.com".to_owned(),
+        record_type: RecordType::A,
+        via: any.via,
+        status: LookupStatus::NoSuchName,
+        answers: Vec::new(),
+        ..any
+    });
+    assert_eq!(diagnose(later).verdict, Verdict::Degraded);
+}
+
+#[test]
+fn a_given_host_that_does_not_resolve_is_lost() {
+    let mut seen = all_open();
+    let given = ["region1.v2.argotunnel.com:7844", "edge.example:7844"];
+    seen.options.edge = given.map(|edge| edge.parse().unwrap()).into();
+    let any = seen.lookups[0].clone();
+    for record_type in [RecordType::A, RecordType::Aaaa] {
+        seen.lookups.push(Lookup {
+            name: "edge.example".to_owned(),
+            record_type,
+            status: LookupStatus::NoSuchName,
+            answers: Vec::new(),
+            ..any.clone()
+        });
+    }
+    assert_eq!(diagnose(seen).verdict, Verdict::Degraded);
+}
+
+fn told(rows: &[JudgedRow], name: &str) -> (Status, Option<Cause>) {
+    let report = sni::sni(rows).into_iter();
+    let mut report = report.filter(|sni| sni.name == name && sni.transport == Transport::Tcp);
+    let sni = report.next().unwrap();
+    (sni.status, sni.cause)
+}
+
+fn judged_row(row: &Target, attempts: &[Attempt]) -> JudgedRow {
+    JudgedRow {
+        target: row.clone(),
+        judgement: judged(row, attempts),
+        attempts: attempts.to_vec(),
+        climate: NEAR,
+    }
+}
+
+#[test]
+fn the_name_that_is_cut_is_told() {
+    let row = row_of(Service::Http2);
+    let mut attempts = each(&row, 10, &passed());
+    attempts.extend((0..10).map(|address| named(PROBE, attempt(&row, address, hushed()))));
+    let documented = attempt(&row, 0, hushed());
+    attempts.push(named(catalog::DOCUMENTED_SNI, documented));
+    let rows = [judged_row(&row, &attempts)];
+    assert_eq!(told(&rows, TUNNEL), (Status::Reachable, None));
+    let cut = (Status::Blocked, Some(Cause::SniFiltered));
+    assert_eq!(told(&rows, PROBE), cut);
+    let open = (Status::Inconclusive, Some(Cause::Unknown));
+    assert_eq!(told(&rows, catalog::DOCUMENTED_SNI), open);
+}
+
+#[test]
+fn a_name_shares_the_fate_of_the_rows_that_were_tried() {
+    let row = row_of(Service::Http2);
+    let dropped = judged_row(&row, &each(&row, 10, &silent()));
+    let untried = judged_row(&row, &[]);
+    let rows = [untried, dropped];
+    assert_eq!(told(&rows, TUNNEL), (Status::Blocked, Some(Cause::Dropped)));
 }
