@@ -4,9 +4,9 @@
 use super::*;
 use crate::catalog;
 use crate::model::{
-    Cause, ContactFailure, DistrustKind, Ended, FamilyState, HandshakeFailure, IcmpError, Lookup,
-    LookupStatus, Millis, NoFamily, Outcome, Profile, RecordType, Requirement, Secured, Source,
-    Transport, UntrustedChain, Verdict,
+    Cause, ContactFailure, DistrustKind, Ended, FamilyState, FindingCode, HandshakeFailure,
+    IcmpError, Lookup, LookupStatus, Millis, NoFamily, Outcome, Profile, RecordType, Requirement,
+    Secured, Source, Transport, UntrustedChain, Verdict,
 };
 use crate::targets::TargetState;
 
@@ -589,4 +589,44 @@ fn a_name_shares_the_fate_of_the_rows_that_were_tried() {
     let untried = judged_row(&row, &[]);
     let rows = [untried, dropped];
     assert_eq!(told(&rows, TUNNEL), (Status::Blocked, Some(Cause::Dropped)));
+}
+
+fn codes(seen: Observations) -> Vec<FindingCode> {
+    let findings = diagnose(seen).findings.into_iter();
+    findings.map(|finding| finding.code).collect()
+}
+
+#[test]
+fn a_family_that_is_not_resolved_yet_is_not_missing() {
+    let mut seen = all_open();
+    without(&mut seen, "region1.v2.argotunnel.com", RecordType::Aaaa);
+    assert!(!codes(seen.clone()).contains(&FindingCode::DnsOneFamily));
+    let any = seen.lookups[0].clone();
+    seen.lookups.push(Lookup {
+        name: "region1.v2.argotunnel.com".to_owned(),
+        record_type: RecordType::Aaaa,
+        status: LookupStatus::NoRecords,
+        answers: Vec::new(),
+        ..any
+    });
+    assert!(codes(seen).contains(&FindingCode::DnsOneFamily));
+}
+
+#[test]
+fn an_inspector_is_none_of_cloudflares_issuers() {
+    let with = |over_tcp: &str| {
+        let mut seen = all_open();
+        for attempt in &mut seen.attempts {
+            if let Outcome::Secured { secured } = &mut attempt.outcome {
+                let issuer = match attempt.transport {
+                    Transport::Tcp => over_tcp,
+                    Transport::Udp => "C=US, O=Google Trust Services, CN=WE1",
+                };
+                issuer.clone_into(&mut secured.issuer);
+            }
+        }
+        codes(seen).contains(&FindingCode::TlsInspected)
+    };
+    assert!(with("CN=Inspection, O=Example"));
+    assert!(!with("C=US, O=Let's Encrypt, CN=E7"));
 }
