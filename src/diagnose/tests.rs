@@ -630,3 +630,38 @@ fn an_inspector_is_none_of_cloudflares_issuers() {
     assert!(with("CN=Inspection, O=Example"));
     assert!(!with("C=US, O=Let's Encrypt, CN=E7"));
 }
+
+#[test]
+fn one_chain_out_of_time_among_others_is_no_matter_of_the_clock() {
+    let text = include_str!("../../tests/replay/cases/certificate-expired.json");
+    let report: Report = serde_json::from_str(text).unwrap();
+    let mut seen = report.into_observations();
+    assert!(codes(seen.clone()).contains(&FindingCode::CertificateTime));
+    for attempt in seen.attempts.iter_mut().step_by(2) {
+        if let Outcome::Unsecured {
+            failure: HandshakeFailure::Untrusted { chain },
+        } = &mut attempt.outcome
+        {
+            chain.kind = DistrustKind::Invalid;
+        }
+    }
+    assert!(!codes(seen).contains(&FindingCode::CertificateTime));
+}
+
+#[test]
+fn prefaces_are_missed_where_a_tunnel_would_come_up() {
+    let text = include_str!("../../tests/replay/cases/h2-name-reset.json");
+    let report: Report = serde_json::from_str(text).unwrap();
+    let without_prefaces = |mut seen: Observations| {
+        for attempt in &mut seen.attempts {
+            if let Outcome::Secured { secured } = &mut attempt.outcome
+                && attempt.transport == Transport::Tcp
+            {
+                secured.preface = secured.preface.and(Some(false));
+            }
+        }
+        codes(seen).contains(&FindingCode::PrefaceMissing)
+    };
+    assert!(without_prefaces(all_open()));
+    assert!(!without_prefaces(report.into_observations()));
+}

@@ -46,6 +46,8 @@ fn climate(answers: usize, contact: f64) -> Climate {
 #[test]
 fn silence_alone_needs_the_patience_of_a_satellite_path() {
     let unknown = Climate::of(&[].iter());
+    assert_eq!(unknown.silent_tries(&attempt(Transport::Tcp, 1.7, None)), 0);
+    assert_eq!(unknown.silent_tries(&attempt(Transport::Tcp, 1.9, None)), 1);
     assert!(!unknown.proves_row(1000, 3.0));
     assert!(unknown.proves_row(17, 3.7));
     assert!(
