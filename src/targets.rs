@@ -426,3 +426,6 @@ fn addresses_of(answers: &[Answer]) -> Vec<IpAddr> {
     }
     addresses
 }
+
+#[cfg(test)]
+mod tests;

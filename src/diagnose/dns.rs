@@ -223,4 +223,20 @@ mod tests {
         edge.ipv4 = Resolves::No(LookupStatus::NoRecords);
         assert_eq!(edge.families(&options, &host), [Family::Ipv6]);
     }
+
+    #[test]
+    fn a_host_without_an_ipv6_source_begins_with_ipv4() {
+        let report = samples::ready();
+        let (options, mut host) = (report.options, report.host);
+        host.ipv4 = FamilyState::Available {
+            source: Some("192.0.2.7".parse().unwrap()),
+        };
+        host.ipv6 = FamilyState::Available { source: None };
+        let edge = EdgeHost {
+            name: "edge.example".to_owned(),
+            ipv4: Resolves::Yes,
+            ipv6: Resolves::Yes,
+        };
+        assert_eq!(edge.families(&options, &host), [Family::Ipv4]);
+    }
 }

@@ -295,4 +295,60 @@ mod tests {
         };
         assert_eq!(proven(icmp), Some(Cause::Rejected));
     }
+
+    #[test]
+    fn one_refusal_of_few_is_an_accident() {
+        let once = Tally {
+            reset: 1,
+            ..Tally::default()
+        };
+        let few = Tally {
+            reset: 3,
+            ..Tally::default()
+        };
+        assert_eq!(cause(once, once, false), None);
+        assert_eq!(cause(once, few, false), None);
+        assert_eq!(cause(few, few, false), Some(Cause::Reset));
+        // Where others pass, the silence beside it may make one refusal tell.
+        let telling = Surroundings {
+            refusals_prove: true,
+            ..around(once, true, Silence::Unheard)
+        };
+        assert_eq!(proven_cause(&once, &telling), Some(Cause::Reset));
+    }
+
+    #[test]
+    fn a_row_shares_no_icmp_error_that_may_be_an_accident() {
+        let none = Tally::default();
+        let seen = |icmp| Tally {
+            icmp,
+            ..Tally::default()
+        };
+        assert_eq!(cause(none, seen(1), false), None);
+        let soon = Surroundings {
+            refusals_prove: false,
+            ..around(seen(9), false, Silence::Waited)
+        };
+        assert_eq!(proven_cause(&none, &soon), None);
+        let among = Surroundings {
+            refusals_prove: true,
+            ..around(seen(9), true, Silence::Waited)
+        };
+        assert_eq!(proven_cause(&none, &among), None);
+        let silent = around(seen(9), true, Silence::Proves);
+        assert_eq!(proven_cause(&none, &silent), Some(Cause::Dropped));
+    }
+
+    #[test]
+    fn what_was_given_up_as_silent_may_have_been_too_big() {
+        let text = include_str!("../../tests/replay/cases/datagrams-over-1240-too-big.json");
+        let report: crate::model::Report = serde_json::from_str(text).unwrap();
+        let attempts = report.into_observations().attempts;
+        let mut met = attempts.into_iter().find(Attempt::met_too_big).unwrap();
+        met.outcome = Outcome::Unanswered {
+            failure: ContactFailure::Silent,
+        };
+        let tally = Tally::of([&met].into_iter());
+        assert_eq!((tally.too_big, tally.icmp), (1, 0));
+    }
 }

@@ -174,3 +174,6 @@ fn destination(row: &JudgedRow, seen: &Observations) -> Destination {
         probes: row.attempts.clone(),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Profile, Secured};
+use crate::model::{IcmpError, OsError, Profile, Secured, StrayError};
 
 fn attempt(transport: Transport, elapsed: f64, contact: Option<f64>) -> Attempt {
     let secured = Secured {
@@ -46,6 +46,8 @@ fn climate(answers: usize, contact: f64) -> Climate {
 #[test]
 fn silence_alone_needs_the_patience_of_a_satellite_path() {
     let unknown = Climate::of(&[].iter());
+    assert_eq!(unknown.silent_tries(&attempt(Transport::Tcp, 1.7, None)), 0);
+    assert_eq!(unknown.silent_tries(&attempt(Transport::Tcp, 1.9, None)), 1);
     assert!(!unknown.proves_row(1000, 3.0));
     assert!(unknown.proves_row(17, 3.7));
     assert!(
@@ -139,6 +141,144 @@ fn a_slow_path_is_waited_for() {
     assert_eq!(slow.silent_tries(&attempt(Transport::Udp, 1.5, None)), 0);
     let near = climate(20, 0.02);
     assert_eq!(near.silent_tries(&attempt(Transport::Udp, 1.5, None)), 3);
+}
+
+fn icmp(kind: u8, code: u8) -> IcmpError {
+    IcmpError {
+        version: 4,
+        kind,
+        code,
+        from: None,
+        mtu: None,
+    }
+}
+
+#[test]
+fn the_least_loss_asks_for_as_many_tries_as_are_told() {
+    let clean = climate(200, 0.02);
+    assert!(!clean.proves_row(3, 9.0));
+    assert!(clean.proves_row(4, 9.0));
+    assert!(!clean.proves_address(4, 9.0));
+    assert!(clean.proves_address(5, 9.0));
+    let handshake = Some(0.01);
+    let clean = Climate { handshake, ..clean };
+    // A flight has three packets, of which one in seven is lost.
+    assert!(!clean.proves_hush(5, 9.0, false));
+    assert!(clean.proves_hush(6, 9.0, false));
+}
+
+#[test]
+fn spans_grow_with_the_path_and_the_server() {
+    let far = climate(200, 0.8);
+    // Patience is 0.15 s and three round trips.
+    assert!(!far.proves_row(100, 5.0));
+    assert!(far.proves_row(100, 5.2));
+    let slow = |handshake| Climate {
+        handshake: Some(handshake),
+        ..climate(200, 0.02)
+    };
+    assert!(!slow(0.8).proves_hush(100, 5.0, false));
+    assert!(slow(0.8).proves_hush(100, 5.2, false));
+    assert!(slow(0.01).proves_hush(100, 1.6, false));
+    assert!(!slow(0.01).proves_hush(100, 1.6, true), "others pass");
+    assert!(slow(0.01).proves_hush(100, 2.0, true));
+}
+
+#[test]
+fn refusals_are_too_many_for_the_loss_where_flows_pass() {
+    let kin_answer = true;
+    let near = climate(200, 0.02);
+    assert!(near.proves_refusals(1, 1.0));
+    let among = Climate { kin_answer, ..near };
+    assert!(!among.proves_refusals(3, 1.0));
+    assert!(among.proves_refusals(4, 1.0));
+    assert!(!among.proves_refusals(4, 0.9));
+}
+
+#[test]
+fn what_was_given_up_is_silent_too() {
+    let mut given_up = attempt(Transport::Tcp, 1.5, None);
+    given_up.outcome = Outcome::Abandoned;
+    assert_eq!(climate(20, 0.02).silent_tries(&given_up), 2);
+    given_up.contact_ms = Some(Millis::from(20.0));
+    assert_eq!(climate(20, 0.02).silent_tries(&given_up), 0);
+}
+
+#[test]
+fn hushes_are_counted_as_the_other_side_sends_again() {
+    let handshake = Some(0.0);
+    let climate = Climate {
+        handshake,
+        ..climate(20, 0.02)
+    };
+    let hushed = |transport| {
+        let mut hushed = attempt(transport, 1.0, Some(0.001));
+        hushed.outcome = Outcome::Abandoned;
+        climate.hushed_tries(&hushed)
+    };
+    // After 0, 0.2 and 0.6 s over TCP, after 0 and 1 s over QUIC; patience takes 0.15 s.
+    assert_eq!(hushed(Transport::Tcp), 3);
+    assert_eq!(hushed(Transport::Udp), 1);
+}
+
+#[test]
+fn too_big_is_no_rejection_and_a_late_one_is_one() {
+    let seen = |attempt: &Attempt| Climate::of(&[attempt].into_iter()).icmp_seen;
+    let mut met = attempt(Transport::Udp, 4.0, None);
+    let failure = |icmp| Outcome::Unanswered {
+        failure: ContactFailure::Icmp { icmp },
+    };
+    met.outcome = failure(icmp(3, 4));
+    assert!(!seen(&met));
+    met.outcome = failure(icmp(3, 13));
+    assert!(seen(&met));
+    met.outcome = Outcome::Abandoned;
+    assert!(!seen(&met));
+    met.stray.push(StrayError {
+        at_ms: Millis::from(3000.0),
+        icmp: Some(icmp(3, 13)),
+        local: false,
+        error: OsError {
+            code: None,
+            text: String::new(),
+        },
+    });
+    assert!(seen(&met));
+}
+
+#[test]
+fn refusals_of_what_answers_at_other_times_are_loss() {
+    let answers = attempt(Transport::Tcp, 0.02, Some(0.02));
+    let refused = Attempt {
+        outcome: Outcome::Unanswered {
+            failure: ContactFailure::Reset,
+        },
+        ..attempt(Transport::Tcp, 0.02, None)
+    };
+    let flaky: Vec<_> = (0..10)
+        .flat_map(|_| [answers.clone(), refused.clone()])
+        .collect();
+    assert!(Climate::of(&flaky.iter()).loss > 0.5);
+}
+
+#[test]
+fn an_experiment_gets_three_to_five_tries() {
+    let among = |loss| Climate {
+        kin_answer: true,
+        loss,
+        ..Climate::UNKNOWN
+    };
+    assert_eq!(Climate::UNKNOWN.enough_for_an_experiment(), 3);
+    assert_eq!(among(0.05).enough_for_an_experiment(), 3);
+    assert_eq!(among(0.15).enough_for_an_experiment(), 4);
+    assert_eq!(among(0.5).enough_for_an_experiment(), 5);
+}
+
+#[test]
+fn the_path_is_as_slow_as_most_answers() {
+    let times = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
+    let attempts = times.map(|time| attempt(Transport::Tcp, time, Some(time)));
+    assert_eq!(Climate::of(&attempts.iter()).round_trip, Some(0.7));
 }
 
 proptest! {

@@ -347,4 +347,17 @@ mod tests {
             HandshakeFailure::NotTls { .. }
         ));
     }
+
+    #[test]
+    fn a_server_without_the_tunnels_protocol_says_so_in_an_alert() {
+        let told = |alert| {
+            let tls = rustls::Error::AlertReceived(alert);
+            let error = io::Error::new(io::ErrorKind::InvalidData, tls);
+            tls_error(&error, &[21, 3, 3])
+        };
+        let no_protocol = told(AlertDescription::NoApplicationProtocol);
+        assert_eq!(no_protocol, HandshakeFailure::WrongAlpn);
+        let other = told(AlertDescription::HandshakeFailure);
+        assert!(matches!(other, HandshakeFailure::Alert { .. }));
+    }
 }

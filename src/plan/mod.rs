@@ -357,3 +357,6 @@ impl<'a> PlannedRow<'a> {
         (self.now >= due).then_some(start)
     }
 }
+
+#[cfg(test)]
+mod tests;

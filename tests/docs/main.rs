@@ -70,10 +70,6 @@ const UNPROVEN: &[(FindingCode, &str)] = &[
         "an error without a name: a scenario that brought one about would give it a name",
     ),
     (
-        FindingCode::Ipv4Broken,
-        "needs a host with a 6to4 or Teredo address, to which the laboratory's edge has no way back",
-    ),
-    (
         FindingCode::UdpBuffers,
         "the kernel's limits are those of the machine, whatever the network namespace",
     ),

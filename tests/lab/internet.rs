@@ -26,6 +26,12 @@ impl Family {
         }
     }
 
+    /// Whether a host may have addresses of this family: a literal is an address of one.
+    pub(crate) fn suits(self, host: &str) -> bool {
+        let literal = host.parse::<IpAddr>().ok();
+        literal.is_none_or(|address| address.is_ipv4() == (self == Self::Ipv4))
+    }
+
     /// The keyword of nftables for an address of this family.
     pub(crate) fn nft(self) -> &'static str {
         match self {

@@ -120,12 +120,15 @@ pub(crate) fn compare(
 
 /// The rows of a world in which nothing is blocked.
 fn all_reachable(args: &[String]) -> Vec<Row> {
-    let prefix = option(args, "--region").map_or(String::new(), |region| format!("{region}-"));
-    let tunnel = REGIONS
-        .iter()
-        .flat_map(|host| ["quic", "http2"].map(|service| (format!("{prefix}{host}"), service)))
+    let tunnel = edge_hosts(args)
+        .into_iter()
+        .flat_map(|host| ["quic", "http2"].map(|service| (host.clone(), service)))
         .flat_map(|(host, service)| {
-            Family::BOTH.map(|family| Row::reachable(&host, service, family, "required"))
+            let families = Family::BOTH
+                .into_iter()
+                .filter(|family| family.suits(&host));
+            let row = |family| Row::reachable(&host, service, family, "required");
+            families.map(row).collect::<Vec<_>>()
         });
     let team = option(args, "--team");
     let mut hosts = OPTIONAL_HOSTS.map(str::to_owned).to_vec();
@@ -137,6 +140,23 @@ fn all_reachable(args: &[String]) -> Vec<Row> {
         Family::BOTH.map(|family| Row::reachable(host, "https", family, "optional"))
     });
     tunnel.chain(optional).collect()
+}
+
+/// The hosts that are given by hand, else those of the region.
+fn edge_hosts(args: &[String]) -> Vec<String> {
+    let pairs = args.iter().zip(args.iter().skip(1));
+    let given = pairs
+        .filter(|(word, _)| *word == "--edge")
+        .filter_map(|(_, edge)| {
+            let (host, _) = edge.rsplit_once(':')?;
+            Some(host.trim_matches(['[', ']']).to_owned())
+        });
+    let given: Vec<String> = given.collect();
+    if !given.is_empty() {
+        return given;
+    }
+    let prefix = option(args, "--region").map_or(String::new(), |region| format!("{region}-"));
+    REGIONS.map(|host| format!("{prefix}{host}")).into()
 }
 
 fn option<'a>(args: &'a [String], name: &str) -> Option<&'a String> {

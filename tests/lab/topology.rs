@@ -33,7 +33,8 @@ link set wan up
 route add default via 10.0.2.2
 route add ::/0 via 2a01:4f8:2::2
 ";
-/// No default route: what is sent to an address outside this world vanishes, as it should.
+/// No default route: what is sent to an address outside this world vanishes, as it should. The route
+/// of 6to4 is for scenarios that give the client such an address.
 const EDGE: &str = "\
 link set lo up
 addr add 10.0.2.2/24 dev eth0
@@ -41,6 +42,7 @@ addr add 2a01:4f8:2::2/64 dev eth0 nodad
 link set eth0 up
 route add 10.0.1.0/24 via 10.0.2.1
 route add 2a01:4f8:1::/64 via 2a01:4f8:2::1
+route add 2002::/16 via 2a01:4f8:2::1
 ";
 
 /// The port of the first impostor on the router.

@@ -1,0 +1,182 @@
+//! What is started when, where the laboratory's packets come and go too fast to show it.
+
+use super::*;
+use crate::diagnose::judge;
+use crate::diagnose::tests::{
+    NEAR, PROBE, attempt, cut, lasting, named, passed, prohibited, row_of, silent, starting,
+    untrusted,
+};
+
+fn starts_in(climate: &Climate, row: &Target, attempts: &[Attempt], now: f64) -> Vec<Start> {
+    let seen: Vec<_> = attempts
+        .iter()
+        .map(|attempt| Seen {
+            attempt,
+            running: matches!(attempt.outcome, Outcome::Abandoned),
+        })
+        .collect();
+    let judgement = judge(row, &attempts.iter().collect::<Vec<_>>(), climate);
+    next_starts(row, &seen, &judgement, climate, now)
+}
+
+fn starts(row: &Target, attempts: &[Attempt], now: f64) -> Vec<Start> {
+    starts_in(&NEAR, row, attempts, now)
+}
+
+fn is_experiment(start: &Start) -> bool {
+    matches!(start.role, Role::Experiment(_))
+}
+
+#[test]
+fn the_leader_goes_first() {
+    let row = row_of(Service::Http2);
+    let alone = starts(&row, &[], 0.0);
+    assert_eq!(alone.len(), 1);
+    assert_eq!(alone[0].address, row.addresses[0]);
+    assert_eq!(alone[0].role, Role::Tunnel);
+    let leader = [lasting(0.02, attempt(&row, 0, Outcome::Abandoned))];
+    assert_eq!(starts(&row, &leader, 0.02), []);
+    let others = starts(&row, &leader, 0.04);
+    assert!(others.iter().any(|start| start.address == row.addresses[9]));
+    let passes = [lasting(0.01, attempt(&row, 0, passed()))];
+    assert!(
+        starts(&row, &passes, 0.02).len() >= 9,
+        "a pass ends the head start"
+    );
+}
+
+#[test]
+fn the_leaders_of_all_rows_go_before_the_rest() {
+    use Begun::{At, Never, NotYet};
+    assert!(!leaders_first(&[NotYet, NotYet], 0.0));
+    assert!(leaders_first(&[At(0.0), NotYet], 0.1));
+    assert!(!leaders_first(&[At(0.0), NotYet], 0.2), "not for ever");
+    assert!(leaders_first(&[At(0.0), At(0.05), Never], 0.07));
+    assert!(!leaders_first(&[At(0.0), At(0.05), Never], 0.09));
+}
+
+#[test]
+fn where_icmp_errors_are_seen_the_leader_alone_goes_on() {
+    let row = row_of(Service::Http2);
+    let climate = Climate {
+        icmp_seen: true,
+        ..NEAR
+    };
+    let probe = |address, at| {
+        let attempt = named(PROBE, lasting(0.01, attempt(&row, address, prohibited())));
+        starting(at, attempt)
+    };
+    let mut attempts = vec![lasting(0.01, attempt(&row, 0, prohibited())), probe(0, 0.1)];
+    let addresses = |attempts: &[Attempt], now| {
+        let starts = starts_in(&climate, &row, attempts, now);
+        let mut addresses: Vec<_> = starts.iter().map(|start| start.address).collect();
+        addresses.dedup();
+        addresses
+    };
+    assert_eq!(addresses(&attempts, 0.6).len(), 10, "each is tried once");
+    attempts.extend((1..10).map(|address| probe(address, 0.1)));
+    assert_eq!(addresses(&attempts, 0.6), [row.addresses[0]]);
+    assert_eq!(starts(&row, &attempts, 0.6).len(), 11, "without a ration");
+    attempts[0].elapsed_ms = Millis::from(1.0);
+    let again = judge(&row, &attempts.iter().collect::<Vec<_>>(), &climate);
+    assert!(!again.is_settled(), "refusals have to recur");
+    assert_eq!(addresses(&attempts, 1.2).len(), 10, "and once more");
+    attempts.truncate(2);
+    attempts.extend((1..10).flat_map(|address| [probe(address, 0.1), probe(address, 0.2)]));
+    assert_eq!(addresses(&attempts, 9.0), [row.addresses[0]]);
+}
+
+#[test]
+fn the_tunnels_name_is_tried_on_two_more_addresses() {
+    let row = row_of(Service::Http2);
+    let mut attempts = vec![attempt(&row, 0, silent())];
+    attempts.extend((1..10).map(|address| named(PROBE, attempt(&row, address, passed()))));
+    let tunnel = starts(&row, &attempts, 0.3).into_iter();
+    let tunnel = tunnel.filter(|start| start.role == Role::Tunnel);
+    let addresses: Vec<_> = tunnel.map(|start| start.address).collect();
+    assert_eq!(addresses, row.addresses[1..=2]);
+}
+
+#[test]
+fn the_probes_name_gives_way_where_it_is_cut() {
+    let row = row_of(Service::Http2);
+    let mut attempts = vec![lasting(0.02, attempt(&row, 0, passed()))];
+    let reset = || cut(HandshakeFailure::Reset);
+    attempts
+        .extend((0..10).map(|address| named(PROBE, lasting(0.1, attempt(&row, address, reset())))));
+    let tunnel = starts(&row, &attempts, 0.2).into_iter();
+    let tunnel = tunnel.filter(|start| start.role == Role::Tunnel);
+    assert_eq!(tunnel.count(), 9);
+}
+
+#[test]
+fn an_attempt_is_made_again_after_a_while() {
+    let row = row_of(Service::Http2);
+    let reset = || lasting(0.01, attempt(&row, 0, cut(HandshakeFailure::Reset)));
+    let tried = |count| vec![reset(); count];
+    let again = |count, now| {
+        let starts = starts(&row, &tried(count), now);
+        starts
+            .iter()
+            .any(|start| start.address == row.addresses[0] && start.role == Role::Tunnel)
+    };
+    assert!(!again(1, 0.3));
+    assert!(again(1, 0.4));
+    assert!(again(9, 9.0));
+    assert!(!again(10, 90.0), "ten times at most");
+}
+
+#[test]
+fn experiments_are_made_where_the_first_flight_looks_cut() {
+    let at = |service, outcome: Outcome, seconds: f64| {
+        let row = row_of(service);
+        let tunnel = lasting(seconds, attempt(&row, 0, outcome));
+        let attempts = [tunnel.clone(), named(PROBE, tunnel)];
+        starts(&row, &attempts, seconds)
+            .into_iter()
+            .filter(is_experiment)
+            .count()
+    };
+    assert_eq!(at(Service::Quic, silent(), 0.3), 0);
+    assert_eq!(at(Service::Quic, silent(), 0.5), 4);
+    assert_eq!(at(Service::Http2, silent(), 0.9), 0, "a SYN is a SYN");
+    assert_eq!(at(Service::Http2, cut(HandshakeFailure::Reset), 0.5), 3);
+    assert_eq!(at(Service::Http2, cut(HandshakeFailure::Silent), 0.5), 3);
+    assert_eq!(at(Service::Http2, cut(untrusted()), 0.5), 0);
+    assert_eq!(at(Service::Quic, prohibited(), 0.5), 0);
+}
+
+#[test]
+fn a_name_that_is_cut_is_the_experiment() {
+    let row = row_of(Service::Http2);
+    let reset = || cut(HandshakeFailure::Reset);
+    let mut attempts: Vec<_> = (0..3)
+        .map(|address| attempt(&row, address, reset()))
+        .collect();
+    attempts.push(named(PROBE, attempt(&row, 0, reset())));
+    let experiments = |attempts: &[Attempt]| {
+        let starts = starts(&row, attempts, 4.5).into_iter();
+        starts.filter(is_experiment).count()
+    };
+    assert_eq!(experiments(&attempts), 3);
+    attempts.push(named(PROBE, attempt(&row, 9, passed())));
+    assert_eq!(experiments(&attempts), 0);
+}
+
+#[test]
+fn an_experiment_is_made_three_times() {
+    let row = row_of(Service::Quic);
+    let tunnel = attempt(&row, 0, silent());
+    let mut attempts = vec![tunnel.clone(), named(PROBE, tunnel.clone())];
+    for count in 1..=3 {
+        let unanswered = lasting(0.1, tunnel.clone());
+        attempts.push(Attempt {
+            profile: crate::model::Profile::SmallPackets,
+            ..unanswered
+        });
+        let again = starts(&row, &attempts, 9.0)
+            .into_iter()
+            .any(|start| start.role == Role::Experiment(crate::model::Profile::SmallPackets));
+        assert_eq!(again, count < 3, "after {count}");
+    }
+}
