@@ -181,7 +181,7 @@ impl Climate {
     pub fn proves_row(&self, tries: u32, span: f64) -> bool {
         let needed = match (self.round_trip, self.icmp_seen) {
             (_, true) => ICMP_SPAN,
-            (Some(_), false) => QUIET_SPAN.max(2.0 * self.patience()),
+            (Some(_), false) => quiet_span(self.patience()),
             (None, false) => UNKNOWN_SPAN,
         };
         span >= needed && self.improbable(tries)
@@ -203,7 +203,7 @@ impl Climate {
         const PACKETS: i32 = 3;
         let needed = match self.handshake {
             Some(_) if others_pass => MIXED_SPAN.max(2.0 * patience(self.handshake)),
-            Some(_) => QUIET_SPAN.max(2.0 * patience(self.handshake)),
+            Some(_) => quiet_span(patience(self.handshake)),
             None => HUSH_SPAN,
         };
         let loss = 1.0 - (1.0 - self.loss).powi(PACKETS);
@@ -236,6 +236,12 @@ impl Climate {
     fn improbable(&self, tries: u32) -> bool {
         f64::from(tries) * self.loss.ln() <= ERROR_BOUND.ln()
     }
+}
+
+/// How long a row must have been silent: two answers' time, and on a slow path one answer's and the
+/// outage of a link.
+fn quiet_span(patience: f64) -> f64 {
+    (2.0 * patience).clamp(QUIET_SPAN, patience + QUIET_SPAN)
 }
 
 /// How much earlier than an answered packet another may have been sent and still count, in seconds.

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::model::{Event, Report};
-use crate::net::trust::Trust;
+use crate::net::trust::{self, Trust};
 use crate::settings::Settings;
 
 /// Why there is no report at all: this program cannot do its work on this host.
@@ -50,6 +50,8 @@ pub fn check(settings: &Settings, on_event: &mut dyn FnMut(Event)) -> Result<Rep
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
+    // While authorities are loaded and names resolve.
+    runtime.spawn_blocking(trust::seed_random);
     let report = runtime.block_on(async {
         let interrupted = interrupted()?;
         let trust = Arc::new(Trust::load(settings.cacert.as_deref())?);

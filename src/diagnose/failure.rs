@@ -24,6 +24,8 @@ use crate::model::{Attempt, Cause, ContactFailure, HandshakeFailure, Outcome};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) local: u32,
+    /// Errors of this host itself that may be its firewall's, or mean a silent next hop.
+    pub(super) next_hop: u32,
     pub(super) no_route: u32,
     pub(super) too_big: u32,
     pub(super) untrusted: u32,
@@ -44,6 +46,21 @@ impl Tally {
         })
     }
 
+    /// The same where the next hop is known to be silent, or known not to be.
+    pub(super) const fn with_next_hop(self, is_silent: bool) -> Self {
+        let (local, no_route) = if is_silent {
+            (0, self.next_hop)
+        } else {
+            (self.next_hop, 0)
+        };
+        Self {
+            local: self.local + local,
+            no_route: self.no_route + no_route,
+            next_hop: 0,
+            ..self
+        }
+    }
+
     /// Whether any attempt failed in another way than by silence.
     pub(super) const fn anything(&self) -> bool {
         self.refusals() + self.no_route + self.untrusted + self.foreign > 0
@@ -52,6 +69,7 @@ impl Tally {
     /// How many attempts were refused in a way that may be an accident.
     pub(super) const fn refusals(&self) -> u32 {
         self.local
+            + self.next_hop
             + self.too_big
             + self.refused
             + self.version
@@ -78,7 +96,10 @@ impl Tally {
                 ContactFailure::Reset => self.reset += 1,
                 ContactFailure::Icmp { icmp } if icmp.is_too_big() => self.too_big += 1,
                 ContactFailure::Icmp { .. } => self.icmp += 1,
-                ContactFailure::LocalFirewall { .. } => self.local += 1,
+                ContactFailure::LocalFirewall { icmp, .. } => match icmp {
+                    Some(icmp) if icmp.is_host_unreachable() => self.next_hop += 1,
+                    _ => self.local += 1,
+                },
                 ContactFailure::NoRoute { .. } => self.no_route += 1,
                 ContactFailure::TooBig { .. } => self.too_big += 1,
                 ContactFailure::Other { .. } => self.other += 1,

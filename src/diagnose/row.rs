@@ -309,6 +309,8 @@ const fn may_be_explained(cause: Cause, transport: Transport) -> bool {
 struct Row<'a> {
     by_address: BTreeMap<(IpAddr, Role), Vec<&'a Attempt>>,
     everything: Tally,
+    /// Whether the next hop was waited for in vain: errors of this host itself are no firewall's then.
+    silent_next_hop: bool,
     transport: Transport,
     tunnel_proven: bool,
     probe_passes: bool,
@@ -335,11 +337,14 @@ impl<'a> Row<'a> {
         };
         let tunnel_proven = passes(Role::Tunnel);
         let everything = || by_address.values().flatten().copied();
+        let tally = Tally::of(everything());
+        let silent_next_hop = tally.no_route > 0;
         Self {
             transport: target.service.transport(),
             tunnel_proven,
             probe_passes: passes(Role::Probe),
-            everything: Tally::of(everything()),
+            everything: tally.with_next_hop(silent_next_hop),
+            silent_next_hop,
             span: climate.span(everything()),
             silent: everything().map(|a| climate.silent_tries(a)).sum(),
             hushed: everything().map(|a| climate.hushed_tries(a)).sum(),
@@ -378,7 +383,7 @@ impl<'a> Row<'a> {
                     .flat_map(|role| self.attempts(address, role))
                     .copied()
                     .collect();
-                let own = Tally::of(failed.iter().copied());
+                let own = Tally::of(failed.iter().copied()).with_next_hop(self.silent_next_hop);
                 let silent = failed.iter().map(|a| climate.silent_tries(a)).sum();
                 let hushed = failed.iter().map(|a| climate.hushed_tries(a)).sum();
                 let own_span = climate.span(failed.iter().copied());

@@ -166,10 +166,16 @@ pub(crate) const NEAR: Climate = Climate {
     round_trip: Some(0.01),
     handshake: Some(0.01),
     since: 0.0,
+    calm: 0.0,
+    until: f64::INFINITY,
     loss: 0.05,
     icmp_seen: false,
     kin_answer: true,
 };
+
+fn climates(attempts: &[Attempt]) -> Climates {
+    Climates::of(attempts.iter(), &Pressures::default())
+}
 
 fn judged(row: &Target, attempts: &[Attempt]) -> Judgement {
     judged_in(NEAR, row, attempts)
@@ -432,7 +438,7 @@ fn a_row_waits_for_its_stand_ins() {
 fn experiments_are_not_compared_with() {
     let row = row_of(Service::Quic);
     let attempts = vec![experiment(&row, Profile::SmallPackets, passed())];
-    let climate = Climates::of(&attempts).for_target(&row);
+    let climate = climates(&attempts).for_target(&row);
     assert_eq!(climate, Climate::UNKNOWN);
 }
 
@@ -445,7 +451,7 @@ fn silence_counts_since_the_family_and_the_port_answer() {
     };
     let early = https(attempt(&other, 0, passed()));
     let late = starting(5.0, attempt(&edge, 0, passed()));
-    let since = |attempts: &[Attempt], row: &Target| Climates::of(attempts).for_target(row).since;
+    let since = |attempts: &[Attempt], row: &Target| climates(attempts).for_target(row).since;
     let attempts = [early.clone(), late.clone()];
     assert!((since(&attempts, &edge) - 5.0).abs() < 0.1, "the port");
     assert!(since(&attempts, &other) < 0.1);
@@ -472,9 +478,9 @@ fn handshakes_are_compared_with_those_of_the_service() {
         ..attempt(&other, 0, passed())
     };
     let mute = attempt(&edge, 1, hushed());
-    let both = Climates::of(&[slow, quick.clone()]);
+    let both = climates(&[slow, quick.clone()]);
     assert_eq!(both.for_target(&quic).round_trip, Some(0.9), "the edge's");
-    let alone = Climates::of(&[mute, quick]);
+    let alone = climates(&[mute, quick]);
     assert_eq!(alone.for_target(&edge).handshake, None);
     assert!(alone.for_target(&edge).kin_answer);
     assert!(!alone.for_target(&quic).kin_answer);
@@ -483,13 +489,13 @@ fn handshakes_are_compared_with_those_of_the_service() {
 #[test]
 fn icmp_errors_of_the_family_are_heeded() {
     let edge = row_of(Service::Http2);
-    let climates = Climates::of(&[attempt(&edge, 0, prohibited())]);
-    assert!(climates.for_target(&edge).icmp_seen);
+    let told = climates(&[attempt(&edge, 0, prohibited())]);
+    assert!(told.for_target(&edge).icmp_seen);
     let ipv6 = Target {
         family: Family::Ipv6,
         ..edge
     };
-    assert!(!climates.for_target(&ipv6).icmp_seen);
+    assert!(!told.for_target(&ipv6).icmp_seen);
 }
 
 /// A recorded network that lets everything out.

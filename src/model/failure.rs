@@ -77,6 +77,13 @@ impl IcmpError {
         }
     }
 
+    /// True for host and address unreachable, which a host also says to itself where the next hop does
+    /// not answer ARP or neighbour discovery.
+    #[must_use]
+    pub const fn is_host_unreachable(&self) -> bool {
+        matches!((self.version, self.kind, self.code), (4, 3, 1) | (6, 1, 3))
+    }
+
     /// True for fragmentation-needed and packet-too-big: the path is narrow, not closed.
     #[must_use]
     pub const fn is_too_big(&self) -> bool {

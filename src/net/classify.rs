@@ -58,7 +58,8 @@ pub fn route_forbids(error: &io::Error) -> bool {
 ///
 /// This host itself is the sender when its own firewall rejects, and also when the next hop does not
 /// answer ARP or neighbour discovery. The latter is told by its code (host or address unreachable)
-/// and by the seconds that the kernel spends asking; a firewall answers at once.
+/// and by the seconds that the kernel spends asking; a firewall answers at once. Whoever asks when the
+/// seconds are nearly over waits as little as for a firewall: the diagnosis compares them.
 #[must_use]
 pub fn icmp_failure(
     icmp: IcmpError,
@@ -67,8 +68,10 @@ pub fn icmp_failure(
     error: OsError,
 ) -> ContactFailure {
     const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(500);
-    let unreachable_host = matches!((icmp.version, icmp.kind, icmp.code), (4, 3, 1) | (6, 1, 3));
-    match (own, unreachable_host && waited > NEIGHBOUR_PATIENCE) {
+    match (
+        own,
+        icmp.is_host_unreachable() && waited > NEIGHBOUR_PATIENCE,
+    ) {
         (true, true) => ContactFailure::NoRoute { error },
         (true, false) => ContactFailure::LocalFirewall {
             error,

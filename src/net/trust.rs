@@ -44,6 +44,14 @@ pub struct Trust {
     pub(super) dot: Arc<ClientConfig>,
 }
 
+/// Seeds the cryptographic library's random numbers, which takes a tenth of a second once: its seed
+/// is the jitter of the processor. Whoever needs one meanwhile waits for it.
+pub fn seed_random() {
+    let mut octet = [0];
+    // A failure comes back at every use.
+    drop(aws_lc_rs::default_provider().secure_random.fill(&mut octet));
+}
+
 impl Trust {
     /// Loads the system's authorities, which takes tens of milliseconds, and builds the handshakes.
     ///

@@ -204,22 +204,22 @@ impl Board {
         );
     }
 
-    /// The documentation's extra name is tried once where the tunnel's has passed; it decides nothing.
+    /// The documentation's extra name is tried once where the tunnel's is answered; it decides nothing.
     fn start_documented_name(&mut self) {
-        let tried = self
-            .ended
-            .iter()
-            .chain(self.running.values().map(|r| &r.template));
-        if tried
-            .into_iter()
-            .any(|attempt| attempt.sni == catalog::DOCUMENTED_SNI)
-        {
+        let known = || {
+            let running = self.running.values().map(|r| {
+                let contact = r.trace.state().contact;
+                (&r.template, contact.is_some())
+            });
+            let ended = self.ended.iter().map(|a| (a, a.contact_ms.is_some()));
+            ended.chain(running)
+        };
+        if known().any(|(attempt, _)| attempt.sni == catalog::DOCUMENTED_SNI) {
             return;
         }
-        let proven = self
-            .ended
-            .iter()
-            .find(|a| a.passed() && a.sni == catalog::HTTP2_SNI);
+        let mut answered = known().filter(|(_, is_answered)| *is_answered);
+        let proven = answered.find(|(attempt, _)| attempt.sni == catalog::HTTP2_SNI);
+        let proven = proven.map(|(attempt, _)| attempt);
         let Some(address) = proven.map(|attempt| attempt.address) else {
             return;
         };

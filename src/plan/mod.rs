@@ -323,6 +323,16 @@ impl<'a> PlannedRow<'a> {
                 .any(|seen| seen.attempt.passed())
     }
 
+    /// What the gaps are multiplied by: a row of few addresses has to prove as much as one of many.
+    const fn haste(&self) -> f64 {
+        const FEW: usize = 2;
+        if self.target.addresses.len() <= FEW {
+            0.7
+        } else {
+            1.0
+        }
+    }
+
     /// The next attempt at an address with a name, if its time has come.
     fn due(&self, address: IpAddr, role: Role) -> Option<Start> {
         let tries: Vec<_> = self.tries(address, role).collect();
@@ -345,7 +355,7 @@ impl<'a> PlannedRow<'a> {
         } else {
             TCP_GAPS
         };
-        let gap = gaps.get(tries.len() - 1)?;
+        let gap = gaps.get(tries.len() - 1)? * self.haste();
         let started = last.attempt.started_ms.secs();
         let ended = started + last.attempt.elapsed_ms.secs();
         let failed = !last.running && !matches!(last.attempt.outcome, Outcome::Abandoned);

@@ -47,7 +47,8 @@ fn the_leader_goes_first() {
 
 #[test]
 fn the_leaders_of_all_rows_go_before_the_rest() {
-    use Begun::{At, Never, NotYet};
+    use super::leaders::Begun::{At, Never, NotYet};
+    use super::leaders::leaders_first;
     assert!(!leaders_first(&[NotYet, NotYet], 0.0));
     assert!(leaders_first(&[At(0.0), NotYet], 0.1));
     assert!(!leaders_first(&[At(0.0), NotYet], 0.2), "not for ever");

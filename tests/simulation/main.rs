@@ -12,7 +12,7 @@ mod world;
 use proptest::prelude::*;
 use tunnelcheck::model::{Cause, Profile, Service, Status};
 
-use world::{Answer, Flight, Outcome, World};
+use world::{Answer, Flight, Limit, Outcome, World};
 
 /// A network and what has to be concluded of its QUIC and http2 rows.
 struct Case {
@@ -165,6 +165,26 @@ proptest! {
             } else {
                 prop_assert!(outcome.status != Status::Reachable, "{}: {service}", case.name);
             }
+        }
+    }
+
+    /// What fails under a limit on new flows accuses nobody, however low the limit is, and a block beside
+    /// it is never taken for an open way.
+    #[test]
+    fn limits_accuse_nobody(
+        case in 0..2_usize, seed: u64, loss in 0.0..0.1_f64, round_trip in 0.001..0.2_f64,
+        rate in 0.5..40.0_f64, burst in 1..60_u32,
+    ) {
+        let case = &CASES[case];
+        let mut world = World::new(case.network, round_trip, loss, seed);
+        world.limit = Some(Limit::new(rate, f64::from(burst)));
+        world.run(12.0);
+        for (service, expected) in [(Service::Quic, case.quic), (Service::Http2, case.http2)] {
+            let outcome = world.outcome(service);
+            let accused = matches!(outcome.status, Status::Blocked | Status::Partial);
+            let what = format!("{}: {service} {:?} {:?}", case.name, outcome.status, outcome.cause);
+            prop_assert!(expected.is_some() || !accused, "{}", what);
+            prop_assert!(expected.is_none() || outcome.status != Status::Reachable, "{}", what);
         }
     }
 

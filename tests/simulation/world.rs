@@ -46,17 +46,56 @@ pub(crate) struct World {
     random: u64,
     /// Nothing passes before, in seconds.
     pub(crate) down_until: f64,
+    /// What limits new flows to the edge.
+    pub(crate) limit: Option<Limit>,
     targets: Vec<Target>,
     judgements: Vec<Judgement>,
     flows: Vec<Flow>,
     now: f64,
 }
 
-/// An attempt and how it will go on.
+/// An attempt and how it goes on.
 struct Flow {
     start: Attempt,
+    answer: Answer,
+    /// Tries that have been sent.
+    tries: usize,
     contact: Option<f64>,
     end: Option<(f64, Ending)>,
+}
+
+/// A limit on new flows to the edge: a bucket of tokens, one for each first packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    /// Tokens a second.
+    pub(crate) rate: f64,
+    /// How many the bucket holds.
+    pub(crate) burst: f64,
+    tokens: f64,
+    filled: f64,
+}
+
+impl Limit {
+    pub(crate) const fn new(rate: f64, burst: f64) -> Self {
+        Self {
+            rate,
+            burst,
+            tokens: burst,
+            filled: 0.0,
+        }
+    }
+
+    /// Whether a first packet passes then.
+    fn takes(&mut self, now: f64) -> bool {
+        let more = (now - self.filled).max(0.0) * self.rate;
+        self.tokens = (self.tokens + more).min(self.burst);
+        self.filled = self.filled.max(now);
+        let passes = self.tokens >= 1.0;
+        if passes {
+            self.tokens -= 1.0;
+        }
+        passes
+    }
 }
 
 impl World {
@@ -73,6 +112,7 @@ impl World {
             loss,
             random: seed,
             down_until: 0.0,
+            limit: None,
             targets: rows.map(target).into(),
             judgements: Vec::new(),
             flows: Vec::new(),
@@ -108,6 +148,7 @@ impl World {
 
     /// One look at all rows; true when nothing is left to do.
     fn advance(&mut self) -> bool {
+        self.carry();
         let flows: Vec<_> = self.flows.iter().map(|flow| flow.at(self.now)).collect();
         let seen: Vec<_> = flows
             .iter()
@@ -123,14 +164,16 @@ impl World {
         for (number, why) in step.given_up {
             self.flows[number].give_up(why, self.now);
         }
-        for (row, start) in step.starts {
-            let flow = self.begin(row, &start);
-            self.flows.push(flow);
-        }
+        let begun: Vec<_> = step
+            .starts
+            .iter()
+            .map(|(row, start)| self.begin(*row, start))
+            .collect();
+        self.flows.extend(begun);
         step.complete
     }
 
-    fn begin(&mut self, row: usize, start: &Start) -> Flow {
+    fn begin(&self, row: usize, start: &Start) -> Flow {
         let target = &self.targets[row];
         let start = start.attempt(target, Millis::from(self.now * 1000.0));
         let answer = (self.network)(&Flight {
@@ -138,27 +181,50 @@ impl World {
             profile: start.profile,
             sni: &start.sni,
         });
-        let contact = (answer != Answer::Silence)
-            .then(|| self.answered(start.transport))
-            .flatten();
-        let end = contact.and_then(|contact| self.ending(contact, answer, start.profile));
         Flow {
             start,
-            contact,
-            end,
+            answer,
+            tries: 0,
+            contact: None,
+            end: None,
         }
     }
 
-    /// When the first packet is answered, since the start of the flow.
-    fn answered(&mut self, transport: Transport) -> Option<f64> {
-        let schedule = match transport {
-            Transport::Tcp => catalog::SYN_SCHEDULE,
-            Transport::Udp => catalog::QUIC_SCHEDULE,
-        };
-        let up = |sent: &&f64| self.now + **sent >= self.down_until;
-        let sent: Vec<f64> = schedule.iter().filter(up).copied().collect();
-        let through = sent.into_iter().find(|_| !self.is_lost())?;
-        Some(through + self.round_trip)
+    /// Carries the first packets that have been sent by now, in their order.
+    fn carry(&mut self) {
+        while let Some((sent, number)) = self.next_try().filter(|(sent, _)| *sent <= self.now) {
+            self.flows[number].tries += 1;
+            let Flow { start, answer, .. } = &self.flows[number];
+            let (answer, profile) = (*answer, start.profile);
+            let after = sent - start.started_ms.secs();
+            let limited = match &mut self.limit {
+                Some(limit) if profile != Profile::Https => !limit.takes(sent),
+                _ => false,
+            };
+            let lost = self.is_lost();
+            if sent >= self.down_until && !limited && !lost && answer != Answer::Silence {
+                let contact = after + self.round_trip;
+                let end = self.ending(contact, answer, profile);
+                let flow = &mut self.flows[number];
+                flow.contact = Some(contact);
+                flow.end = end;
+            }
+        }
+    }
+
+    /// When which flow sends its first packet the next time, of those that are still at it.
+    fn next_try(&self) -> Option<(f64, usize)> {
+        let waiting = self.flows.iter().enumerate();
+        let waiting = waiting.filter(|(_, flow)| flow.contact.is_none() && flow.end.is_none());
+        let tries = waiting.filter_map(|(number, flow)| {
+            let schedule = match flow.start.transport {
+                Transport::Tcp => catalog::SYN_SCHEDULE,
+                Transport::Udp => catalog::QUIC_SCHEDULE,
+            };
+            let after = schedule.get(flow.tries)?;
+            Some((flow.start.started_ms.secs() + after, number))
+        });
+        tries.min_by(|a, b| a.0.total_cmp(&b.0))
     }
 
     fn ending(&mut self, contact: f64, answer: Answer, profile: Profile) -> Option<(f64, Ending)> {

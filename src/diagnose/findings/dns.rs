@@ -94,11 +94,10 @@ fn addresses_failed(seen: &Observations, discovery: &Discovery) -> Option<Findin
         .filter(|host| ![host.ipv4, host.ipv6].contains(&Resolves::No(LookupStatus::Suspicious)))
         .collect();
     let names: Vec<_> = dead.iter().map(|host| host.name.as_str()).collect();
-    // With `--edge` cloudflared goes on with the others.
-    let all = dead.len() == discovery.hosts.len();
-    if dead.is_empty() || (discovery.srv == SrvState::NotNeeded && !all) {
+    if dead.is_empty() {
         return None;
     }
+    let some_are_left = discovery.srv == SrvState::NotNeeded && dead.len() < discovery.hosts.len();
     let concerns =
         |l: &Lookup| names.contains(&l.name.as_str()) && l.record_type != RecordType::Srv;
     let failed = seen
@@ -118,11 +117,15 @@ fn addresses_failed(seen: &Observations, discovery: &Discovery) -> Option<Findin
             code: FindingCode::DnsAddressesFailed,
             severity: Severity::Error,
             title: format!("DNS gives no address for {}", names.join(" and ")),
-            detail: format!(
-                "cloudflared asks this host's resolvers for these names, and has no other source of \
-                 addresses. {} The rows show whether the documented addresses can be reached.",
-                ends(seen, &failed)
-            ),
+            detail: if some_are_left {
+                "cloudflared goes on with the other addresses that --edge gives.".to_owned()
+            } else {
+                format!(
+                    "cloudflared asks this host's resolvers for these names, and has no other source \
+                     of addresses. {} The rows show whether the documented addresses can be reached.",
+                    ends(seen, &failed)
+                )
+            },
             evidence,
             summary: port53.advice_or(fix.to_owned()),
             commands: resolver_commands(seen, &names, RecordType::A),

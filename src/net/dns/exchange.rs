@@ -19,11 +19,15 @@ use crate::net::{Trace, classify, new_socket, next_icmp, os, stream};
 
 /// When the question is sent again, since the start; Go's resolver sends it once, and we must not
 /// take loss for silence.
-const RESEND: [Duration; 4] = [
-    Duration::from_millis(400),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_millis(3200),
+const RESEND: [Duration; 8] = [
+    Duration::from_millis(300),
+    Duration::from_millis(700),
+    Duration::from_millis(1100),
+    Duration::from_millis(1600),
+    Duration::from_millis(2100),
+    Duration::from_millis(2700),
+    Duration::from_millis(3300),
+    Duration::from_millis(4000),
 ];
 
 /// Asks over UDP, and over TCP when the answer is truncated, which the second value tells.
