@@ -393,7 +393,6 @@ fn sends(schedule: &[f64], before: f64) -> u32 {
 }
 
 /// The upper end of an Agresti-Coull interval (two standard errors) on the loss of one try.
-/// An upper bound on the loss where so many of so many tries were lost.
 pub(crate) fn loss_bound(lost: u32, tried: u32) -> f64 {
     if tried == 0 {
         return UNKNOWN_LOSS;

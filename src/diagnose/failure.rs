@@ -162,10 +162,14 @@ pub(super) fn proven_cause(own: &Tally, around: &Surroundings) -> Option<Cause> 
     };
     // Routers answer only some packets of a burst with ICMP, so a row shares what it saw.
     let pooled = !any_pass && row.icmp >= 2 && (own.icmp >= 1 || waited) && refusals_prove;
+    // The routing table fails every attempt alike. Where others pass, or another machine answers with
+    // the same error, that machine's may have been taken for this host's own.
+    let enough = if any_pass || row.icmp > 0 { 3 } else { 1 };
+    let no_route = own.no_route >= enough;
     let rejected = firm(own.icmp, row.icmp) || pooled;
     let table = [
         (firm(own.local, row.local), Cause::LocalFirewall),
-        (own.no_route >= 1, Cause::NoRoute),
+        (no_route, Cause::NoRoute),
         (firm(own.too_big, row.too_big), Cause::Mtu),
         (own.untrusted >= 1, Cause::TlsIntercepted),
         (

@@ -117,7 +117,7 @@ impl Pressure {
         let mut shows = stretch.get(STRETCH - 1)?.fails_by(quickest);
         // A busy machine finds answers late, but it finds one after the other.
         for contact in contacts {
-            if (shows - STOPPED..shows).contains(contact) {
+            if (shows - STOPPED..=shows).contains(contact) {
                 shows = contact + STOPPED;
             }
         }
@@ -128,7 +128,11 @@ impl Pressure {
             calm: shows + QUIET,
             answered,
             failed,
-            recovered: stretch.iter().filter(|flow| flow.recovers).count(),
+            recovered: stretch
+                .iter()
+                .filter(in_vain)
+                .filter(|f| f.recovers)
+                .count(),
         })
     }
 
@@ -221,7 +225,7 @@ fn first_flows<'a>(attempts: &[&'a Attempt], target: &Target) -> Vec<FirstFlow<'
 }
 
 /// How long silence takes to look like a failure, in seconds. The quickest answer decides, because that
-/// can only become less, so what has failed once has failed for good.
+/// can only become less: what looked like a failure goes on to.
 fn patience(quickest: f64) -> f64 {
     0.3 + 4.0 * quickest
 }

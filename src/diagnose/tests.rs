@@ -671,3 +671,160 @@ fn prefaces_are_missed_where_a_tunnel_would_come_up() {
     assert!(without_prefaces(all_open()));
     assert!(!without_prefaces(report.into_observations()));
 }
+
+fn pressures(attempts: &[Attempt], rows: &[Target]) -> Pressures {
+    Pressures::of(&attempts.iter().collect::<Vec<_>>(), rows)
+}
+
+/// A burst to all addresses of a row, of which the first ones are answered: the leader's with the
+/// tunnel's name, the others with the probe's.
+pub(crate) fn burst(row: &Target, answered: usize) -> Vec<Attempt> {
+    let flow = |address| {
+        let outcome = if address < answered {
+            passed()
+        } else {
+            silent()
+        };
+        let lasts = if address < answered { 0.02 } else { 1.0 };
+        let flow = starting(0.03, lasting(lasts, attempt(row, address, outcome)));
+        if address == 0 {
+            flow
+        } else {
+            named(PROBE, flow)
+        }
+    };
+    (0..10).map(flow).collect()
+}
+
+#[test]
+fn pressure_is_many_failures_after_a_pass() {
+    let row = row_of(Service::Http2);
+    let on = |attempts: &[Attempt]| {
+        let pressures = pressures(attempts, std::slice::from_ref(&row));
+        pressures.on(Service::Http2).copied()
+    };
+    let pressure = on(&burst(&row, 2)).expect("eight fail");
+    assert_eq!(
+        (pressure.answered, pressure.failed, pressure.recovered),
+        (2, 8, 0)
+    );
+    // The quickest answer took 10 ms.
+    assert!((pressure.shows - 0.37).abs() < 1e-9);
+    assert!((pressure.calm - 0.87).abs() < 1e-9);
+    assert_eq!(on(&burst(&row, 3)), None, "seven fail");
+    assert_eq!(on(&burst(&row, 0)), None, "a row of which nothing passes");
+    let mut late = burst(&row, 1);
+    late[0] = starting(0.5, late[0].clone());
+    assert_eq!(on(&late), None, "nothing had passed before");
+    let early: Vec<_> = burst(&row, 2)
+        .into_iter()
+        .map(|a| lasting(0.3, a))
+        .collect();
+    assert_eq!(on(&early), None, "too early to say");
+    let mut refused = burst(&row, 2);
+    for flow in &mut refused[2..] {
+        flow.outcome = unanswered(ContactFailure::Reset);
+        flow.elapsed_ms = Millis::from(10.0);
+    }
+    let pressure = on(&refused).expect("refusals are failures");
+    assert!(
+        (pressure.shows - 0.34).abs() < 1e-9,
+        "but not before answers stop"
+    );
+    let mut trickle = burst(&row, 2);
+    trickle.push(named("other", starting(0.25, attempt(&row, 0, passed()))));
+    let pressure = on(&trickle).expect("they stop in the end");
+    assert!((pressure.shows - 0.56).abs() < 1e-9, "{}", pressure.shows);
+}
+
+#[test]
+fn a_limit_is_recognised_by_what_passes_later() {
+    let [row, mut other] = [Service::Http2, Service::Http2].map(row_of);
+    other.host = "region2.v2.argotunnel.com".to_owned();
+    other.addresses = catalog::documented(&other.host, Family::Ipv4);
+    let rows = [row.clone(), other.clone()];
+    let mut attempts = [burst(&row, 3), burst(&other, 3)].concat();
+    // The rows' bursts are interleaved as they begin: six pass, and fourteen fail.
+    for (number, flow) in (0_u8..).zip(&mut attempts) {
+        let is_first = flow.passed();
+        *flow = starting(
+            if is_first { 0.02 } else { 0.03 } + 1e-6 * f64::from(number),
+            flow.clone(),
+        );
+    }
+    let recognised = |attempts: &[Attempt]| {
+        let pressures = pressures(attempts, &rows);
+        pressures
+            .on(Service::Http2)
+            .is_some_and(Pressure::is_recognised)
+    };
+    let again = |address| {
+        let flow = starting(2.0, attempt(&row, address, passed()));
+        named(PROBE, flow)
+    };
+    attempts.extend((3..8).map(again));
+    assert!(!recognised(&attempts), "five have recovered");
+    attempts.push(again(8));
+    assert!(recognised(&attempts), "six have");
+    let renamed = attempts.iter().cloned().map(|a| {
+        let late = a.started_ms.secs() >= 2.0;
+        if late { named(TUNNEL, a) } else { a }
+    });
+    let by_another_name: Vec<_> = renamed.collect();
+    assert!(!recognised(&by_another_name), "it may have been the name");
+}
+
+#[test]
+fn a_service_that_never_passes_shares_the_others_pressure() {
+    let [tcp, udp] = [Service::Http2, Service::Quic].map(row_of);
+    let rows = [tcp.clone(), udp.clone()];
+    let silent = [burst(&tcp, 2), burst(&udp, 0)].concat();
+    assert!(pressures(&silent, &rows).on(Service::Quic).is_some());
+    let passing = [burst(&tcp, 2), burst(&udp, 10)].concat();
+    assert_eq!(pressures(&passing, &rows).on(Service::Quic), None);
+    assert_eq!(pressures(&passing, &rows).on(Service::Https), None);
+}
+
+#[test]
+fn under_pressure_only_what_fails_between_controls_that_pass_counts() {
+    let row = row_of(Service::Http2);
+    let state_after = |later: &[Attempt]| {
+        let attempts = [burst(&row, 2), later.to_vec()].concat();
+        let rows = std::slice::from_ref(&row);
+        let climates = Climates::of(attempts.iter(), &pressures(&attempts, rows));
+        state(&judged_in(climates.for_target(&row), &row, &attempts), 9)
+    };
+    let tries = |outcome: &Outcome| -> Vec<_> {
+        let tried = |number: u8| {
+            let flow = lasting(0.5, attempt(&row, 9, outcome.clone()));
+            named(PROBE, starting(1.0 + 0.1 * f64::from(number), flow))
+        };
+        (0..30).map(tried).collect()
+    };
+    let control = |at, outcome| {
+        let lasts = if outcome == passed() { 0.02 } else { 0.5 };
+        named(
+            PROBE,
+            starting(at, lasting(lasts, attempt(&row, 1, outcome))),
+        )
+    };
+    let with = |controls: &[Attempt]| state_after(&[tries(&silent()), controls.to_vec()].concat());
+    let passing = [control(1.1, passed()), control(4.0, passed())];
+    assert_eq!(with(&passing), blocked(Cause::Dropped));
+    assert_eq!(
+        with(&passing[..1]),
+        AddressState::Open,
+        "nothing passed after"
+    );
+    let failing = [1.1, 1.6, 2.1, 2.6, 3.1].map(|at| control(at, silent()));
+    let failing = [&failing[..], &passing[1..]].concat();
+    assert_eq!(with(&failing), AddressState::Open, "controls fail as well");
+    let reset = tries(&unanswered(ContactFailure::Reset)).into_iter();
+    let early = reset.map(|flow| lasting(0.01, starting(0.4, flow)));
+    let early: Vec<_> = early.chain(passing.clone()).collect();
+    assert_eq!(
+        state_after(&early),
+        AddressState::Open,
+        "refused under the limit"
+    );
+}

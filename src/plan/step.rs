@@ -5,9 +5,7 @@ use super::leaders::{begun, leaders_first};
 use super::pace::{Urgency, Wanted, is_in_vain, next_flow};
 use super::{Seen, Start, is_exhausted, makes_room, next_starts};
 use crate::catalog;
-use crate::diagnose::{
-    AddressState, Climates, Judgement, Passes, Pressure, Pressures, Role, belongs, judge,
-};
+use crate::diagnose::{AddressState, Climates, Judgement, Passes, Pressures, Role, belongs, judge};
 use crate::evidence::Climate;
 use crate::model::Attempt;
 use crate::targets::{Target, TargetState};
@@ -60,9 +58,7 @@ impl Step {
             let own_attempts: Vec<_> = own.iter().map(|seen| seen.attempt).collect();
             let judgement = judge(target, &own_attempts, &climate);
             let pressure = pressures.on(target.service);
-            let spared = pressure.is_some_and(|pressure| is_spared(pressure, &judgement));
             let starts = next_starts(target, own, &judgement, &climate, now).into_iter();
-            let starts = starts.filter(|_| !spared);
             wanted.extend(
                 starts
                     .filter(|_| own.is_empty() || !leaders_first)
@@ -87,20 +83,13 @@ impl Step {
             }));
             let settled = judgement.is_settled() && target.state != TargetState::Waiting;
             let exhausted = is_exhausted(target, own, &judgement, &climate);
-            step.complete &= settled || exhausted || spared;
+            step.complete &= settled || exhausted;
             step.judgements.push(judgement);
         }
         step.complete &= wanted.is_empty();
         step.starts = starting(targets, seen, pressures, &wanted, now);
         step
     }
-}
-
-/// Whether a row's other addresses are spared: where a limit is recognised, as many as cloudflared has
-/// connections have passed, and only the limit is learned from more.
-fn is_spared(pressure: &Pressure, judgement: &Judgement) -> bool {
-    const CONNECTIONS: usize = 4;
-    pressure.is_recognised() && judgement.reachable() >= CONNECTIONS
 }
 
 fn of_row<'a>(seen: &[Seen<'a>], target: &Target) -> Vec<Seen<'a>> {

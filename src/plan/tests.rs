@@ -1,11 +1,11 @@
 //! What is started when, where the laboratory's packets come and go too fast to show it.
 
 use super::*;
-use crate::diagnose::judge;
 use crate::diagnose::tests::{
-    NEAR, PROBE, attempt, cut, lasting, named, passed, prohibited, row_of, silent, starting,
+    NEAR, PROBE, attempt, burst, cut, lasting, named, passed, prohibited, row_of, silent, starting,
     untrusted,
 };
+use crate::diagnose::{Pressures, judge};
 
 fn starts_in(climate: &Climate, row: &Target, attempts: &[Attempt], now: f64) -> Vec<Start> {
     let seen: Vec<_> = attempts
@@ -180,4 +180,101 @@ fn an_experiment_is_made_three_times() {
             .any(|start| start.role == Role::Experiment(crate::model::Profile::SmallPackets));
         assert_eq!(again, count < 3, "after {count}");
     }
+}
+
+/// One look at a row under pressure: a burst of which two were answered, and what came later.
+fn paced(row: &Target, later: &[Attempt], now: f64) -> Step {
+    let burst = burst(row, 2).into_iter().map(|flow| {
+        let given_up = now >= 0.4 && !flow.passed();
+        if given_up { lasting(0.4, flow) } else { flow }
+    });
+    let attempts: Vec<_> = burst.chain(later.iter().cloned()).collect();
+    let seen: Vec<_> = attempts
+        .iter()
+        .map(|attempt| {
+            let ends = attempt.started_ms.secs() + attempt.elapsed_ms.secs();
+            let running = !attempt.passed() && ends >= now;
+            Seen { attempt, running }
+        })
+        .collect();
+    let rows = std::slice::from_ref(row);
+    let known: Vec<_> = attempts.iter().collect();
+    let pressures = Pressures::of(&known, rows);
+    assert!(!pressures.is_none());
+    Step::of(rows, &seen, &pressures, now)
+}
+
+fn later(row: &Target, address: usize, at: f64, lasts: f64) -> Attempt {
+    let outcome = if lasts < 0.1 { passed() } else { silent() };
+    let flow = lasting(lasts, attempt(row, address, outcome));
+    named(PROBE, starting(at, flow))
+}
+
+/// The only flow that starts, and whether it goes where one has passed.
+fn only(row: &Target, step: &Step) -> (IpAddr, bool) {
+    assert_eq!(step.starts.len(), 1, "{:?}", step.starts);
+    let (_, Start { address, role, .. }) = step.starts[0];
+    let passed = [
+        (row.addresses[0], Role::Tunnel),
+        (row.addresses[1], Role::Probe),
+    ];
+    (address, passed.contains(&(address, role)))
+}
+
+#[test]
+fn under_pressure_one_flow_follows_the_other() {
+    let row = row_of(Service::Http2);
+    assert_eq!(paced(&row, &[], 0.8).starts, [], "it is not calm yet");
+    let first = paced(&row, &[], 0.9);
+    assert!(!first.complete);
+    let (_, is_control) = only(&row, &first);
+    assert!(!is_control);
+    let passes = [later(&row, 2, 0.9, 0.02)];
+    assert_eq!(paced(&row, &passes, 1.0).starts, []);
+    let (second, is_control) = only(&row, &paced(&row, &passes, 1.1));
+    assert!(!is_control && second != row.addresses[2]);
+    let under_way: Vec<_> = (3..9)
+        .map(|address| later(&row, address, 1.2, 0.2))
+        .collect();
+    assert_eq!(paced(&row, &under_way, 1.4).starts, [], "six are enough");
+    assert_eq!(paced(&row, &under_way[1..], 1.5).starts.len(), 1);
+}
+
+#[test]
+fn after_a_failure_comes_a_control() {
+    let row = row_of(Service::Http2);
+    let fails = later(&row, 5, 0.9, 0.3);
+    let (_, is_control) = only(&row, &paced(&row, std::slice::from_ref(&fails), 1.3));
+    assert!(is_control);
+    let flows = [fails.clone(), later(&row, 1, 1.3, 0.3)];
+    assert_eq!(
+        paced(&row, &flows, 1.7).starts,
+        [],
+        "later, since it failed"
+    );
+    let other = only(&row, &paced(&row, &flows, 1.9));
+    assert_eq!(
+        other,
+        (row.addresses[0], true),
+        "the one that was not tried lately"
+    );
+    let flows = [fails, later(&row, 1, 1.3, 0.02)];
+    let (_, is_control) = only(&row, &paced(&row, &flows, 1.6));
+    assert!(!is_control);
+}
+
+#[test]
+fn under_pressure_what_goes_unanswered_is_given_up() {
+    let row = row_of(Service::Http2);
+    let fresh = later(&row, 5, 0.9, 0.15);
+    let stale = later(&row, 5, 0.9, 0.35);
+    let given_up = |flow: &Attempt| {
+        let now = flow.started_ms.secs() + flow.elapsed_ms.secs();
+        let step = paced(&row, std::slice::from_ref(flow), now);
+        step.given_up
+            .iter()
+            .any(|(number, why)| (*number, *why) == (10, GivenUp::Silent))
+    };
+    assert!(!given_up(&fresh));
+    assert!(given_up(&stale));
 }

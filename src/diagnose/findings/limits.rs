@@ -3,6 +3,7 @@
 use super::Draft;
 use crate::diagnose::{JudgedRow, Pressures};
 use crate::model::{Finding, FindingCode, Service, Severity};
+use crate::targets::TargetState;
 
 pub(super) fn findings(rows: &[JudgedRow], pressures: &Pressures) -> Option<Finding> {
     let recognised = [Service::Quic, Service::Http2].map(|service| {
@@ -11,9 +12,10 @@ pub(super) fn findings(rows: &[JudgedRow], pressures: &Pressures) -> Option<Find
     });
     let recognised: Vec<_> = recognised.into_iter().flatten().collect();
     let services: Vec<_> = recognised.iter().map(|(service, _)| *service).collect();
-    let affected = rows
+    let probed = rows
         .iter()
-        .filter(|row| services.contains(&row.target.service));
+        .filter(|row| row.target.state == TargetState::Probed);
+    let affected = probed.filter(|row| services.contains(&row.target.service));
     let affected: Vec<_> = affected.collect();
     let first = affected.first()?;
     let evidence = recognised.iter().map(|(service, pressure)| {
@@ -31,12 +33,11 @@ pub(super) fn findings(rows: &[JudgedRow], pressures: &Pressures) -> Option<Find
             severity: Severity::Warning,
             title: format!("New flows to port {port} are limited in number ({})", names.join(" and ")),
             detail: "cloudflared opens four connections, one after the other, and gets them; it may wait for \
-                     them after an outage, when other tunnels behind the same firewall come back as well. Nothing \
-                     is called blocked for what failed under the limit; once four addresses of a destination had \
-                     answered, its others were spared."
+                     them after an outage, when other tunnels behind the same firewall come back as well. What \
+                     failed in the burst is held against nobody."
                 .to_owned(),
             evidence: evidence.collect(),
-            summary: format!("Raise the limit on new flows for port {port} of this host, TCP and UDP."),
+            summary: format!("Raise the limit on new flows to port {port} of this host ({}).", names.join(" and ")),
             commands: Vec::new(),
         }
         .about(&affected),

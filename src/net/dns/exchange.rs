@@ -27,7 +27,7 @@ const RESEND: [Duration; 8] = [
     Duration::from_millis(2100),
     Duration::from_millis(2700),
     Duration::from_millis(3300),
-    Duration::from_millis(4000),
+    Duration::from_secs(4),
 ];
 
 /// Asks over UDP, and over TCP when the answer is truncated, which the second value tells.
