@@ -272,7 +272,7 @@ mod tests {
         };
         let each: [(Tally, Cause); 9] = [
             (seen(|t| t.local = 2), Cause::LocalFirewall),
-            (seen(|t| t.no_route = 2), Cause::NoRoute),
+            (seen(|t| t.no_route = 3), Cause::NoRoute),
             (seen(|t| t.too_big = 2), Cause::Mtu),
             (seen(|t| t.untrusted = 2), Cause::TlsIntercepted),
             (seen(|t| t.refused = 2), Cause::NotTheEdge),
