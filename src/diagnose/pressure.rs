@@ -26,7 +26,7 @@ const MANY: usize = 12;
 const RECOVERED: usize = 6;
 
 /// For how long no new flow may have been answered, in seconds.
-const STOPPED: f64 = 0.3;
+const STOPPED: f64 = 0.6;
 
 /// How long nothing new is sent once a limit is suspected, in seconds, so that it can recover.
 const QUIET: f64 = 0.5;
@@ -227,7 +227,7 @@ fn first_flows<'a>(attempts: &[&'a Attempt], target: &Target) -> Vec<FirstFlow<'
 /// How long silence takes to look like a failure, in seconds. The quickest answer decides, because that
 /// can only become less: what looked like a failure goes on to.
 fn patience(quickest: f64) -> f64 {
-    0.3 + 4.0 * quickest
+    0.6 + 4.0 * quickest
 }
 
 impl FirstFlow<'_> {
