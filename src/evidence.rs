@@ -258,7 +258,8 @@ fn answered_try(attempt: &Attempt, quickest: f64) -> Option<f64> {
     Some(attempt.started_ms.secs() + sent.copied().unwrap_or_default())
 }
 
-fn handshake_after_contact(attempt: &Attempt) -> Option<f64> {
+/// How long a handshake took once the other side had answered, in seconds.
+pub(crate) fn handshake_after_contact(attempt: &Attempt) -> Option<f64> {
     Some(attempt.handshake_ms?.secs() - attempt.contact_ms?.secs())
 }
 

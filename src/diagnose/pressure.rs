@@ -26,7 +26,7 @@ const MANY: usize = 12;
 const RECOVERED: usize = 6;
 
 /// For how long no new flow may have been answered, in seconds.
-const STOPPED: f64 = 0.6;
+const STOPPED: f64 = 0.3;
 
 /// How long nothing new is sent once a limit is suspected, in seconds, so that it can recover.
 const QUIET: f64 = 0.5;
@@ -44,6 +44,8 @@ pub struct Pressure {
     pub failed: usize,
     /// How many of those were reached later.
     pub recovered: usize,
+    /// Whether handshakes took so long that this host, or the edge, may have been too busy to answer.
+    pub busy: bool,
 }
 
 /// The pressure on each service of the edge.
@@ -59,6 +61,10 @@ impl Pressures {
     /// blocked too, or starved by the same limit as the other one.
     #[must_use]
     pub fn of(attempts: &[&Attempt], targets: &[Target]) -> Self {
+        let took = attempts
+            .iter()
+            .filter_map(|a| evidence::handshake_after_contact(a));
+        let handshake = evidence::upper_quartile(&evidence::sorted(took));
         let [quic, http2] = [Service::Quic, Service::Http2].map(|service| {
             let own = targets.iter().filter(|target| target.service == service);
             let flows: Vec<_> = own.flat_map(|t| first_flows(attempts, t)).collect();
@@ -67,7 +73,7 @@ impl Pressures {
                 contacts.filter_map(|a| Some(a.started_ms.secs() + a.contact_ms?.secs()));
             (
                 !flows.is_empty(),
-                Pressure::of(flows, &evidence::sorted(contacts)),
+                Pressure::of(flows, &evidence::sorted(contacts), handshake),
             )
         });
         let or_of = |(passes, own): (bool, Option<Pressure>), other| {
@@ -97,7 +103,7 @@ impl Pressures {
 }
 
 impl Pressure {
-    fn of(mut flows: Vec<FirstFlow<'_>>, contacts: &[f64]) -> Option<Self> {
+    fn of(mut flows: Vec<FirstFlow<'_>>, contacts: &[f64], handshake: Option<f64>) -> Option<Self> {
         flows.sort_by(|a, b| a.started().total_cmp(&b.started()));
         let answered_after = flows.iter().filter_map(|flow| flow.attempt.contact_ms);
         let quickest = answered_after.map(Millis::secs).reduce(f64::min)?;
@@ -131,15 +137,17 @@ impl Pressure {
             recovered: stretch
                 .iter()
                 .filter(in_vain)
-                .filter(|f| f.recovers)
+                .filter(|flow| flow.recovers)
                 .count(),
+            busy: handshake.is_some_and(|took| took > patience(quickest)),
         })
     }
 
-    /// Whether it is a limit or a short outage: what had failed passed later, one by one.
+    /// Whether it is a limit or a short outage: what had failed passed later, one by one, and nobody
+    /// was too busy.
     #[must_use]
     pub const fn is_recognised(&self) -> bool {
-        self.failed >= MANY && self.recovered >= RECOVERED
+        !self.busy && self.failed >= MANY && self.recovered >= RECOVERED
     }
 
     /// The climate in which failures are judged: only those since the calm count, only up to the last
@@ -227,7 +235,7 @@ fn first_flows<'a>(attempts: &[&'a Attempt], target: &Target) -> Vec<FirstFlow<'
 /// How long silence takes to look like a failure, in seconds. The quickest answer decides, because that
 /// can only become less: what looked like a failure goes on to.
 fn patience(quickest: f64) -> f64 {
-    0.6 + 4.0 * quickest
+    0.3 + 4.0 * quickest
 }
 
 impl FirstFlow<'_> {
