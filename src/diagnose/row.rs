@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use super::experiments::Experiments;
 use super::failure::{Silence, Surroundings, Tally, proven_cause};
 use crate::catalog;
-use crate::evidence::Climate;
+use crate::evidence::{Climate, was_refused};
 use crate::model::{Attempt, Cause, Millis, Profile, RttRange, Service, Status, Transport};
 use crate::targets::{Target, TargetState};
 
@@ -191,8 +191,10 @@ fn stand_ins_open(target: &Target, attempts: &[&Attempt], climate: &Climate) -> 
 
 fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judgement {
     let open_stand_ins = stand_ins_open(target, attempts, climate);
-    let counts =
-        |a: &Attempt| a.passed() || a.started_ms.secs() + a.elapsed_ms.secs() >= climate.calm;
+    // A limit that refuses may fall into step with the controls, so under pressure only silence counts.
+    let pressed = climate.calm > 0.0;
+    let since_calm = |a: &Attempt| a.started_ms.secs() + a.elapsed_ms.secs() >= climate.calm;
+    let counts = |a: &Attempt| a.passed() || (since_calm(a) && !(pressed && was_refused(a)));
     let own = |a: &&&Attempt| target.addresses.contains(&a.address) && counts(a);
     let attempts: &[&Attempt] = &attempts.iter().filter(own).copied().collect::<Vec<_>>();
     let experiments = Experiments::of(target, attempts);

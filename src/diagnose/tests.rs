@@ -832,4 +832,9 @@ fn under_pressure_only_what_fails_between_controls_that_pass_counts() {
         AddressState::Open,
         "refused under the limit"
     );
+    let reset = tries(&unanswered(ContactFailure::Reset)).into_iter();
+    let late = reset.map(|flow| lasting(0.01, flow)).chain(passing);
+    let late: Vec<_> = late.collect();
+    let told = state_after(&late);
+    assert_eq!(told, AddressState::Open, "it may be in step with the limit");
 }
