@@ -95,11 +95,9 @@ impl Climate {
             round_trip,
             handshake: upper_quartile(&handshakes),
             since: answered.reduce(f64::min).unwrap_or_default(),
-            calm: 0.0,
-            until: f64::INFINITY,
             loss: loss_among(attempts, quickest, patience(round_trip)),
             icmp_seen: attempts.clone().any(saw_remote_icmp),
-            kin_answer: false,
+            ..Self::UNKNOWN
         }
     }
 
@@ -170,7 +168,7 @@ impl Climate {
     #[must_use]
     pub fn span<'a>(&self, attempts: impl Iterator<Item = &'a Attempt> + Clone) -> f64 {
         let starts = attempts.clone().map(|a| a.started_ms.secs());
-        let ends = attempts.map(|a| a.started_ms.secs() + a.elapsed_ms.secs());
+        let ends = attempts.map(Attempt::ended);
         let first = starts.fold(f64::INFINITY, f64::min).max(self.since);
         let last = ends.fold(0.0, f64::max).min(self.until + self.patience());
         (last - first).max(0.0)

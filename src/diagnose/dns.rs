@@ -101,9 +101,7 @@ impl EdgeHost {
                 .collect(),
         }
     }
-}
 
-impl EdgeHost {
     /// Whether cloudflared has an address of a family that this host has.
     pub(super) fn has_a_way(&self, options: &Options, host: &Host) -> bool {
         let mut families = self.families(options, host).into_iter();

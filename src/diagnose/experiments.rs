@@ -133,9 +133,7 @@ impl<'a> Experiments<'a> {
     /// The climate in which the tunnel's own flight is judged: what it met before an experiment
     /// passed may have been an outage, and a handshake that passed tells how long one takes.
     pub(super) fn temper(&self, climate: &Climate) -> Climate {
-        let answered = self
-            .passed()
-            .filter_map(|a| Some(a.started_ms.secs() + a.contact_ms?.secs()));
+        let answered = self.passed().filter_map(Attempt::answered);
         let handshake = self
             .passed()
             .filter_map(|a| Some(a.handshake_ms?.secs() - a.contact_ms?.secs()));

@@ -61,20 +61,10 @@ impl Pressures {
     /// blocked too, or starved by the same limit as the other one.
     #[must_use]
     pub fn of(attempts: &[&Attempt], targets: &[Target]) -> Self {
-        let took = attempts
-            .iter()
-            .filter_map(|a| evidence::handshake_after_contact(a));
-        let handshake = evidence::upper_quartile(&evidence::sorted(took));
         let [quic, http2] = [Service::Quic, Service::Http2].map(|service| {
             let own = targets.iter().filter(|target| target.service == service);
             let flows: Vec<_> = own.flat_map(|t| first_flows(attempts, t)).collect();
-            let contacts = attempts.iter().filter(|a| service_of(a) == service);
-            let contacts =
-                contacts.filter_map(|a| Some(a.started_ms.secs() + a.contact_ms?.secs()));
-            (
-                !flows.is_empty(),
-                Pressure::of(flows, &evidence::sorted(contacts), handshake),
-            )
+            (!flows.is_empty(), Pressure::of(flows, attempts, service))
         });
         let or_of = |(passes, own): (bool, Option<Pressure>), other| {
             own.or(if passes { None } else { other })
@@ -103,7 +93,7 @@ impl Pressures {
 }
 
 impl Pressure {
-    fn of(mut flows: Vec<FirstFlow<'_>>, contacts: &[f64], handshake: Option<f64>) -> Option<Self> {
+    fn of(mut flows: Vec<FirstFlow<'_>>, attempts: &[&Attempt], service: Service) -> Option<Self> {
         flows.sort_by(|a, b| a.started().total_cmp(&b.started()));
         let answered_after = flows.iter().filter_map(|flow| flow.attempt.contact_ms);
         let quickest = answered_after.map(Millis::secs).reduce(f64::min)?;
@@ -122,12 +112,13 @@ impl Pressure {
         }
         let mut shows = stretch.get(STRETCH - 1)?.fails_by(quickest);
         // A busy machine finds answers late, but it finds one after the other.
-        for contact in contacts {
-            if (shows - STOPPED..=shows).contains(contact) {
+        let kin = attempts.iter().filter(|a| service_of(a) == service);
+        for contact in evidence::sorted(kin.filter_map(|a| a.answered())) {
+            if (shows - STOPPED..=shows).contains(&contact) {
                 shows = contact + STOPPED;
             }
         }
-        let in_vain = |flow: &&&FirstFlow<'_>| flow.is_refused() || flow.ended() >= shows;
+        let in_vain = |flow: &&&FirstFlow<'_>| flow.is_refused() || flow.attempt.ended() >= shows;
         let failed = stretch.iter().filter(in_vain).count();
         (failed >= STRETCH).then(|| Self {
             shows,
@@ -139,7 +130,7 @@ impl Pressure {
                 .filter(in_vain)
                 .filter(|flow| flow.recovers)
                 .count(),
-            busy: handshake.is_some_and(|took| took > patience(quickest)),
+            busy: handshake(attempts).is_some_and(|took| took > patience(quickest)),
         })
     }
 
@@ -171,6 +162,14 @@ impl Pressure {
     }
 }
 
+/// A time that most handshakes stay below once the other side has answered, in seconds.
+fn handshake(attempts: &[&Attempt]) -> Option<f64> {
+    let took = attempts
+        .iter()
+        .filter_map(|a| evidence::handshake_after_contact(a));
+    evidence::upper_quartile(&evidence::sorted(took))
+}
+
 /// When each address first passed, with each name.
 #[derive(Debug, Default)]
 pub struct Passes<'a>(HashMap<Peer<'a>, f64>);
@@ -182,7 +181,7 @@ impl<'a> Passes<'a> {
         let mut passes = HashMap::new();
         for attempt in attempts.filter(|a| a.passed()) {
             let first = passes.entry(peer(attempt)).or_insert(f64::INFINITY);
-            *first = first.min(attempt.started_ms.secs() + attempt.elapsed_ms.secs());
+            *first = first.min(attempt.ended());
         }
         Self(passes)
     }
@@ -243,10 +242,6 @@ impl FirstFlow<'_> {
         self.attempt.started_ms.secs()
     }
 
-    fn ended(&self) -> f64 {
-        self.started() + self.attempt.elapsed_ms.secs()
-    }
-
     fn is_refused(&self) -> bool {
         evidence::was_refused(self.attempt)
     }
@@ -254,14 +249,14 @@ impl FirstFlow<'_> {
     /// Whether it went unanswered or was refused; nothing while it is too early to say.
     fn fails(&self, quickest: f64) -> Option<bool> {
         let answered = self.attempt.contact_ms.is_some();
-        let ripe = answered || self.is_refused() || self.ended() >= self.fails_by(quickest);
+        let ripe = answered || self.is_refused() || self.attempt.ended() >= self.fails_by(quickest);
         ripe.then_some(!answered)
     }
 
     /// When it counts as a failure, in seconds of the run.
     fn fails_by(&self, quickest: f64) -> f64 {
         if self.is_refused() {
-            self.ended()
+            self.attempt.ended()
         } else {
             self.started() + patience(quickest)
         }

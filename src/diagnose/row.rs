@@ -193,7 +193,7 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
     let open_stand_ins = stand_ins_open(target, attempts, climate);
     // A limit that refuses may fall into step with the controls, so under pressure only silence counts.
     let pressed = climate.calm > 0.0;
-    let since_calm = |a: &Attempt| a.started_ms.secs() + a.elapsed_ms.secs() >= climate.calm;
+    let since_calm = |a: &Attempt| a.ended() >= climate.calm;
     let counts = |a: &Attempt| a.passed() || (since_calm(a) && !(pressed && was_refused(a)));
     let own = |a: &&&Attempt| target.addresses.contains(&a.address) && counts(a);
     let attempts: &[&Attempt] = &attempts.iter().filter(own).copied().collect::<Vec<_>>();

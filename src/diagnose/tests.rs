@@ -151,13 +151,7 @@ pub(crate) fn untrusted() -> HandshakeFailure {
 }
 
 pub(crate) fn prohibited() -> Outcome {
-    let icmp = IcmpError {
-        version: 4,
-        kind: 3,
-        code: 13,
-        from: None,
-        mtu: None,
-    };
+    let icmp = IcmpError::v4(3, 13);
     unanswered(ContactFailure::Icmp { icmp })
 }
 

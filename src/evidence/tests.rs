@@ -1,18 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{IcmpError, OsError, Profile, Secured, StrayError};
+use crate::diagnose::tests::passed;
+use crate::model::{IcmpError, OsError, Profile, StrayError};
 
 fn attempt(transport: Transport, elapsed: f64, contact: Option<f64>) -> Attempt {
-    let secured = Secured {
-        version: "TLSv1_3".to_owned(),
-        group: None,
-        alpn: None,
-        issuer: String::new(),
-        preface: None,
-        http_status: None,
-        http_error: None,
-    };
     Attempt {
         address: "198.41.192.7".parse().unwrap(),
         port: 7844,
@@ -28,7 +20,7 @@ fn attempt(transport: Transport, elapsed: f64, contact: Option<f64>) -> Attempt 
         received: None,
         stray: Vec::new(),
         outcome: match contact {
-            Some(_) => Outcome::Secured { secured },
+            Some(_) => passed(),
             None => Outcome::Unanswered {
                 failure: ContactFailure::Silent,
             },
@@ -41,6 +33,12 @@ fn climate(answers: usize, contact: f64) -> Climate {
         .map(|_| attempt(Transport::Tcp, contact, Some(contact)))
         .collect();
     Climate::of(&attempts.iter())
+}
+
+/// What ten of the one and ten of the other tell of the path.
+fn by_turns(one: &Attempt, other: &Attempt) -> Climate {
+    let both = [one, other].repeat(10);
+    Climate::of(&both.into_iter())
 }
 
 #[test]
@@ -128,10 +126,7 @@ fn resets_of_what_passes_at_other_times_are_loss() {
     cut.outcome = Outcome::Unsecured {
         failure: HandshakeFailure::Reset,
     };
-    let flaky: Vec<_> = (0..10)
-        .flat_map(|_| [passes.clone(), cut.clone()])
-        .collect();
-    assert!(Climate::of(&flaky.iter()).loss > 0.5);
+    assert!(by_turns(&passes, &cut).loss > 0.5);
 }
 
 #[test]
@@ -141,16 +136,6 @@ fn a_slow_path_is_waited_for() {
     assert_eq!(slow.silent_tries(&attempt(Transport::Udp, 1.5, None)), 0);
     let near = climate(20, 0.02);
     assert_eq!(near.silent_tries(&attempt(Transport::Udp, 1.5, None)), 3);
-}
-
-fn icmp(kind: u8, code: u8) -> IcmpError {
-    IcmpError {
-        version: 4,
-        kind,
-        code,
-        from: None,
-        mtu: None,
-    }
 }
 
 #[test]
@@ -231,15 +216,15 @@ fn too_big_is_no_rejection_and_a_late_one_is_one() {
     let failure = |icmp| Outcome::Unanswered {
         failure: ContactFailure::Icmp { icmp },
     };
-    met.outcome = failure(icmp(3, 4));
+    met.outcome = failure(IcmpError::v4(3, 4));
     assert!(!seen(&met));
-    met.outcome = failure(icmp(3, 13));
+    met.outcome = failure(IcmpError::v4(3, 13));
     assert!(seen(&met));
     met.outcome = Outcome::Abandoned;
     assert!(!seen(&met));
     met.stray.push(StrayError {
         at_ms: Millis::from(3000.0),
-        icmp: Some(icmp(3, 13)),
+        icmp: Some(IcmpError::v4(3, 13)),
         local: false,
         error: OsError {
             code: None,
@@ -258,10 +243,7 @@ fn refusals_of_what_answers_at_other_times_are_loss() {
         },
         ..attempt(Transport::Tcp, 0.02, None)
     };
-    let flaky: Vec<_> = (0..10)
-        .flat_map(|_| [answers.clone(), refused.clone()])
-        .collect();
-    assert!(Climate::of(&flaky.iter()).loss > 0.5);
+    assert!(by_turns(&answers, &refused).loss > 0.5);
 }
 
 #[test]

@@ -48,6 +48,20 @@ pub struct IcmpError {
     pub mtu: Option<u32>,
 }
 
+#[cfg(test)]
+impl IcmpError {
+    /// An ICMP error of nobody in particular.
+    pub(crate) const fn v4(kind: u8, code: u8) -> Self {
+        Self {
+            version: 4,
+            kind,
+            code,
+            from: None,
+            mtu: None,
+        }
+    }
+}
+
 impl IcmpError {
     /// The RFCs' words for the type and code.
     #[must_use]

@@ -59,6 +59,18 @@ impl Attempt {
         matches!(self.outcome, Outcome::Secured { .. })
     }
 
+    /// When it ended, in seconds of the run.
+    #[must_use]
+    pub fn ended(&self) -> f64 {
+        self.started_ms.secs() + self.elapsed_ms.secs()
+    }
+
+    /// When it was first answered, in seconds of the run.
+    #[must_use]
+    pub fn answered(&self) -> Option<f64> {
+        Some(self.started_ms.secs() + self.contact_ms?.secs())
+    }
+
     /// True when another machine sent an ICMP error on the way that is not about the size.
     #[must_use]
     pub fn met_rejection(&self) -> bool {

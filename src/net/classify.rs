@@ -264,16 +264,6 @@ fn distrust_kind(error: &rustls::Error) -> DistrustKind {
 mod tests {
     use super::*;
 
-    fn icmp(kind: u8, code: u8) -> IcmpError {
-        IcmpError {
-            version: 4,
-            kind,
-            code,
-            from: None,
-            mtu: None,
-        }
-    }
-
     fn os(code: i32) -> OsError {
         OsError::from(&io::Error::from_raw_os_error(code))
     }
@@ -287,9 +277,9 @@ mod tests {
     #[test]
     fn the_sender_tells_a_local_rejection_from_a_remote_one() {
         let quick = Duration::from_millis(1);
-        let remote = icmp_failure(icmp(3, 13), false, quick, os(113));
+        let remote = icmp_failure(IcmpError::v4(3, 13), false, quick, os(113));
         assert!(matches!(remote, ContactFailure::Icmp { .. }));
-        let local = icmp_failure(icmp(3, 3), true, quick, os(111));
+        let local = icmp_failure(IcmpError::v4(3, 3), true, quick, os(111));
         assert!(matches!(
             local,
             ContactFailure::LocalFirewall { icmp: Some(_), .. }
@@ -299,9 +289,9 @@ mod tests {
     #[test]
     fn a_silent_gateway_is_no_firewall() {
         let slow = Duration::from_secs(3);
-        let neighbour = icmp_failure(icmp(3, 1), true, slow, os(113));
+        let neighbour = icmp_failure(IcmpError::v4(3, 1), true, slow, os(113));
         assert!(matches!(neighbour, ContactFailure::NoRoute { .. }));
-        let rejected = icmp_failure(icmp(3, 1), true, Duration::from_millis(1), os(113));
+        let rejected = icmp_failure(IcmpError::v4(3, 1), true, Duration::from_millis(1), os(113));
         assert!(matches!(rejected, ContactFailure::LocalFirewall { .. }));
     }
 

@@ -18,8 +18,8 @@ use crate::net::quic::{self, QuicProbe};
 use crate::net::stream::{self, StreamProbe};
 use crate::net::trust::Trust;
 use crate::net::{Trace, TraceState, host};
-use crate::plan::{GivenUp, Seen, Start, Step};
-use crate::targets::{Target, TargetState};
+use crate::plan::{self, GivenUp, Seen, Start, Step};
+use crate::targets::Target;
 
 /// The rows of a run with their attempts.
 pub(super) struct Board {
@@ -296,7 +296,7 @@ impl Board {
 
     fn tell(&mut self, on_event: &mut dyn FnMut(Event)) {
         for (target, judgement) in self.targets.iter().zip(&self.judgements) {
-            let settled = judgement.is_settled() && target.state != TargetState::Waiting;
+            let settled = plan::is_settled(target, judgement);
             let row = RowProgress {
                 host: target.host.clone(),
                 region: target.region.clone(),

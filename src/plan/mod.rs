@@ -18,7 +18,7 @@ mod leaders;
 mod pace;
 mod step;
 
-pub use step::{GivenUp, Step};
+pub use step::{GivenUp, Step, is_settled};
 
 use std::net::IpAddr;
 
@@ -30,11 +30,8 @@ use crate::targets::{Target, TargetState};
 /// How long the leader goes before the rest, in seconds.
 const HEAD_START: f64 = 0.03;
 
-/// Attempts at one address with one name; later ones would not be worth their packets.
-pub const MOST_ATTEMPTS: usize = 10;
-
-/// Between the starts of one attempt and the next over TCP, in seconds. The kernel sends a SYN again
-/// after 1 s only, which the path may not deserve.
+/// Between the starts of one attempt and the next over TCP, in seconds; an eleventh would not be worth
+/// its packets. The kernel sends a SYN again after 1 s only, which the path may not deserve.
 const TCP_GAPS: [f64; 9] = [0.35, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0];
 
 /// The same over UDP, where an attempt sends its Initial again by itself.
@@ -90,8 +87,7 @@ impl Start {
 }
 
 /// What to start now in a row. `now` is in seconds since the start of the run.
-#[must_use]
-pub fn next_starts(
+fn next_starts(
     target: &Target,
     seen: &[Seen<'_>],
     judgement: &Judgement,
@@ -116,8 +112,7 @@ pub fn next_starts(
 }
 
 /// Whether a row has nothing left to start and nothing running: more time would not help.
-#[must_use]
-pub fn is_exhausted(
+fn is_exhausted(
     target: &Target,
     seen: &[Seen<'_>],
     judgement: &Judgement,
@@ -134,8 +129,7 @@ pub fn is_exhausted(
 
 /// Whether a running attempt should make room: where routers answer with ICMP errors they answer few
 /// packets, and those of a row's leader say as much as those of all its addresses.
-#[must_use]
-pub fn makes_room(
+fn makes_room(
     target: &Target,
     attempt: &Attempt,
     judgement: &Judgement,
@@ -357,10 +351,9 @@ impl<'a> PlannedRow<'a> {
         };
         let gap = gaps.get(tries.len() - 1)? * self.haste();
         let started = last.attempt.started_ms.secs();
-        let ended = started + last.attempt.elapsed_ms.secs();
         let failed = !last.running && !matches!(last.attempt.outcome, Outcome::Abandoned);
         let due = if failed {
-            (ended + AFTER_FAILURE).min(started + gap)
+            (last.attempt.ended() + AFTER_FAILURE).min(started + gap)
         } else {
             started + gap
         };

@@ -71,15 +71,16 @@ impl Urgency {
 }
 
 /// Of what is wanted, what may start now under pressure: one flow, a control, or nothing. `seen` are
-/// all attempts of the run, `now` is in seconds of it.
+/// all attempts of the run, `passes` what has passed among them, `now` is in seconds of the run.
 pub(super) fn next_flow(
     pressures: &Pressures,
     targets: &[Target],
     seen: &[Seen<'_>],
+    passes: &Passes<'_>,
     wanted: &[&Wanted],
     now: f64,
 ) -> Option<(usize, Start)> {
-    let paced = Paced::of(pressures, seen);
+    let paced = Paced::of(pressures, seen, passes);
     if now < paced.next || paced.in_flight >= IN_FLIGHT {
         return None;
     }
@@ -121,8 +122,7 @@ enum Control {
 }
 
 impl Paced {
-    fn of(pressures: &Pressures, seen: &[Seen<'_>]) -> Self {
-        let passes = Passes::of(seen.iter().map(|seen| seen.attempt));
+    fn of(pressures: &Pressures, seen: &[Seen<'_>], passes: &Passes<'_>) -> Self {
         let pressed = |seen: &&Seen<'_>| {
             let pressure = pressures.on(service_of(seen.attempt));
             pressure.is_some_and(|p| seen.attempt.started_ms.secs() >= p.calm)

@@ -38,7 +38,11 @@ impl Step {
     pub fn of(targets: &[Target], seen: &[Seen<'_>], pressures: &Pressures, now: f64) -> Self {
         let attempts = || seen.iter().map(|seen| seen.attempt);
         let climates = Climates::of(attempts(), pressures);
-        let passes = Passes::of(attempts());
+        let passes = if pressures.is_none() {
+            Passes::default()
+        } else {
+            Passes::of(attempts())
+        };
         let rows: Vec<Vec<Seen<'_>>> = targets.iter().map(|t| of_row(seen, t)).collect();
         let begun: Vec<_> = targets
             .iter()
@@ -81,13 +85,20 @@ impl Step {
                 };
                 Some((number, why?))
             }));
-            let settled = judgement.is_settled() && target.state != TargetState::Waiting;
-            let exhausted = is_exhausted(target, own, &judgement, &climate);
-            step.complete &= settled || exhausted;
+            step.complete &=
+                is_settled(target, &judgement) || is_exhausted(target, own, &judgement, &climate);
             step.judgements.push(judgement);
         }
         step.complete &= wanted.is_empty();
-        step.starts = starting(targets, seen, pressures, &wanted, now);
+        // All of what is wanted starts now, or one flow after the other where new ones may meet a limit.
+        let paced = |w: &&Wanted| pressures.on(targets[w.row].service).is_some();
+        let (paced, rest): (Vec<&Wanted>, Vec<_>) = wanted.iter().partition(paced);
+        step.starts
+            .extend(rest.into_iter().map(|w| (w.row, w.start)));
+        if !pressures.is_none() {
+            let next = next_flow(pressures, targets, seen, &passes, &paced, now);
+            step.starts.extend(next);
+        }
         step
     }
 }
@@ -107,22 +118,10 @@ fn waits_for_documented_name(seen: &[Seen<'_>]) -> bool {
     })
 }
 
-/// What starts now of what the rows want: all of it, or one flow at a time where new flows may meet a
-/// limit.
-fn starting(
-    targets: &[Target],
-    seen: &[Seen<'_>],
-    pressures: &Pressures,
-    wanted: &[Wanted],
-    now: f64,
-) -> Vec<(usize, Start)> {
-    let is_paced = |w: &&Wanted| pressures.on(targets[w.row].service).is_some();
-    let (paced, rest): (Vec<&Wanted>, Vec<_>) = wanted.iter().partition(is_paced);
-    let mut starts: Vec<_> = rest.into_iter().map(|w| (w.row, w.start)).collect();
-    if !pressures.is_none() {
-        starts.extend(next_flow(pressures, targets, seen, &paced, now));
-    }
-    starts
+/// Whether more attempts could not change the row, and its name is resolved.
+#[must_use]
+pub fn is_settled(target: &Target, judgement: &Judgement) -> bool {
+    judgement.is_settled() && target.state != TargetState::Waiting
 }
 
 /// Whether a running attempt has become pointless, and why.

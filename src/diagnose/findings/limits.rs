@@ -6,11 +6,12 @@ use crate::model::{Finding, FindingCode, Service, Severity};
 use crate::targets::TargetState;
 
 pub(super) fn findings(rows: &[JudgedRow], pressures: &Pressures) -> Option<Finding> {
-    let recognised = [Service::Quic, Service::Http2].map(|service| {
+    let recognised = |service| {
         let pressure = pressures.on(service).filter(|p| p.is_recognised());
-        pressure.map(|pressure| (service, pressure))
-    });
-    let recognised: Vec<_> = recognised.into_iter().flatten().collect();
+        Some((service, pressure?))
+    };
+    let services = [Service::Quic, Service::Http2].into_iter();
+    let recognised: Vec<_> = services.filter_map(recognised).collect();
     let services: Vec<_> = recognised.iter().map(|(service, _)| *service).collect();
     let probed = rows
         .iter()

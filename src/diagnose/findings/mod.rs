@@ -12,10 +12,9 @@ mod remedies;
 mod run;
 mod tunnel;
 
-use super::JudgedRow;
-use super::Pressures;
 use super::dns::Discovery;
 use super::verdict::Conclusion;
+use super::{JudgedRow, Pressures};
 use crate::model::{
     Affected, Evidence, Family, Finding, FindingCode, Observations, Remedy, Severity,
 };

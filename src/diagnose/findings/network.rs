@@ -276,9 +276,7 @@ fn tried(rows: &[&JudgedRow]) -> String {
     let ran = attempts()
         .filter(|a| !matches!(a.outcome, Outcome::Abandoned))
         .count();
-    let end = attempts()
-        .map(|a| a.started_ms.secs() + a.elapsed_ms.secs())
-        .fold(0.0, f64::max);
+    let end = attempts().map(Attempt::ended).fold(0.0, f64::max);
     let start = attempts().map(|a| a.started_ms.secs()).fold(end, f64::min);
     let sent = match attempts().filter_map(|a| a.sent).sum::<u32>() {
         0 => String::new(),
