@@ -69,6 +69,10 @@ pub enum Action {
         /// The report, as `--format json` or `--output FILE.json` wrote it; `-` reads standard input
         #[arg(value_name = "REPORT.json")]
         report: PathBuf,
+        /// What standard output carries
+        // Not a global option, because other subcommands have formats of their own.
+        #[arg(long, value_name = "FORMAT", help_heading = "The report")]
+        format: Option<Format>,
     },
     /// Tell what findings mean and what to do about them; without CODE, list them
     Explain {
@@ -78,9 +82,10 @@ pub enum Action {
     },
 }
 
-/// The options of a check. Ranges and forms are left to `settings`, whose messages say more.
+/// What the tunnel needs, and how its names are looked up. Ranges and forms are left to `settings`,
+/// whose messages say more.
 #[derive(Debug, Args)]
-pub struct CheckArgs {
+pub struct EdgeArgs {
     /// The transports that cloudflared may use; auto tries QUIC, then HTTP/2
     #[arg(
         long,
@@ -121,11 +126,6 @@ pub struct CheckArgs {
     #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
     pub edge: Vec<String>,
 
-    /// Certificate authorities (PEM) that replace the system's and Cloudflare's for the tunnel
-    #[arg(long, env = "TUNNEL_CACERT", value_name = "FILE")]
-    #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
-    pub cacert: Option<PathBuf>,
-
     /// Check the Access host of a team too (NAME.cloudflareaccess.com), which tunnels with Access need
     #[arg(long, value_name = "NAME", help_heading = "The check")]
     pub team: Option<String>,
@@ -138,7 +138,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "IP[:PORT]", help_heading = "The check")]
     pub resolver: Vec<String>,
 
-    /// The time for the whole check, from 0.1 to 3600 seconds
+    /// The time for the whole run, from 0.1 to 3600 seconds
     #[arg(
         long,
         value_name = "SECONDS",
@@ -147,6 +147,19 @@ pub struct CheckArgs {
     )]
     #[arg(help_heading = "The check")]
     pub timeout: String,
+}
+
+/// The options of a check.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// What the tunnel needs.
+    #[command(flatten)]
+    pub edge: EdgeArgs,
+
+    /// Certificate authorities (PEM) that replace the system's and Cloudflare's for the tunnel
+    #[arg(long, env = "TUNNEL_CACERT", value_name = "FILE")]
+    #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
+    pub cacert: Option<PathBuf>,
 
     /// Exit 0 when degraded
     #[arg(long, help_heading = "The verdict")]
@@ -161,7 +174,7 @@ pub struct CheckArgs {
 #[derive(Debug, Args)]
 pub struct OutputArgs {
     /// What standard output carries
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "table")]
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
     #[arg(help_heading = "The report")]
     pub format: Format,
 
@@ -291,7 +304,7 @@ fn refuse_check_options_of_subcommand(
     // What a finding means is no report: nothing but its colour can be chosen.
     let takes = |arg: &clap::Arg| match subcommand {
         "explain" => arg.get_id() == "color",
-        _ => arg.is_global_set(),
+        _ => arg.is_global_set() || arg.get_id() == "format",
     };
     let typed = command.get_arguments().find(|arg| {
         let id = arg.get_id().as_str();
@@ -301,7 +314,7 @@ fn refuse_check_options_of_subcommand(
         return Ok(());
     };
     let option = arg.get_long().unwrap_or_default();
-    let what = if arg.is_global_set() {
+    let what = if arg.is_global_set() || arg.get_id() == "format" {
         "report"
     } else {
         "check"
@@ -327,18 +340,24 @@ mod tests {
     fn no_arguments_is_a_whole_check() {
         let cli = parse("tunnelcheck").unwrap();
         assert!(cli.command.is_none());
-        assert_eq!(cli.check.protocol, ProtocolChoice::Auto);
+        assert_eq!(cli.check.edge.protocol, ProtocolChoice::Auto);
         assert_eq!(cli.output.format, Format::Table);
-        assert!(!cli.check.no_optional);
+        assert!(!cli.check.edge.no_optional);
     }
 
     #[test]
     fn report_options_stand_on_either_side_of_a_subcommand() {
         for line in [
-            "tunnelcheck --format json show x.json",
-            "tunnelcheck show x.json --format json",
+            "tunnelcheck --redact --format json show x.json",
+            "tunnelcheck show x.json --format json --redact",
         ] {
-            assert_eq!(parse(line).unwrap().output.format, Format::Json, "{line}");
+            let cli = parse(line).unwrap();
+            let after = match cli.command {
+                Some(Action::Show { format, .. }) => format,
+                _ => None,
+            };
+            assert_eq!(after.unwrap_or(cli.output.format), Format::Json, "{line}");
+            assert!(cli.output.redact, "{line}");
         }
     }
 
@@ -353,7 +372,7 @@ mod tests {
     #[test]
     fn edges_are_repeated_or_listed() {
         let cli = parse("tunnelcheck --edge a:1,b:2 --edge c:3").unwrap();
-        assert_eq!(cli.check.edge, ["a:1", "b:2", "c:3"]);
+        assert_eq!(cli.check.edge.edge, ["a:1", "b:2", "c:3"]);
     }
 
     #[test]
@@ -378,6 +397,6 @@ mod tests {
     fn an_empty_region_is_the_global_one() {
         let args = ["tunnelcheck", "--region", ""].map(OsString::from);
         let cli = parse_from(args).unwrap();
-        assert_eq!(cli.check.region, Some(RegionArg::Global));
+        assert_eq!(cli.check.edge.region, Some(RegionArg::Global));
     }
 }

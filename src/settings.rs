@@ -148,10 +148,14 @@ impl Request {
                     presentation,
                 })))
             }
-            Some(Action::Show { report }) => Ok(Self::Show(ShowSettings {
-                report,
-                presentation: presentation(cli.output, terminal)?,
-            })),
+            Some(Action::Show { report, format }) => {
+                let mut output = cli.output;
+                output.format = format.unwrap_or(output.format);
+                Ok(Self::Show(ShowSettings {
+                    report,
+                    presentation: presentation(output, terminal)?,
+                }))
+            }
             Some(Action::Explain { topics }) => Ok(Self::Explain {
                 topics,
                 style: style(cli.output.color, terminal),
@@ -161,26 +165,27 @@ impl Request {
 }
 
 fn options(args: &CheckArgs) -> Result<Options, UsageError> {
-    let bind = bind_address(args.edge_bind_address.as_deref())?;
+    let CheckArgs { edge, .. } = args;
+    let bind = bind_address(edge.edge_bind_address.as_deref())?;
     Ok(Options {
-        protocol: args.protocol,
-        edge_ip_version: ip_version(args.edge_ip_version, bind),
-        region: args.region.and_then(region),
-        edge: args
+        protocol: edge.protocol,
+        edge_ip_version: ip_version(edge.edge_ip_version, bind),
+        region: edge.region.and_then(region),
+        edge: edge
             .edge
             .iter()
             .map(|edge| edge.parse::<EdgeAddress>().map_err(UsageError::Edge))
             .collect::<Result<_, _>>()?,
         edge_bind_address: bind,
         cacert: args.cacert.as_ref().map(|path| path.display().to_string()),
-        team: args.team.as_deref().map(team).transpose()?,
-        optional: !args.no_optional,
-        resolver: args
+        team: edge.team.as_deref().map(team).transpose()?,
+        optional: !edge.no_optional,
+        resolver: edge
             .resolver
             .iter()
             .map(|text| resolver(text))
             .collect::<Result<_, _>>()?,
-        timeout_s: timeout(&args.timeout)?,
+        timeout_s: timeout(&edge.timeout)?,
         allow_degraded: args.allow_degraded,
         strict: args.strict,
     })

@@ -42,8 +42,12 @@ fn unknown_codes_are_refused_with_the_nearest() {
 fn options_that_mean_nothing_here_are_refused() {
     for (args, words) in [
         (
-            &["explain", "mtu", "--format", "json"][..],
+            &["--format", "json", "explain", "mtu"][..],
             "`--format` is for a report",
+        ),
+        (
+            &["explain", "mtu", "--format", "json"],
+            "unexpected argument '--format'",
         ),
         (
             &["explain", "--output", "x.txt"],
