@@ -1,5 +1,7 @@
 //! The command line: only what was typed, or set in the environment. `settings` gives it meaning.
 
+mod rules;
+
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ use clap::{
 use crate::model::{IpVersionChoice, ProtocolChoice};
 use crate::report::{Format, Topic};
 
+pub use self::rules::RulesArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   tunnelcheck
@@ -25,6 +29,8 @@ Examples:
       Write a report that can be passed on.
   tunnelcheck show report.json
       Print a saved report again; nothing is sent.
+  tunnelcheck rules --format nftables --lockdown > rules.nft
+      The firewall rules that cloudflared needs; nothing is applied.
   tunnelcheck explain udp-dropped
       What a finding means, and what to do about it.
 
@@ -80,6 +86,8 @@ pub enum Action {
         #[arg(value_name = "CODE", value_parser = Topic::parse)]
         topics: Vec<Topic>,
     },
+    /// Print the firewall rules that cloudflared needs; nothing is applied, and only DNS is asked
+    Rules(Box<RulesArgs>),
 }
 
 /// What the tunnel needs, and how its names are looked up. Ranges and forms are left to `settings`,
@@ -244,7 +252,9 @@ pub fn parse() -> Result<Cli, clap::Error> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_from(args: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    let mut command = Cli::command().mut_args(without_empty_variable);
+    let mut command = Cli::command()
+        .mut_args(without_empty_variable)
+        .mut_subcommands(|subcommand| subcommand.mut_args(without_empty_variable));
     let matches = command.try_get_matches_from_mut(args);
     let matches = matches.map_err(|error| hinting_at_show(&mut command, error));
     let matches = matches.map_err(|error| naming_the_variable(&command, error))?;
@@ -298,12 +308,13 @@ fn refuse_check_options_of_subcommand(
     command: &mut Command,
     matches: &ArgMatches,
 ) -> Result<(), clap::Error> {
-    let Some(subcommand) = matches.subcommand_name() else {
+    let Some((subcommand, inner)) = matches.subcommand() else {
         return Ok(());
     };
-    // What a finding means is no report: nothing but its colour can be chosen.
+    // What a finding means is no report: nothing but its colour can be chosen. Rules have none.
     let takes = |arg: &clap::Arg| match subcommand {
         "explain" => arg.get_id() == "color",
+        "rules" => false,
         _ => arg.is_global_set() || arg.get_id() == "format",
     };
     let typed = command.get_arguments().find(|arg| {
@@ -314,12 +325,19 @@ fn refuse_check_options_of_subcommand(
         return Ok(());
     };
     let option = arg.get_long().unwrap_or_default();
+    let own = inner.try_contains_id(arg.get_id().as_str()).is_ok() && !arg.is_global_set();
     let what = if arg.is_global_set() || arg.get_id() == "format" {
         "report"
     } else {
         "check"
     };
-    let message = format!("`--{option}` is for a {what}; `{subcommand}` does not take it");
+    let message = if own {
+        format!(
+            "`--{option}` stands before `{subcommand}`; write it behind: tunnelcheck {subcommand} --{option} …"
+        )
+    } else {
+        format!("`--{option}` is for a {what}; `{subcommand}` does not take it")
+    };
     Err(command.error(ErrorKind::ArgumentConflict, message))
 }
 

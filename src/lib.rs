@@ -4,7 +4,7 @@
 //! settings -> targets -> plan -> observe -> diagnose -> report
 //! ```
 //! Each stage imports [`model`] and nothing to its right. Only [`net`] opens sockets. [`targets`],
-//! [`plan`], [`evidence`] and [`diagnose`] are pure functions of data, so a saved report can be
+//! [`plan`], [`evidence`], [`diagnose`] and [`rules`] are pure functions of data, so a saved report can be
 //! diagnosed again for ever without a network.
 
 pub mod catalog;
@@ -17,6 +17,7 @@ pub mod net;
 pub mod observe;
 pub mod plan;
 pub mod report;
+pub mod rules;
 pub mod settings;
 pub mod targets;
 pub mod terminal;
@@ -27,8 +28,10 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::model::{Event, Report};
+use crate::net::dns::{self, Resolvers};
 use crate::net::trust::{self, Trust};
-use crate::settings::Settings;
+use crate::rules::{Egress, Surroundings};
+use crate::settings::{RulesSettings, Settings};
 
 /// Why there is no report at all: this program cannot do its work on this host.
 #[derive(Debug, Error)]
@@ -62,6 +65,40 @@ pub fn check(settings: &Settings, on_event: &mut dyn FnMut(Event)) -> Result<Rep
     // Farewells to the edge and probes that were given up are not waited for.
     runtime.shutdown_background();
     report
+}
+
+/// Looks up what a firewall has to let out for cloudflared; nothing but DNS is sent. Returns nothing
+/// when the user or the system asks the process to stop before.
+///
+/// # Errors
+/// Only what keeps the program from looking at all; without DNS the documented addresses are given.
+pub fn egress(settings: &RulesSettings) -> Result<Option<Egress>, CheckError> {
+    let options = &settings.options;
+    let resolvers = Resolvers::of(options);
+    let lookups = if settings.offline {
+        Some(Vec::new())
+    } else {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let found = runtime.block_on(async {
+            let interrupted = interrupted()?;
+            Ok::<_, io::Error>(observe::look_up(options, &resolvers, interrupted).await)
+        })?;
+        // Resolvers that are still asked although another one has answered are not waited for.
+        runtime.shutdown_background();
+        found
+    };
+    let mut servers = resolvers.servers.to_vec();
+    if servers.iter().any(|server| server.ip().is_loopback()) {
+        servers.extend(dns::upstream_resolvers());
+    }
+    let surroundings = Surroundings {
+        made_at: observe::now_to_the_second(),
+        resolvers: servers,
+        distribution: settings.distribution,
+    };
+    Ok(lookups.map(|lookups| Egress::new(options, &lookups, surroundings)))
 }
 
 /// Completes on Ctrl-C, and on SIGTERM where there is one.

@@ -9,7 +9,9 @@ use tunnelcheck::diagnose::diagnose;
 use tunnelcheck::exit::ExitStatus;
 use tunnelcheck::model::Report;
 use tunnelcheck::report::{self, Progress, Style, Topic, Verbosity, escape};
-use tunnelcheck::settings::{Presentation, Request, Settings, ShowSettings, UsageError};
+use tunnelcheck::settings::{
+    Presentation, Request, RulesSettings, Settings, ShowSettings, UsageError,
+};
 use tunnelcheck::terminal::Terminal;
 
 fn main() -> ExitCode {
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
         Request::Check(settings) => Ok(run(&settings)),
         Request::Show(settings) => show(&settings),
         Request::Explain { topics, style } => Ok(explain(&topics, style)),
+        Request::Rules(settings) => Ok(rules(&settings)),
     });
     match told {
         Ok(status) => status.into(),
@@ -70,7 +73,29 @@ fn show(settings: &ShowSettings) -> Result<ExitStatus, UsageError> {
 }
 
 fn explain(topics: &[Topic], style: Style) -> ExitStatus {
-    let text = report::explain(topics, style);
+    print(&report::explain(topics, style))
+}
+
+/// Rules that had to do without DNS are rules all the same; the warning stands in the file as well.
+fn rules(settings: &RulesSettings) -> ExitStatus {
+    let egress = match tunnelcheck::egress(settings) {
+        Ok(Some(egress)) => egress,
+        Ok(None) => {
+            complain("interrupted before all names were looked up; no rules are printed");
+            return ExitStatus::Inconclusive;
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            return ExitStatus::Inconclusive;
+        }
+    };
+    for note in &egress.notes {
+        complain(note);
+    }
+    print(&settings.dialect.render(&egress, settings.lockdown.as_ref()))
+}
+
+fn print(text: &str) -> ExitStatus {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     match written {

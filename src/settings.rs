@@ -1,5 +1,7 @@
 //! Arguments, environment and terminal become settings that cannot be wrong, before anything is sent.
 
+mod rules;
+
 use std::fs::OpenOptions;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,11 +12,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
 
-use crate::cli::{Action, CheckArgs, Cli, ColorChoice, OutputArgs, RegionArg};
+use crate::cli::{Action, CheckArgs, Cli, ColorChoice, EdgeArgs, OutputArgs, RegionArg};
 use crate::model::{EdgeAddress, Family, IpVersionChoice, Options, Region};
 use crate::net::host;
 use crate::report::{Format, ReadError, Style, Topic, Verbosity};
+use crate::rules::Dialect;
 use crate::terminal::Terminal;
+
+pub use self::rules::RulesSettings;
 
 /// What the program was asked to do.
 #[derive(Debug)]
@@ -30,6 +35,8 @@ pub enum Request {
         /// How the text looks.
         style: Style,
     },
+    /// Print firewall rules.
+    Rules(Box<RulesSettings>),
 }
 
 /// A check: what is probed, and how it is told.
@@ -107,6 +114,15 @@ pub enum UsageError {
     /// `--timeout` is out of range.
     #[error("--timeout: `{0}` is not a number of seconds from 0.1 to 3600")]
     Timeout(String),
+    /// `rules` was not told in which language.
+    #[error("--format: which rules? One of {}", Dialect::words())]
+    NoDialect,
+    /// `--ssh-port` is no port.
+    #[error("--ssh-port: `{0}` is not a port from 1 to 65535")]
+    SshPort(String),
+    /// `--ssh-from` is no network, or locks this session out.
+    #[error("--ssh-from: {0}")]
+    SshFrom(String),
     /// The ending of an `--output` names no format.
     #[error("--output: {}: the ending names the format; known are {}", path.display(), Format::ENDINGS)]
     OutputFormat {
@@ -160,12 +176,22 @@ impl Request {
                 topics,
                 style: style(cli.output.color, terminal),
             }),
+            Some(Action::Rules(args)) => Ok(Self::Rules(Box::new(RulesSettings::new(&args)?))),
         }
     }
 }
 
 fn options(args: &CheckArgs) -> Result<Options, UsageError> {
-    let CheckArgs { edge, .. } = args;
+    Ok(Options {
+        cacert: args.cacert.as_ref().map(|path| path.display().to_string()),
+        allow_degraded: args.allow_degraded,
+        strict: args.strict,
+        ..edge_options(&args.edge)?
+    })
+}
+
+/// What the tunnel needs; how it is judged is as usual.
+fn edge_options(edge: &EdgeArgs) -> Result<Options, UsageError> {
     let bind = bind_address(edge.edge_bind_address.as_deref())?;
     Ok(Options {
         protocol: edge.protocol,
@@ -177,7 +203,7 @@ fn options(args: &CheckArgs) -> Result<Options, UsageError> {
             .map(|edge| edge.parse::<EdgeAddress>().map_err(UsageError::Edge))
             .collect::<Result<_, _>>()?,
         edge_bind_address: bind,
-        cacert: args.cacert.as_ref().map(|path| path.display().to_string()),
+        cacert: None,
         team: edge.team.as_deref().map(team).transpose()?,
         optional: !edge.no_optional,
         resolver: edge
@@ -186,8 +212,8 @@ fn options(args: &CheckArgs) -> Result<Options, UsageError> {
             .map(|text| resolver(text))
             .collect::<Result<_, _>>()?,
         timeout_s: timeout(&edge.timeout)?,
-        allow_degraded: args.allow_degraded,
-        strict: args.strict,
+        allow_degraded: false,
+        strict: false,
     })
 }
 

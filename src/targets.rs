@@ -355,7 +355,8 @@ fn stand_ins(names: Names<'_>, name: &str, family: Family, state: TargetState) -
 }
 
 /// Whether the options let cloudflared use the service over the family.
-fn is_wanted(options: &Options, service: Service, family: Family) -> bool {
+#[must_use]
+pub fn is_wanted(options: &Options, service: Service, family: Family) -> bool {
     let by_protocol = match options.protocol {
         ProtocolChoice::Auto => true,
         ProtocolChoice::Quic => service == Service::Quic,

@@ -3,6 +3,7 @@
 
 mod board;
 mod deaf;
+mod names;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -12,6 +13,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::task::JoinMap;
+
+pub use self::names::look_up;
 
 use self::board::Board;
 use crate::catalog;
@@ -74,6 +77,13 @@ fn now_to_the_millisecond() -> String {
         .to_string()
 }
 
+/// The time of the day in RFC 3339, for what is read by people.
+#[must_use]
+pub fn now_to_the_second() -> String {
+    let now = jiff::Timestamp::now();
+    now.round(jiff::Unit::Second).unwrap_or(now).to_string()
+}
+
 /// How often silence is looked at; answers are looked at when they come.
 const TICK: Duration = Duration::from_millis(25);
 
@@ -113,17 +123,7 @@ enum OverTls {
 impl Run {
     fn begin(options: Options, trust: Arc<Trust>, started: Instant) -> Self {
         let host = host::describe(&options, trust.system_roots);
-        let resolvers = if options.resolver.is_empty() {
-            Resolvers {
-                servers: dns::system_resolvers().into(),
-                over_tcp: host.resolver_options.is_some_and(|options| options.use_tcp),
-            }
-        } else {
-            Resolvers {
-                servers: options.resolver.clone().into(),
-                over_tcp: false,
-            }
-        };
+        let resolvers = Resolvers::of(&options);
         let (tell, answers) = unbounded_channel();
         let board = Board::new(
             options.edge_bind_address,

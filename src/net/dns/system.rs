@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 
-use crate::model::ResolverOptions;
+use crate::model::{Options, ResolverOptions};
 use crate::net::os;
 
 const DNS_PORT: u16 = 53;
@@ -15,6 +15,46 @@ pub struct Resolvers {
     pub servers: Arc<[SocketAddr]>,
     /// Whether questions go over TCP from the start (`options use-vc`).
     pub over_tcp: bool,
+}
+
+impl Resolvers {
+    /// Those that were given by hand, else the system's.
+    #[must_use]
+    pub fn of(options: &Options) -> Self {
+        if options.resolver.is_empty() {
+            Self {
+                servers: system_resolvers().into(),
+                over_tcp: system_options().use_tcp,
+            }
+        } else {
+            Self {
+                servers: options.resolver.clone().into(),
+                over_tcp: false,
+            }
+        }
+    }
+}
+
+/// Where resolvers on this host write down whom they ask themselves: systemd-resolved
+/// (systemd-resolved.service(8), "/ETC/RESOLV.CONF"), and `NetworkManager` in front of dnsmasq.
+const UPSTREAM_FILES: [&str; 2] = [
+    "/run/systemd/resolve/resolv.conf",
+    "/run/NetworkManager/no-stub-resolv.conf",
+];
+
+/// The resolvers that a stub on this host asks in turn, as far as it writes them down, each once.
+#[must_use]
+pub fn upstream_resolvers() -> Vec<SocketAddr> {
+    let mut found = Vec::new();
+    for file in UPSTREAM_FILES {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        for server in name_servers(&text) {
+            if !server.ip().is_loopback() && !found.contains(&server) {
+                found.push(server);
+            }
+        }
+    }
+    found
 }
 
 /// The options of the system's resolver configuration, where it has such.
@@ -96,13 +136,17 @@ const MOST_SERVERS: usize = 3;
 
 /// The servers of resolv.conf(5); what cannot be read is skipped.
 fn resolv_conf(text: &str) -> Vec<SocketAddr> {
+    name_servers(text).take(MOST_SERVERS).collect()
+}
+
+fn name_servers(text: &str) -> impl Iterator<Item = SocketAddr> {
     let servers = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         (words.next() == Some("nameserver"))
             .then(|| words.next())
             .flatten()
     });
-    servers.filter_map(server).take(MOST_SERVERS).collect()
+    servers.filter_map(server)
 }
 
 fn server(text: &str) -> Option<SocketAddr> {

@@ -1,0 +1,73 @@
+//! Lookups alone: what cloudflared would ask of DNS, and not one packet to the edge.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use tokio::sync::mpsc::unbounded_channel;
+use tokio::time::{Instant, sleep_until};
+
+use crate::catalog;
+use crate::model::{Family, Lookup, Options, RecordType};
+use crate::net::dns::{self, Hosts, Progress, Question, Resolvers};
+use crate::targets::{Asked, Names, optional_hosts, record_type};
+
+/// Asks for the names of the edge and of the optional hosts until all questions are settled, or the
+/// time of the run is used up; none when `interrupted` comes true before.
+pub async fn look_up(
+    options: &Options,
+    resolvers: &Resolvers,
+    interrupted: impl Future<Output = ()>,
+) -> Option<Vec<Lookup>> {
+    let deadline = Instant::now() + Duration::from_secs_f64(options.timeout_s);
+    let (tell, mut answers) = unbounded_channel();
+    let hosts = Hosts::load();
+    let mut lookups = Vec::new();
+    let mut asked: HashSet<Asked> = HashSet::new();
+    let mut unsettled: HashSet<Asked> = HashSet::new();
+    tokio::pin!(interrupted);
+    loop {
+        for (name, record_type) in questions(options, &lookups) {
+            if !asked.insert((name.clone(), record_type)) {
+                continue;
+            }
+            let question = Question { name, record_type };
+            if let Some(lookup) = hosts.answer(&question) {
+                lookups.push(lookup);
+                continue;
+            }
+            unsettled.insert((question.name.clone(), record_type));
+            tokio::spawn(dns::resolve(question, resolvers.clone(), tell.clone()));
+        }
+        if unsettled.is_empty() {
+            return Some(lookups);
+        }
+        tokio::select! {
+            Some(progress) = answers.recv() => match progress {
+                Progress::Lookup(lookup) | Progress::OverTcp(lookup) => lookups.push(lookup),
+                Progress::Settled(question) => {
+                    unsettled.remove(&(question.name, question.record_type));
+                }
+            },
+            () = sleep_until(deadline) => return Some(lookups),
+            () = &mut interrupted => return None,
+        }
+    }
+}
+
+/// What is to be asked, as far as the answers so far tell: the targets of the SRV record, and the
+/// usual ones, whose addresses are wanted at once.
+fn questions(options: &Options, lookups: &[Lookup]) -> Vec<Asked> {
+    let names = Names::settled(lookups, &[]);
+    let edge = names.edge_hosts(options).into_iter().map(|(host, _)| host);
+    let mut hosts: Vec<String> = edge.chain(optional_hosts(options)).collect();
+    let mut questions = Vec::new();
+    if options.edge.is_empty() {
+        questions.push((catalog::srv_name(options.region), RecordType::Srv));
+        hosts.extend(catalog::usual_targets(options.region));
+    }
+    let named = |host: &String| host.parse::<std::net::IpAddr>().is_err();
+    for host in hosts.into_iter().filter(named) {
+        questions.extend(Family::BOTH.map(|family| (host.clone(), record_type(family))));
+    }
+    questions
+}

@@ -1,0 +1,82 @@
+//! What `rules` was meant to print.
+
+use std::env;
+
+use super::{UsageError, edge_options};
+use crate::cli::RulesArgs;
+use crate::model::Options;
+use crate::rules::{Cidr, Dialect, Distribution, Lockdown, Session, Ssh};
+
+/// Rules that are to be printed.
+#[derive(Debug, Clone)]
+pub struct RulesSettings {
+    /// What the tunnel needs, and how its names are looked up.
+    pub options: Options,
+    /// The language of the rules.
+    pub dialect: Dialect,
+    /// Everything that the host lets in and out, where that is wanted.
+    pub lockdown: Option<Lockdown>,
+    /// Whether the documented addresses have to do.
+    pub offline: bool,
+    /// What this host runs.
+    pub distribution: Distribution,
+}
+
+impl RulesSettings {
+    /// Settles what was asked for; reads what sshd and the system say, and sends nothing.
+    pub(super) fn new(args: &RulesArgs) -> Result<Self, UsageError> {
+        let session = env::var("SSH_CONNECTION").unwrap_or_default();
+        let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+        Ok(Self {
+            options: edge_options(&args.edge)?,
+            dialect: args.format.ok_or(UsageError::NoDialect)?,
+            lockdown: lockdown(args, Session::parse(&session))?,
+            offline: args.offline,
+            distribution: Distribution::parse(&os_release),
+        })
+    }
+}
+
+fn lockdown(args: &RulesArgs, session: Option<Session>) -> Result<Option<Lockdown>, UsageError> {
+    if !args.lockdown {
+        return Ok(None);
+    }
+    let mut ports = args
+        .ssh_port
+        .iter()
+        .map(|text| port(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    // The session in which somebody reads this must not be the first thing that is closed.
+    ports.extend(session.map(|session| session.port));
+    if ports.is_empty() {
+        ports.push(Ssh::PORT);
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    let from = args
+        .ssh_from
+        .iter()
+        .map(|text| text.parse::<Cidr>().map_err(UsageError::SshFrom))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(Session { peer, .. }) = session
+        && !from.is_empty()
+        && !from.iter().any(|network| network.contains(peer))
+    {
+        return Err(UsageError::SshFrom(format!(
+            "this session comes from {peer}, which would be locked out; add --ssh-from {peer}"
+        )));
+    }
+    Ok(Some(Lockdown {
+        ssh: Ssh {
+            ports,
+            from,
+            session,
+        },
+    }))
+}
+
+fn port(text: &str) -> Result<u16, UsageError> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    let port = text.parse().ok().filter(|port| *port != 0 && digits);
+    port.ok_or_else(|| UsageError::SshPort(text.to_owned()))
+}
