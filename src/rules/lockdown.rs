@@ -6,6 +6,33 @@ use std::str::FromStr;
 
 use crate::model::Family;
 
+/// ICMP errors by type, as nftables names them: replies to what this host sent, and what tells it
+/// that its packets are too big.
+pub(super) const ICMP: &[(u8, &str)] = &[
+    (3, "destination-unreachable"),
+    (11, "time-exceeded"),
+    (12, "parameter-problem"),
+];
+
+/// What IPv6 does not work without, by type, as nftables names them (RFC 4890, sections 4.3 and
+/// 4.4): errors, echo, neighbour and router discovery, multicast listeners.
+pub(super) const ICMPV6: &[(u8, &str)] = &[
+    (1, "destination-unreachable"),
+    (2, "packet-too-big"),
+    (3, "time-exceeded"),
+    (4, "parameter-problem"),
+    (128, "echo-request"),
+    (129, "echo-reply"),
+    (130, "mld-listener-query"),
+    (131, "mld-listener-report"),
+    (132, "mld-listener-done"),
+    (133, "nd-router-solicit"),
+    (134, "nd-router-advert"),
+    (135, "nd-neighbor-solicit"),
+    (136, "nd-neighbor-advert"),
+    (143, "mld2-listener-report"),
+];
+
 /// The full positive model: what a host lets in and out besides cloudflared's destinations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lockdown {

@@ -6,10 +6,13 @@
 
 mod distribution;
 mod egress;
+mod firewalld;
 mod header;
+mod iptables;
 mod lockdown;
 mod nftables;
 pub mod text;
+mod ufw;
 
 #[cfg(test)]
 pub(crate) mod samples;
@@ -23,8 +26,14 @@ pub use lockdown::{Cidr, Lockdown, Session, Sources, Ssh};
 /// The language of a rule file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Dialect {
-    /// A file for `nft -f`
+    /// A file for nft --file
     Nftables,
+    /// A shell script around iptables-restore and ip6tables-restore
+    Iptables,
+    /// A shell script of ufw commands
+    Ufw,
+    /// A shell script that replaces policies of firewalld
+    Firewalld,
 }
 
 impl Dialect {
@@ -33,6 +42,9 @@ impl Dialect {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Nftables => "nftables",
+            Self::Iptables => "iptables",
+            Self::Ufw => "ufw",
+            Self::Firewalld => "firewalld",
         }
     }
 
@@ -48,6 +60,9 @@ impl Dialect {
     pub fn render(self, egress: &Egress, lockdown: Option<&Lockdown>) -> String {
         match self {
             Self::Nftables => nftables::render(egress, lockdown),
+            Self::Iptables => iptables::render(egress, lockdown),
+            Self::Ufw => ufw::render(egress, lockdown),
+            Self::Firewalld => firewalld::render(egress, lockdown),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::egress::{Egress, Entry};
 use super::header::{Advice, Words, header};
-use super::lockdown::{Lockdown, Sources, Ssh};
+use super::lockdown::{ICMP, ICMPV6, Lockdown, Sources, Ssh};
 use super::{Dialect, Distribution};
 use crate::model::Family;
 
@@ -51,22 +51,25 @@ fn input(ssh: &Ssh) -> String {
         "\t\ttype filter hook input priority filter; policy drop;\n\
          \t\tct state established,related accept\n\
          \t\tiifname \"lo\" accept\n\
-         {}\
-         \t\ticmp type {{ destination-unreachable, time-exceeded, parameter-problem }} accept\n\
-         \t\ticmpv6 type {{ {ICMPV6_ERRORS}, {ICMPV6_LINK} }} accept\n\
+         {}{}\
          \t\tudp sport 67 udp dport 68 accept comment \"DHCP\"\n\
          \t\tip6 saddr fe80::/10 udp sport 547 udp dport 546 accept comment \"DHCPv6\"\n\
          \t\t# limit rate 6/minute log prefix \"tunnelcheck in: \"\n\
          \t\tcounter drop comment \"everything else\"\n",
-        ssh_in(ssh)
+        ssh_in(ssh),
+        icmp()
     )
 }
 
-/// What IPv6 does not work without (RFC 4890, sections 4.3 and 4.4).
-const ICMPV6_ERRORS: &str = "destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-request, echo-reply";
-const ICMPV6_LINK: &str = "nd-router-solicit, nd-router-advert, nd-neighbor-solicit, \
-     nd-neighbor-advert, mld-listener-query, mld-listener-report, mld-listener-done, \
-     mld2-listener-report";
+fn icmp() -> String {
+    let names =
+        |types: &[(u8, &'static str)]| -> Vec<_> { types.iter().map(|(_, name)| *name).collect() };
+    format!(
+        "\t\ticmp type {{ {} }} accept\n\t\t# What IPv6 needs (RFC 4890).\n\t\ticmpv6 type {{ {} }} accept\n",
+        list(&names(ICMP)),
+        list(&names(ICMPV6))
+    )
+}
 
 fn ssh_in(ssh: &Ssh) -> String {
     let ports = list(&ssh.ports);
@@ -95,8 +98,7 @@ fn output(egress: &Egress, ssh: &Ssh) -> String {
          \t\toifname \"lo\" accept\n\
          \t\t# SSH sessions that are older than connection tracking; cannot open a connection.\n\
          \t\ttcp sport {{ {} }} tcp flags & (syn | ack) == ack accept comment \"SSH\"\n\
-         \t\ticmp type {{ destination-unreachable, time-exceeded, parameter-problem }} accept\n\
-         \t\ticmpv6 type {{ {ICMPV6_ERRORS}, {ICMPV6_LINK} }} accept\n\
+         {}\
          \t\tudp sport 68 udp dport 67 accept comment \"DHCP\"\n\
          \t\tip6 daddr {{ fe80::/10, ff02::1:2 }} udp sport 546 udp dport 547 accept comment \"DHCPv6\"\n\
          \t\tudp dport 123 accept comment \"NTP\"\n\
@@ -104,6 +106,7 @@ fn output(egress: &Egress, ssh: &Ssh) -> String {
          \t\t# limit rate 6/minute log prefix \"tunnelcheck out: \"\n\
          \t\tcounter drop comment \"everything else\"\n",
         list(&ssh.ports),
+        icmp(),
         destinations(egress)
     )
 }

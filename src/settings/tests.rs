@@ -24,7 +24,9 @@ fn request(args: &[&str]) -> Result<Request, UsageError> {
 fn settings(args: &[&str]) -> Settings {
     match request(args).unwrap() {
         Request::Check(settings) => *settings,
-        Request::Show(_) | Request::Explain { .. } | Request::Rules(_) => panic!("a check was asked for"),
+        Request::Show(_) | Request::Explain { .. } | Request::Rules(_) => {
+            panic!("a check was asked for")
+        }
     }
 }
 
