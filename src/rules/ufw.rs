@@ -78,28 +78,21 @@ fn own_needs(ssh: &Ssh) -> String {
 }
 
 fn destinations(text: &mut String, entry: &Entry, family: Family) {
-    let addresses: Vec<_> = entry.of(family).collect();
-    let Some((last, before)) = addresses.split_last() else {
-        return;
-    };
-    let _ = writeln!(text, "\n# {} ({family})", entry.label());
-    for address in &addresses {
+    let mut head = Some(format!("\n# {} ({family})\n", entry.label()));
+    for address in entry.of(family) {
+        text.push_str(&head.take().unwrap_or_default());
         if let Some(remark) = address.origin.remark() {
             let _ = writeln!(text, "# {}: {remark}", address.ip);
         }
+        let _ = writeln!(
+            text,
+            "ufw allow out proto {} to {} port {} comment '{}'",
+            entry.protocol(),
+            address.ip,
+            entry.port,
+            entry.label()
+        );
     }
-    text.push_str("for address in \\\n");
-    for address in before {
-        let _ = writeln!(text, "    {} \\", address.ip);
-    }
-    let _ = writeln!(
-        text,
-        "    {}\ndo\n    ufw allow out proto {} to \"$address\" port {} comment '{}'\ndone",
-        last.ip,
-        entry.protocol(),
-        entry.port,
-        entry.label()
-    );
 }
 
 fn words(closed: bool) -> Words {

@@ -68,6 +68,8 @@ mod ready;
 #[cfg(target_os = "linux")]
 mod rows;
 #[cfg(target_os = "linux")]
+mod rules;
+#[cfg(target_os = "linux")]
 mod runner;
 #[cfg(target_os = "linux")]
 mod sandbox;
@@ -125,6 +127,7 @@ fn trials(scenarios: Vec<scenario::Scenario>) -> Vec<libtest_mimic::Trial> {
     if std::env::var_os("TUNNELCHECK_LAB_SCENARIOS").is_none() {
         trials.extend(selftest::trials());
         trials.extend(wire::selftest::trials());
+        trials.extend(rules::trials());
     }
     trials.extend(scenarios.into_iter().map(|scenario| {
         let name = scenario.trial_name();

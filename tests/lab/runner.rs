@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::expect::{Run, differences};
@@ -32,8 +32,38 @@ impl World {
         Ok(Self { topology, files })
     }
 
+    /// The product with a known environment, as it is to be run in the client's namespaces.
+    pub(crate) fn product(&self) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .env_clear()
+            .env("PATH", PATH)
+            .env("SSL_CERT_FILE", self.trust_store());
+        command
+    }
+
+    /// Runs a command in the client's namespaces to its end, and returns what it wrote.
+    pub(crate) fn output(&self, mut command: Command) -> Outcome<Output> {
+        let (stdout, stderr) = (self.path("stdout"), self.path("stderr"));
+        command
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout)?)
+            .stderr(File::create(&stderr)?);
+        let status = self.topology.client.run(move || finish(command.spawn()?))?;
+        Ok(Output {
+            status,
+            stdout: std::fs::read(stdout)?,
+            stderr: std::fs::read(stderr)?,
+        })
+    }
+
+    /// A file of this world.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
     fn trust_store(&self) -> PathBuf {
-        self.files.path().join("trust.pem")
+        self.path("trust.pem")
     }
 }
 
@@ -72,45 +102,29 @@ pub(crate) fn run(scenario: &Scenario) -> Outcome {
 
 /// Runs the product as a child in the client's namespaces.
 fn check(scenario: &Scenario, world: &World) -> Outcome<(Run, String)> {
-    let (stdout, stderr) = (
-        world.files.path().join("stdout"),
-        world.files.path().join("stderr"),
-    );
-    let mut command = product(scenario, world);
+    let mut command = world.product();
     command
-        .stdin(Stdio::null())
-        .stdout(File::create(&stdout)?)
-        .stderr(File::create(&stderr)?);
+        .args(["--format", "json"])
+        .args(&scenario.args)
+        .envs(&scenario.env);
     let begun = Instant::now();
-    let status = world
-        .topology
-        .client
-        .run(move || finish(command.spawn()?))?;
+    let output = world.output(command)?;
     let elapsed_ms = u64::try_from(begun.elapsed().as_millis())?;
-    let stderr = std::fs::read_to_string(stderr)?;
-    let report = serde_json::from_slice(&std::fs::read(stdout)?).map_err(|error| {
-        format!("no JSON on standard output ({error}), {status}; standard error:\n{stderr}")
+    let stderr = String::from_utf8(output.stderr)?;
+    let report = serde_json::from_slice(&output.stdout).map_err(|error| {
+        format!(
+            "no JSON on standard output ({error}), {}; standard error:\n{stderr}",
+            output.status
+        )
     })?;
     Ok((
         Run {
             report,
-            exit_code: status.code(),
+            exit_code: output.status.code(),
             elapsed_ms,
         },
         stderr,
     ))
-}
-
-fn product(scenario: &Scenario, world: &World) -> Command {
-    let mut command = Command::new(binary());
-    command
-        .args(["--format", "json"])
-        .args(&scenario.args)
-        .env_clear()
-        .env("PATH", PATH)
-        .env("SSL_CERT_FILE", world.trust_store())
-        .envs(&scenario.env);
-    command
 }
 
 fn binary() -> PathBuf {

@@ -1,0 +1,223 @@
+//! The rules that the product prints, applied with the firewalls' own tools.
+//!
+//! | trial | the host before | what is shown |
+//! | --- | --- | --- |
+//! | `lockdown-…` | lets everything in and out | the check is ready; the SSH session lives, and a new one comes in; what is not listed goes neither in nor out; applied twice is applied once |
+//! | `accepts-…` | lets nothing out | the check is ready, and what is not listed still does not go out |
+//! | `every-rule-counts-…` | locked down, less one rule | the check names that rule's destination, and no other |
+//!
+//! All of it over IPv4 and IPv6. What is true of a locked-down host is shown to be otherwise before.
+
+mod flows;
+mod host;
+
+use std::process::Command;
+
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use self::flows::Flows;
+use self::host::{Firewall, Host};
+use crate::Outcome;
+use crate::clients::expect;
+use crate::runner::World;
+use crate::scenario::Scenario;
+
+/// The trials of the rules.
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for firewall in Firewall::ALL {
+        let word = firewall.word();
+        trials.push(Trial::test(format!("rules::lockdown-{word}"), move || {
+            Ok(lockdown(firewall)?)
+        }));
+        trials.push(Trial::test(format!("rules::accepts-{word}"), move || {
+            Ok(accepts(firewall)?)
+        }));
+        trials.push(Trial::test(
+            format!("rules::every-rule-counts-{word}"),
+            move || Ok(every_rule_counts(firewall)?),
+        ));
+    }
+    trials.push(Trial::test("rules::scripts-are-clean", || {
+        Ok(scripts_are_clean()?)
+    }));
+    trials
+}
+
+/// The session of the one who locks down, from the edge's side of the router.
+const SSH: (&str, &str) = ("SSH_CONNECTION", "10.0.2.2 50022 10.0.1.2 22");
+
+fn world() -> Outcome<World> {
+    let text = "name = 'rules'\nabout = ''\nexpect.verdict = 'ready'\n";
+    let scenario: Scenario = toml::from_str(text)?;
+    World::build(&scenario)
+}
+
+/// What the product prints for these arguments.
+fn rules(world: &World, firewall: Firewall, args: &[&str]) -> Outcome<String> {
+    let mut command = world.product();
+    command
+        .args(["rules", "--format", firewall.word()])
+        .args(args)
+        .env(SSH.0, SSH.1);
+    let output = world.output(command)?;
+    let stderr = String::from_utf8(output.stderr)?;
+    expect(
+        output.status.success() && stderr.is_empty(),
+        &format!("rules are printed without a word: {stderr}"),
+    )?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The report of a check with these arguments.
+fn check(world: &World, args: &[&str]) -> Outcome<Value> {
+    let mut command: Command = world.product();
+    command.args(["--format", "json"]).args(args);
+    Ok(serde_json::from_slice(&world.output(command)?.stdout)?)
+}
+
+/// The rows that are not reachable, as `host transport family status`.
+fn troubled(report: &Value) -> Vec<String> {
+    let rows = report["destinations"].as_array();
+    let word = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    rows.into_iter()
+        .flatten()
+        .filter(|row| row["status"] != "reachable")
+        .map(|row| {
+            ["host", "transport", "family", "status"]
+                .map(|key| word(row, key))
+                .join(" ")
+        })
+        .collect()
+}
+
+fn expect_ready(report: &Value) -> Outcome {
+    let troubled = troubled(report);
+    expect(
+        report["verdict"] == "ready" && troubled.is_empty(),
+        &format!("the check is ready: {} {troubled:?}", report["verdict"]),
+    )
+}
+
+/// Fewer addresses where the firewall's tool takes its time for each.
+fn options(firewall: Firewall) -> &'static [&'static str] {
+    match firewall {
+        Firewall::Nftables | Firewall::Iptables | Firewall::Firewalld => &[],
+        Firewall::Ufw => &[
+            "--no-optional",
+            "--edge",
+            "198.41.192.7:7844,198.41.200.13:7844,[2606:4700:a0::1]:7844,[2606:4700:a8::1]:7844",
+        ],
+    }
+}
+
+fn lockdown(firewall: Firewall) -> Outcome {
+    let world = world()?;
+    let mut flows = Flows::begin(&world.topology)?;
+    flows.expect_open()?;
+    let args = options(firewall);
+    let text = rules(&world, firewall, &[args, &["--lockdown"]].concat())?;
+    let host = Host::start(&world, firewall)?;
+    host.apply(&text)?;
+    flows.expect_session()?;
+    expect_ready(&check(&world, args)?)?;
+    flows.expect_closed()?;
+    let once = host.state()?;
+    host.apply(&text)?;
+    expect(once == host.state()?, "applied twice is applied once")?;
+    flows.expect_session()
+}
+
+fn accepts(firewall: Firewall) -> Outcome {
+    let world = world()?;
+    let args = options(firewall);
+    let text = rules(&world, firewall, args)?;
+    let host = Host::start(&world, firewall)?;
+    host.let_nothing_out()?;
+    let flows = Flows::outward(&world.topology);
+    flows.expect_nothing_out()?;
+    host.apply(&text)?;
+    let once = host.state()?;
+    host.apply(&text)?;
+    expect(once == host.state()?, "applied twice is applied once")?;
+    expect_ready(&check(&world, args)?)?;
+    flows.expect_nothing_out()
+}
+
+/// A destination of the rules: what to leave out, and the row that then is in trouble.
+struct Leaving {
+    host: &'static str,
+    transport: &'static str,
+    family: &'static str,
+    status: &'static str,
+}
+
+/// Both regions, both transports, both families; of one region a single address.
+fn leavings() -> Vec<Leaving> {
+    let mut all = Vec::new();
+    for (host, status) in [
+        ("region1.v2.argotunnel.com", "blocked"),
+        ("region2.v2.argotunnel.com", "partial"),
+    ] {
+        for transport in ["udp", "tcp"] {
+            for family in ["ipv4", "ipv6"] {
+                all.push(Leaving {
+                    host,
+                    transport,
+                    family,
+                    status,
+                });
+            }
+        }
+    }
+    all
+}
+
+fn every_rule_counts(firewall: Firewall) -> Outcome {
+    let args: &[&str] = match firewall {
+        Firewall::Ufw => &["--no-optional"],
+        _ => &["--no-optional"],
+    };
+    let world = world()?;
+    let text = rules(&world, firewall, &[args, &["--lockdown"]].concat())?;
+    let host = Host::start(&world, firewall)?;
+    let mut wrong = Vec::new();
+    for leaving in leavings() {
+        let row = [
+            leaving.host,
+            leaving.transport,
+            leaving.family,
+            leaving.status,
+        ]
+        .join(" ");
+        host.apply_without(&text, &leaving)?;
+        let troubled = troubled(&check(&world, args)?);
+        if troubled != [row.clone()] {
+            wrong.push(format!("without the rule for {row}: {troubled:?}"));
+        }
+    }
+    expect(wrong.is_empty(), &wrong.join("\n"))
+}
+
+fn scripts_are_clean() -> Outcome {
+    let world = world()?;
+    for firewall in Firewall::ALL {
+        for args in [
+            &[][..],
+            &["--lockdown"],
+            &[
+                "--lockdown",
+                "--ssh-from",
+                "10.0.2.0/24",
+                "--protocol",
+                "quic",
+                "--edge-ip-version",
+                "4",
+            ],
+        ] {
+            host::lint(&world, firewall, &rules(&world, firewall, args)?)?;
+        }
+    }
+    Ok(())
+}
