@@ -160,7 +160,7 @@ impl Egress {
             entries: Vec::new(),
             notes: Vec::new(),
         };
-        egress.note_answers(lookups);
+        egress.note_answers(options, lookups);
         egress.add_resolvers(&resolvers);
         egress.add_edge(options, lookups);
         egress.add_optional(options, lookups);
@@ -174,9 +174,12 @@ impl Egress {
         self.entries.iter().filter(required)
     }
 
-    /// Whether the addresses are today's.
-    fn note_answers(&mut self, lookups: &[Lookup]) {
-        if !lookups.iter().any(|l| l.status == LookupStatus::Ok) {
+    /// Whether the addresses are today's; those given by hand are what they are.
+    fn note_answers(&mut self, options: &Options, lookups: &[Lookup]) {
+        let edge = Names::settled(lookups, &[]).edge_hosts(options);
+        let named = edge.iter().any(|(host, _)| host.parse::<IpAddr>().is_err());
+        let wanted = named || !optional_hosts(options).is_empty();
+        if wanted && !lookups.iter().any(|l| l.status == LookupStatus::Ok) {
             self.notes.push(
                 "DNS has not told any address: the documented ones alone are listed, and some of them may be out of date."
                     .to_owned(),

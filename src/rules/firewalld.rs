@@ -50,10 +50,10 @@ set -eu
 
 if firewall-cmd --state >/dev/null 2>&1; then
     live=yes
-    permanent() { firewall-cmd --quiet --permanent \"$@\"; }
+    permanent() { firewall-cmd --permanent \"$@\"; }
 else
     live=no
-    permanent() { firewall-offline-cmd --quiet \"$@\"; }
+    permanent() { firewall-offline-cmd \"$@\"; }
 fi
 
 files=$(mktemp -d)
@@ -63,9 +63,9 @@ trap 'rm -rf \"$files\"' EXIT
 replace() {
     cat >\"$files/$1.xml\"
     case \" $(permanent --get-policies | tr '\\n' ' ') \" in
-        *\" $1 \"*) permanent --delete-policy=\"$1\" ;;
+        *\" $1 \"*) permanent --quiet --delete-policy=\"$1\" ;;
     esac
-    permanent --new-policy-from-file=\"$files/$1.xml\" --name=\"$1\"
+    permanent --quiet --new-policy-from-file=\"$files/$1.xml\" --name=\"$1\"
 }
 ";
 

@@ -66,3 +66,59 @@ impl Dialect {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::catalog;
+    use crate::model::{Answer, RecordType};
+
+    /// The rules when the SRV record names this target, which has one address.
+    fn with_target(target: &str) -> Egress {
+        let mut lookups = samples::lookups();
+        let service = Answer::Service {
+            priority: 0,
+            weight: 0,
+            port: 7844,
+            target: target.to_owned(),
+        };
+        let address = Answer::Address("192.0.2.1".parse().unwrap());
+        lookups[0] = samples::lookup(&catalog::srv_name(None), RecordType::Srv, vec![service]);
+        lookups.push(samples::lookup(target, RecordType::A, vec![address]));
+        Egress::new(&samples::options(), &lookups, samples::surroundings())
+    }
+
+    /// The lines that a firewall or a shell acts on.
+    fn acting(text: &str) -> usize {
+        text.lines().filter(|line| !line.starts_with('#')).count()
+    }
+
+    #[test]
+    fn a_hostile_name_stands_in_no_rule_file() {
+        let hostile = with_target("$(reboot)`id`';\"\n--><x>.example");
+        for dialect in Dialect::value_variants() {
+            for lockdown in [None, Some(samples::lockdown())] {
+                let text = dialect.render(&hostile, lockdown.as_ref());
+                assert!(text.contains("__reboot__id_"), "{text}");
+                for bad in ["$(reboot", "`id`", "--><x"] {
+                    assert!(!text.contains(bad), "{bad} in {text}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_adds_a_line_to_a_rule_file(target in "\\PC{1,40}|[\u{0}-\u{7f}]{1,40}") {
+            prop_assume!(!target.ends_with("argotunnel.com") && target.parse::<std::net::IpAddr>().is_err());
+            let (plain, other) = (with_target("plain.example"), with_target(&target));
+            for dialect in Dialect::value_variants() {
+                let (plain, other) = (dialect.render(&plain, None), dialect.render(&other, None));
+                prop_assert_eq!(acting(&plain), acting(&other));
+                prop_assert!(other.chars().all(|c| matches!(c, '\n' | '\t' | ' '..='~')), "{}", other);
+            }
+        }
+    }
+}

@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod explain;
+mod rules;
 mod schema;
 mod show;
 
@@ -33,7 +34,7 @@ fn tunnelcheck(args: &[&str]) -> Command {
     for name in ours.filter(|name| name.to_string_lossy().starts_with("TUNNEL_")) {
         command.env_remove(name);
     }
-    command.env_remove("NO_COLOR");
+    command.env_remove("NO_COLOR").env_remove("SSH_CONNECTION");
     command
 }
 

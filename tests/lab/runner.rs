@@ -127,7 +127,7 @@ fn check(scenario: &Scenario, world: &World) -> Outcome<(Run, String)> {
     ))
 }
 
-fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("TUNNELCHECK_LAB_BIN")
         .map_or_else(|| env!("CARGO_BIN_EXE_tunnelcheck").into(), PathBuf::from)
 }

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -27,15 +28,18 @@ const UNLISTED_PORT: u16 = 7845;
 pub(crate) struct Flows<'a> {
     topology: &'a Topology,
     sessions: Vec<TcpStream>,
+    /// The server's ends of all sessions.
+    ends: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl<'a> Flows<'a> {
     /// Servers on the client, and from the edge's side a session with each of its addresses.
     pub(crate) fn begin(topology: &'a Topology) -> Outcome<Self> {
-        for port in [SSH_PORT, OTHER_PORT] {
-            topology.client.run(move || serve(port))?;
-        }
         let mut flows = Self::outward(topology);
+        for port in [SSH_PORT, OTHER_PORT] {
+            let ends = Arc::clone(&flows.ends);
+            topology.client.run(move || serve(port, ends))?;
+        }
         flows.sessions = flows.dial(SSH_PORT).into_iter().collect::<Result<_, _>>()?;
         flows.expect_session()?;
         Ok(flows)
@@ -46,7 +50,27 @@ impl<'a> Flows<'a> {
         Self {
             topology,
             sessions: Vec::new(),
+            ends: Arc::default(),
         }
+    }
+
+    /// The sessions live although it is the server that speaks first, as a program's output does.
+    pub(crate) fn expect_server_first(&mut self) -> Outcome {
+        for end in self
+            .ends
+            .lock()
+            .expect("nobody panics with the lock")
+            .iter()
+        {
+            (&mut &*end).write_all(b"hello\n")?;
+        }
+        for session in &mut self.sessions {
+            let mut line = [0; 6];
+            session.set_read_timeout(Some(PATIENCE))?;
+            let heard = session.read_exact(&mut line);
+            heard.map_err(|error| format!("the server's words do not come: {error}"))?;
+        }
+        Ok(())
     }
 
     /// Without a firewall everything that is expected to be closed later on is open.
@@ -152,10 +176,14 @@ fn udp(to: SocketAddr) -> ErrorKind {
 }
 
 /// A server that says back what it hears, over both families.
-fn serve(port: u16) -> Outcome {
+fn serve(port: u16, ends: Arc<Mutex<Vec<TcpStream>>>) -> Outcome {
     let listener = TcpListener::bind((IpAddr::from(Ipv6Addr::UNSPECIFIED), port))?;
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
+            let end = stream.try_clone().into_iter();
+            ends.lock()
+                .expect("nobody panics with the lock")
+                .extend(end);
             thread::spawn(move || echo(stream));
         }
     });

@@ -38,6 +38,13 @@ impl Firewall {
         }
     }
 
+    /// Whether a session that is older than connection tracking goes on when the server speaks first.
+    /// ufw and firewalld have no words for a packet that opens no connection: with them it goes on
+    /// with the client's next packet.
+    pub(crate) fn keeps_untracked_sessions(self) -> bool {
+        matches!(self, Self::Nftables | Self::Iptables)
+    }
+
     fn tools(self) -> &'static [&'static str] {
         match self {
             Self::Nftables => &["nft"],
@@ -91,25 +98,42 @@ impl<'a> Host<'a> {
         Ok(())
     }
 
-    /// Applies the rules without those of one destination: all of its addresses, or one of them.
+    /// Applies the rules without those of one destination.
     pub(crate) fn apply_without(&self, text: &str, leaving: &Leaving) -> Outcome {
-        match self.firewall {
-            Firewall::Ufw => self.shell("ufw --force disable && cp /run/ufw/fresh/* /etc/ufw/")?,
-            _ => {}
+        if self.firewall != Firewall::Ufw {
+            return self.apply(&without(text, leaving)?);
         }
-        self.apply(&without(text, leaving)?)
+        // ufw takes seconds for them all, so all but one stay.
+        for line in text.lines().filter(|line| leaving.is_named_by(line)) {
+            self.shell(&line.replacen("ufw ", "ufw delete ", 1))?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what was left out.
+    pub(crate) fn apply_again(&self, text: &str, leaving: &Leaving) -> Outcome {
+        if self.firewall == Firewall::Ufw {
+            for line in text.lines().filter(|line| leaving.is_named_by(line)) {
+                self.shell(line)?;
+            }
+        }
+        Ok(())
     }
 
     /// A host from which nothing gets out but replies, and what IPv6 needs to find its neighbours.
     pub(crate) fn let_nothing_out(&self) -> Outcome {
         self.shell(match self.firewall {
             Firewall::Nftables => {
-                "nft 'table inet filter { chain output {
-                     type filter hook output priority filter; policy drop;
-                     ct state established,related accept
-                     oifname lo accept
-                     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
-                 } }'"
+                "nft --file - <<'RULES'
+table inet filter {
+    chain output {
+        type filter hook output priority filter; policy drop;
+        ct state established,related accept
+        oifname lo accept
+        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+    }
+}
+RULES"
             }
             Firewall::Iptables => {
                 "for tool in iptables ip6tables; do
@@ -153,54 +177,35 @@ impl<'a> Host<'a> {
         })
     }
 
-    fn shell(&self, line: &str) -> Outcome {
+    /// Runs a line of shell in the host.
+    pub(crate) fn shell(&self, line: &str) -> Outcome {
         shell(self.world, line).map(drop)
     }
 }
 
 /// The rules without those of one destination.
 fn without(text: &str, leaving: &Leaving) -> Outcome<String> {
-    let family = if leaving.family == "ipv4" {
-        crate::internet::Family::Ipv4
-    } else {
-        crate::internet::Family::Ipv6
-    };
-    let mut addresses: Vec<String> = crate::internet::addresses(leaving.host, family)
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    if leaving.status == "partial" {
-        addresses.truncate(1);
-    }
-    let names = |line: &str| {
-        let mut words = line.split(|c: char| c.is_whitespace() || "/\",'".contains(c));
-        words.any(|word| addresses.iter().any(|address| address == word))
-    };
-    // A rule of nftables is a block of addresses that ends with the transport.
-    let blocks = block_wise(text);
     let mut kept = String::new();
     let mut left_out = 0;
-    for block in blocks {
+    for block in block_wise(text) {
         let mut lines: Vec<&str> = block.lines().collect();
+        let whole = lines.len();
+        // The transport of a set stands behind it.
         if block.contains(leaving.transport) {
-            let before = lines.len();
-            lines.retain(|line| !names(line));
-            left_out += before - lines.len();
+            lines.retain(|line| !leaving.names(line));
+            left_out += whole - lines.len();
         }
         // A set without elements is no rule at all.
-        if lines.len() == 2 && block.lines().count() > 2 {
+        if lines.len() == 2 && whole > 2 {
             continue;
         }
         kept.extend(lines.into_iter().flat_map(|line| [line, "\n"]));
     }
-    if left_out == addresses.len() {
+    let wanted = leaving.addresses.len();
+    if left_out == wanted {
         return Ok(kept);
     }
-    Err(format!(
-        "{left_out} rules in the place of {} are left out",
-        addresses.len()
-    )
-    .into())
+    Err(format!("{left_out} rules in the place of {wanted} are left out").into())
 }
 
 /// Lines, those of a set of nftables together.
@@ -316,9 +321,7 @@ fn own_run(world: &World) -> Outcome {
 fn own_ufw(world: &World) -> Outcome {
     own_run(world)?;
     let own = world.path("ufw");
-    let fresh = world.path("run/ufw/fresh");
     fs::create_dir_all(own.join("applications.d"))?;
-    fs::create_dir_all(&fresh)?;
     for directory in ["/usr/share/ufw", "/usr/share/ufw/iptables"] {
         for entry in fs::read_dir(directory)? {
             let path = entry?.path();
@@ -326,7 +329,6 @@ fn own_ufw(world: &World) -> Outcome {
             let name = path.file_name().unwrap_or_default();
             if ["rules", "init", "conf"].iter().any(|kept| ending == *kept) {
                 fs::copy(&path, own.join(name))?;
-                fs::copy(&path, fresh.join(name))?;
             }
         }
     }

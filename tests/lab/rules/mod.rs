@@ -5,12 +5,15 @@
 //! | `lockdown-…` | lets everything in and out | the check is ready; the SSH session lives, and a new one comes in; what is not listed goes neither in nor out; applied twice is applied once |
 //! | `accepts-…` | lets nothing out | the check is ready, and what is not listed still does not go out |
 //! | `every-rule-counts-…` | locked down, less one rule | the check names that rule's destination, and no other |
+//! | `the-page-…` | lets everything in and out | the commands of docs/lock-down.md lead to a check that is ready |
 //!
 //! All of it over IPv4 and IPv6. What is true of a locked-down host is shown to be otherwise before.
 
 mod flows;
 mod host;
+mod page;
 
+use std::net::IpAddr;
 use std::process::Command;
 
 use libtest_mimic::Trial;
@@ -20,6 +23,7 @@ use self::flows::Flows;
 use self::host::{Firewall, Host};
 use crate::Outcome;
 use crate::clients::expect;
+use crate::internet::{self, Family};
 use crate::runner::World;
 use crate::scenario::Scenario;
 
@@ -39,6 +43,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             move || Ok(every_rule_counts(firewall)?),
         ));
     }
+    trials.extend(page::trials());
     trials.push(Trial::test("rules::scripts-are-clean", || {
         Ok(scripts_are_clean()?)
     }));
@@ -120,6 +125,9 @@ fn lockdown(firewall: Firewall) -> Outcome {
     let text = rules(&world, firewall, &[args, &["--lockdown"]].concat())?;
     let host = Host::start(&world, firewall)?;
     host.apply(&text)?;
+    if firewall.keeps_untracked_sessions() {
+        flows.expect_server_first()?;
+    }
     flows.expect_session()?;
     expect_ready(&check(&world, args)?)?;
     flows.expect_closed()?;
@@ -145,59 +153,111 @@ fn accepts(firewall: Firewall) -> Outcome {
     flows.expect_nothing_out()
 }
 
-/// A destination of the rules: what to leave out, and the row that then is in trouble.
+/// What is left out of the rules, and the row that is in trouble then.
 struct Leaving {
-    host: &'static str,
+    host: String,
     transport: &'static str,
-    family: &'static str,
+    family: Family,
+    addresses: Vec<IpAddr>,
     status: &'static str,
 }
 
-/// Both regions, both transports, both families; of one region a single address.
-fn leavings() -> Vec<Leaving> {
-    let mut all = Vec::new();
-    for (host, status) in [
-        ("region1.v2.argotunnel.com", "blocked"),
-        ("region2.v2.argotunnel.com", "partial"),
-    ] {
-        for transport in ["udp", "tcp"] {
-            for family in ["ipv4", "ipv6"] {
-                all.push(Leaving {
+impl Leaving {
+    fn row(&self) -> String {
+        [&self.host, self.transport, self.family.word(), self.status].join(" ")
+    }
+
+    /// Whether the line is about one of the addresses.
+    fn names(&self, line: &str) -> bool {
+        let mut words = line.split(|c: char| c.is_whitespace() || "/\",'".contains(c));
+        words.any(|word| word.parse().is_ok_and(|ip| self.addresses.contains(&ip)))
+    }
+
+    /// Whether the line, which is a rule by itself, is about one of them over this transport.
+    fn is_named_by(&self, line: &str) -> bool {
+        self.names(line) && line.contains(self.transport) && !line.starts_with('#')
+    }
+}
+
+/// Both transports and both families of both regions: all addresses of the one, of the other a
+/// single one. Where addresses are given by hand each is a row of its own.
+fn leavings(firewall: Firewall) -> Vec<Leaving> {
+    let regions = internet::REGIONS.map(str::to_owned).into_iter();
+    let rows = regions
+        .zip(["blocked", "partial"])
+        .flat_map(|(region, status)| {
+            let row = move |transport, family| {
+                let mut addresses = internet::addresses(&region, family);
+                let (mut host, mut status) = (region.clone(), status);
+                if firewall == Firewall::Ufw {
+                    host = addresses[0].to_string();
+                    status = "blocked";
+                }
+                if firewall == Firewall::Ufw || status == "partial" {
+                    addresses.truncate(1);
+                }
+                Leaving {
                     host,
                     transport,
                     family,
+                    addresses,
                     status,
-                });
-            }
-        }
-    }
-    all
+                }
+            };
+            let each = move |transport| Family::BOTH.map(|family| row(transport, family));
+            ["udp", "tcp"].into_iter().flat_map(each)
+        });
+    rows.collect()
 }
 
 fn every_rule_counts(firewall: Firewall) -> Outcome {
-    let args: &[&str] = match firewall {
-        Firewall::Ufw => &["--no-optional"],
-        _ => &["--no-optional"],
-    };
+    let mut args = options(firewall).to_vec();
+    if !args.contains(&"--no-optional") {
+        args.push("--no-optional");
+    }
+    let args = args.as_slice();
     let world = world()?;
-    let text = rules(&world, firewall, &[args, &["--lockdown"]].concat())?;
+    let text = rules(&world, firewall, &[args, &["--lockdown"][..]].concat())?;
     let host = Host::start(&world, firewall)?;
+    host.apply(&text)?;
     let mut wrong = Vec::new();
-    for leaving in leavings() {
-        let row = [
-            leaving.host,
-            leaving.transport,
-            leaving.family,
-            leaving.status,
-        ]
-        .join(" ");
+    for leaving in leavings(firewall) {
         host.apply_without(&text, &leaving)?;
         let troubled = troubled(&check(&world, args)?);
-        if troubled != [row.clone()] {
+        if troubled != [leaving.row()] {
+            let row = leaving.row();
             wrong.push(format!("without the rule for {row}: {troubled:?}"));
         }
+        host.apply_again(&text, &leaving)?;
     }
-    expect(wrong.is_empty(), &wrong.join("\n"))
+    expect(wrong.is_empty(), &wrong.join("\n"))?;
+    without_dns(&world, &host, firewall, &text)
+}
+
+/// Without the rule for the resolver no name is found, and no address is accused.
+fn without_dns(world: &World, host: &Host<'_>, firewall: Firewall, text: &str) -> Outcome {
+    if firewall == Firewall::Ufw {
+        // Its addresses are given by hand, and no name is asked for.
+        return Ok(());
+    }
+    let resolver = Leaving {
+        host: "resolver".to_owned(),
+        transport: "udp",
+        family: Family::Ipv4,
+        addresses: vec![internet::RESOLVERS[0].parse()?],
+        status: "",
+    };
+    host.apply_without(text, &resolver)?;
+    let report = check(world, &["--no-optional"])?;
+    let silent = report["dns"]["lookups"].as_array().is_some_and(|lookups| {
+        lookups
+            .iter()
+            .any(|lookup| lookup["status"] == "unreachable")
+    });
+    expect(
+        report["verdict"] == "blocked" && silent && troubled(&report).is_empty(),
+        &format!("DNS alone is blocked: {}", report["dns"]),
+    )
 }
 
 fn scripts_are_clean() -> Outcome {
