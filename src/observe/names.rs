@@ -65,8 +65,8 @@ fn questions(options: &Options, lookups: &[Lookup]) -> Vec<Asked> {
         questions.push((catalog::srv_name(options.region), RecordType::Srv));
         hosts.extend(catalog::usual_targets(options.region));
     }
-    let named = |host: &String| host.parse::<std::net::IpAddr>().is_err();
-    for host in hosts.into_iter().filter(named) {
+    let to_ask = |host: &String| host.parse::<std::net::IpAddr>().is_err();
+    for host in hosts.into_iter().filter(to_ask) {
         questions.extend(Family::BOTH.map(|family| (host.clone(), record_type(family))));
     }
     questions

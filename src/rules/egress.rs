@@ -1,8 +1,11 @@
 //! What a firewall has to let out, from the options and the lookups.
 
+mod entry;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+
+pub use self::entry::{Address, Entry, Origin, Purpose};
 
 use super::distribution::Distribution;
 use super::text::HostName;
@@ -38,117 +41,6 @@ pub struct Surroundings {
     pub distribution: Distribution,
 }
 
-/// One host over one transport: its addresses are what a packet filter can match.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// The host's name; for resolvers, `resolver`.
-    pub host: HostName,
-    /// The transport.
-    pub transport: Transport,
-    /// The destination port.
-    pub port: u16,
-    /// What is spoken there.
-    pub purpose: Purpose,
-    /// Whether a tunnel needs it.
-    pub requirement: Requirement,
-    /// The names in the `ClientHello` for firewalls that look at them (RFC 6066); none for plain DNS.
-    pub server_names: Vec<HostName>,
-    /// What it is for, in a few words.
-    pub reason: String,
-    /// Each address once, IPv4 before IPv6, in ascending order. May be empty: a note says why.
-    pub addresses: Vec<Address>,
-}
-
-impl Entry {
-    /// The addresses of one family.
-    pub fn of(&self, family: Family) -> impl Iterator<Item = Address> + '_ {
-        let of_family = move |a: &&Address| Family::of(a.ip) == family;
-        self.addresses.iter().filter(of_family).copied()
-    }
-
-    /// The transport as rules write it.
-    #[must_use]
-    pub const fn protocol(&self) -> &'static str {
-        match self.transport {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
-        }
-    }
-
-    /// Host, purpose and requirement in one line, for a comment beside the rule.
-    #[must_use]
-    pub fn label(&self) -> String {
-        let optional = match self.requirement {
-            Requirement::Required => "",
-            Requirement::Optional => ", optional",
-        };
-        format!("{}: {}{optional}", self.host, self.purpose)
-    }
-}
-
-/// What is spoken to a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// The lookups of cloudflared's names.
-    Dns,
-    /// The tunnel over QUIC.
-    Quic,
-    /// The tunnel over TLS and HTTP/2.
-    Http2,
-    /// Updates, the management interface, Access.
-    Https,
-    /// The second way to the SRV record.
-    DnsOverTls,
-}
-
-impl fmt::Display for Purpose {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Dns => "dns",
-            Self::Quic => "quic",
-            Self::Http2 => "http2",
-            Self::Https => "https",
-            Self::DnsOverTls => "dns over tls",
-        })
-    }
-}
-
-/// An address with what is known of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Address {
-    /// The address.
-    pub ip: IpAddr,
-    /// Where it comes from.
-    pub origin: Origin,
-}
-
-/// Where an address comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
-    /// DNS answers with it and, where addresses are documented, so does the documentation.
-    Answered,
-    /// Documented; DNS was not asked or has not answered.
-    Documented,
-    /// Documented, and DNS answers without it: about to go, or kept for later.
-    NoLongerAnswered,
-    /// DNS answers with it, and the documentation of this name lacks it: new, or a wrong answer.
-    NotDocumented,
-    /// Given by hand, or by this host's configuration.
-    Given,
-}
-
-impl Origin {
-    /// What to say beside the address, where there is something to say.
-    #[must_use]
-    pub const fn remark(self) -> Option<&'static str> {
-        match self {
-            Self::Answered | Self::Documented | Self::Given => None,
-            Self::NoLongerAnswered => Some("documented, but not in today's DNS answer"),
-            Self::NotDocumented => Some("in today's DNS answer, but not documented"),
-        }
-    }
-}
-
 impl Egress {
     /// Unites what DNS has answered with what is documented.
     #[must_use]
@@ -166,12 +58,6 @@ impl Egress {
         egress.add_optional(options, lookups);
         egress.note_suspicious(lookups);
         egress
-    }
-
-    /// The entries that a tunnel cannot do without.
-    pub fn required(&self) -> impl Iterator<Item = &Entry> {
-        let required = |entry: &&Entry| entry.requirement == Requirement::Required;
-        self.entries.iter().filter(required)
     }
 
     /// Whether the addresses are today's; those given by hand are what they are.
@@ -221,80 +107,58 @@ impl Egress {
     }
 
     fn add_edge(&mut self, options: &Options, lookups: &[Lookup]) {
-        let names = Names::settled(lookups, &[]);
-        let hosts = names.edge_hosts(options);
-        let usual = catalog::usual_targets(options.region)
-            .into_iter()
-            .filter(|usual| options.edge.is_empty() && hosts.iter().all(|(host, _)| host != usual))
-            .map(|host| (host, catalog::EDGE_PORT));
-        let usual: Vec<_> = usual.collect();
-        for service in [Service::Quic, Service::Http2] {
-            for (host, port) in &hosts {
-                let at = (host.as_str(), *port);
-                self.add_edge_host(options, lookups, at, service, Requirement::Required);
-            }
-            for (host, port) in &usual {
-                let at = (host.as_str(), *port);
-                self.add_edge_host(options, lookups, at, service, Requirement::Optional);
-            }
-        }
-        for (host, _) in &usual {
+        let hosts = Names::settled(lookups, &[]).edge_hosts(options);
+        let unnamed =
+            |usual: &String| options.edge.is_empty() && hosts.iter().all(|(host, _)| host != usual);
+        let usual = catalog::usual_targets(options.region).into_iter();
+        let usual: Vec<_> = usual.filter(unnamed).collect();
+        for host in &usual {
             let host = HostName::sanitised(host);
             self.notes.push(format!(
                 "The SRV record does not name {host}, which is documented: its rules are marked optional."
             ));
         }
+        let named = hosts
+            .iter()
+            .map(|(host, port)| (host, *port, Requirement::Required));
+        let usual = usual
+            .iter()
+            .map(|host| (host, catalog::EDGE_PORT, Requirement::Optional));
+        let all: Vec<_> = named.chain(usual).collect();
+        for service in [Service::Quic, Service::Http2] {
+            let wanted = |family| is_wanted(options, service, family);
+            let families: Vec<_> = Family::BOTH.into_iter().filter(|f| wanted(*f)).collect();
+            if families.is_empty() {
+                continue;
+            }
+            for (host, port, requirement) in &all {
+                let addresses = self.edge_addresses(lookups, host, &families);
+                // A name without an address is of use to those that match names; an address of a
+                // family that the options exclude is of use to nobody.
+                if !addresses.is_empty() || host.parse::<IpAddr>().is_err() {
+                    let entry = edge_entry((host, *port), service, *requirement, addresses);
+                    self.entries.push(entry);
+                }
+            }
+        }
     }
 
-    fn add_edge_host(
+    /// The addresses of a host; a name that has none in one of the families is noted.
+    fn edge_addresses(
         &mut self,
-        options: &Options,
         lookups: &[Lookup],
-        (host, port): (&str, u16),
-        service: Service,
-        requirement: Requirement,
-    ) {
-        let families: Vec<_> = Family::BOTH
-            .into_iter()
-            .filter(|family| is_wanted(options, service, *family))
-            .collect();
-        if families.is_empty() {
-            return;
-        }
+        host: &str,
+        families: &[Family],
+    ) -> Vec<Address> {
         let mut addresses = Vec::new();
         for family in families {
-            let found = addresses_of(lookups, host, family);
+            let found = addresses_of(lookups, host, *family);
             if found.is_empty() && host.parse::<IpAddr>().is_err() {
-                self.note_once(missing(host, family));
+                self.note_once(missing(host, *family));
             }
             addresses.extend(found);
         }
-        if addresses.is_empty() && host.parse::<IpAddr>().is_ok() {
-            // An address of a family that the options exclude.
-            return;
-        }
-        let (purpose, reason, names) = match service {
-            Service::Quic => (
-                Purpose::Quic,
-                "the tunnel over QUIC",
-                vec![catalog::QUIC_SNI, catalog::PROBE_SNI],
-            ),
-            Service::Http2 | Service::Https => (
-                Purpose::Http2,
-                "the tunnel over HTTP/2",
-                vec![catalog::HTTP2_SNI, catalog::PROBE_SNI],
-            ),
-        };
-        self.entries.push(Entry {
-            host: HostName::sanitised(host),
-            transport: service.transport(),
-            port,
-            purpose,
-            requirement,
-            server_names: names.into_iter().map(HostName::sanitised).collect(),
-            reason: reason.to_owned(),
-            addresses: in_order(addresses),
-        });
+        addresses
     }
 
     fn add_optional(&mut self, options: &Options, lookups: &[Lookup]) {
@@ -344,6 +208,30 @@ impl Egress {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
+    }
+}
+
+fn edge_entry(
+    (host, port): (&str, u16),
+    service: Service,
+    requirement: Requirement,
+    addresses: Vec<Address>,
+) -> Entry {
+    let (purpose, reason, name) = match service {
+        Service::Quic => (Purpose::Quic, "the tunnel over QUIC", catalog::QUIC_SNI),
+        Service::Http2 | Service::Https => {
+            (Purpose::Http2, "the tunnel over HTTP/2", catalog::HTTP2_SNI)
+        }
+    };
+    Entry {
+        host: HostName::sanitised(host),
+        transport: service.transport(),
+        port,
+        purpose,
+        requirement,
+        server_names: [name, catalog::PROBE_SNI].map(HostName::sanitised).into(),
+        reason: reason.to_owned(),
+        addresses: in_order(addresses),
     }
 }
 
@@ -452,5 +340,4 @@ fn edge_argument(host: &str, port: u16) -> String {
 }
 
 #[cfg(test)]
-#[path = "egress/tests.rs"]
 mod tests;

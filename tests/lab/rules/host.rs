@@ -233,13 +233,11 @@ pub(crate) fn lint(world: &World, firewall: Firewall, text: &str) -> Outcome {
     let file = world.path("lint.sh");
     fs::write(&file, text)?;
     let file = file.display();
-    match firewall {
-        Firewall::Nftables => shell(world, &format!("nft --check --file {file}")).map(drop),
-        _ => {
-            require(&["shellcheck"])?;
-            shell(world, &format!("shellcheck {file}")).map(drop)
-        }
+    if firewall == Firewall::Nftables {
+        return shell(world, &format!("nft --check --file {file}")).map(drop);
     }
+    require(&["shellcheck"])?;
+    shell(world, &format!("shellcheck {file}")).map(drop)
 }
 
 fn require(tools: &[&str]) -> Outcome {
