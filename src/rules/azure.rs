@@ -1,0 +1,158 @@
+//! Microsoft Azure: a shell script of `az network nsg rule create`.
+
+use std::fmt::Write as _;
+
+use super::Dialect;
+use super::egress::Egress;
+use super::flows::{Flow, flows};
+use super::header::{Advice, Words, header};
+use super::lockdown::{Lockdown, Ssh};
+
+/// The script.
+pub(super) fn render(egress: &Egress, lockdown: Option<&Lockdown>) -> String {
+    let header = header(
+        "# ",
+        Dialect::Azure,
+        &words(lockdown.is_some()),
+        egress,
+        lockdown,
+    );
+    let flows = flows(egress, lockdown.is_some());
+    let mut rules = String::new();
+    for (number, flow) in flows.iter().enumerate() {
+        rule(&mut rules, number, flow);
+    }
+    let inbound = lockdown.map_or("", |_| INBOUND);
+    let close = lockdown.map_or_else(String::new, |lockdown| close(&lockdown.ssh, flows.len()));
+    format!("#!/bin/sh\n{header}\nset -eu\n{BEGIN}{inbound}\n{rules}{close}")
+}
+
+const BEGIN: &str = "\
+: \"${RESOURCE_GROUP:?names the resource group of the network security group}\"
+: \"${NSG:?names the network security group}\"
+PRIORITY=\"${PRIORITY:-1000}\"
+
+# outbound NAME PRIORITY ACCESS PROTOCOL PORT DESCRIPTION PREFIX...: makes the rule, or renews it.
+outbound() {
+    name=$1 priority=$2 access=$3 protocol=$4 port=$5 description=$6
+    shift 6
+    az network nsg rule create --resource-group \"$RESOURCE_GROUP\" --nsg-name \"$NSG\" \\
+        --name \"$name\" --priority \"$priority\" --direction Outbound --access \"$access\" \\
+        --protocol \"$protocol\" --source-address-prefixes '*' --source-port-ranges '*' \\
+        --destination-address-prefixes \"$@\" --destination-port-ranges \"$port\" \\
+        \"--description=$description\" --output none
+}
+";
+
+const INBOUND: &str = "
+# inbound NAME PRIORITY ACCESS PROTOCOL PORT DESCRIPTION PREFIX...: makes the rule, or renews it.
+inbound() {
+    name=$1 priority=$2 access=$3 protocol=$4 port=$5 description=$6
+    shift 6
+    az network nsg rule create --resource-group \"$RESOURCE_GROUP\" --nsg-name \"$NSG\" \\
+        --name \"$name\" --priority \"$priority\" --direction Inbound --access \"$access\" \\
+        --protocol \"$protocol\" --source-address-prefixes \"$@\" --source-port-ranges '*' \\
+        --destination-address-prefixes '*' --destination-port-ranges \"$port\" \\
+        \"--description=$description\" --output none
+}
+";
+
+/// In characters, of a rule's description.
+const LONGEST_DESCRIPTION: usize = 140;
+
+/// The families have rules of their own, because one rule must not mix them.
+fn rule(text: &mut String, number: usize, flow: &Flow<'_>) {
+    text.push_str(&flow.remarks("# "));
+    let protocol = match flow.entry.protocol() {
+        "tcp" => "Tcp",
+        _ => "Udp",
+    };
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "outbound {} $((PRIORITY+{number})) Allow {protocol} {} \\\n    '{}' \\\n    {}",
+        flow.name,
+        flow.entry.port,
+        flow.label(LONGEST_DESCRIPTION),
+        flow.cidrs().join(" \\\n    ")
+    );
+}
+
+/// The denials come last. 4096 is the last priority before the rules that every group has.
+fn close(ssh: &Ssh, number: usize) -> String {
+    let from: Vec<_> = ssh.from.iter().map(ToString::to_string).collect();
+    let (v6, v4): (Vec<_>, Vec<_>) = from.into_iter().partition(|cidr| cidr.contains(':'));
+    let everybody = vec!["'*'".to_owned()];
+    let sources = match (v4.is_empty(), v6.is_empty()) {
+        (true, true) => vec![("", everybody)],
+        (false, true) => vec![("-ipv4", v4)],
+        (true, false) => vec![("-ipv6", v6)],
+        (false, false) => vec![("-ipv4", v4), ("-ipv6", v6)],
+    };
+    let mut text =
+        format!("outbound tunnelcheck-ntp $((PRIORITY+{number})) Allow Udp 123 'NTP' '*'\n");
+    let mut priority = 0;
+    for port in &ssh.ports {
+        for (family, prefixes) in &sources {
+            let _ = writeln!(
+                text,
+                "inbound tunnelcheck-ssh-{port}{family} $((PRIORITY+{priority})) Allow Tcp {port} 'SSH' {}",
+                prefixes.join(" ")
+            );
+            priority += 1;
+        }
+    }
+    text.push_str(
+        "\n# Everything else, last of all.\n\
+         inbound tunnelcheck-deny-in 4096 Deny '*' '*' 'everything else' '*'\n\
+         outbound tunnelcheck-deny-out 4096 Deny '*' '*' 'everything else' '*'\n",
+    );
+    text
+}
+
+fn words(closed: bool) -> Words {
+    let mut apply = vec![
+        Advice::command("RESOURCE_GROUP=mine NSG=cloudflared-nsg sh FILE"),
+        Advice::text(
+            "The rules have the priorities from PRIORITY on (1000 unless set); no other rule of the same direction may have one of them. A second run renews rules of the same name. To remove a rule:",
+        ),
+        Advice::command(
+            "az network nsg rule delete --resource-group mine --nsg-name cloudflared-nsg --name NAME",
+        ),
+        Advice::text(
+            "IPv4 and IPv6 have rules of their own, because one rule must not mix them. Security groups keep track of connections, so that answers need no rules. Where the subnet and the network interface both have a group, both have to let it out. Azure's own resolver and DHCP (168.63.129.16) are not filtered unless a rule names their service tags.",
+        ),
+    ];
+    if closed {
+        apply.push(Advice::text(
+            "Rules with priorities below 4096 that allow something go on allowing it. The rule that denies what comes in also keeps out other machines of the virtual network and the probes of load balancers, which every group lets in else. Flow logs show what is dropped. Without --ssh-from the rule for SSH lets in everybody, which may be more than now.",
+        ));
+    } else {
+        apply.push(Advice::text(
+            "Every group lets machines out to the internet (AllowInternetOutBound, 65001); these rules matter once a rule denies that (--lockdown adds it last).",
+        ));
+    }
+    Words {
+        what: "a shell script for the az command line",
+        apply,
+        permanent: vec![Advice::text(
+            "nothing is to be done, the group keeps its rules.",
+        )],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn accepts() {
+        insta::assert_snapshot!(render(&samples::drifted(), None));
+    }
+
+    #[test]
+    fn a_lockdown() {
+        insta::assert_snapshot!(render(&samples::whole(), Some(&samples::narrow())));
+    }
+}

@@ -1,0 +1,261 @@
+//! Commands of firewalld: rich rules of policies, and direct rules.
+
+use std::collections::HashMap;
+
+use super::Reading;
+use super::block::Block;
+use super::iptables;
+use super::lex::{SHELL, commands, lex};
+use super::permit::{Ports, Said, combinations, ports, transport};
+use crate::model::{Family, Transport};
+
+/// The address sets of a file by name.
+pub(super) type Sets = HashMap<String, Vec<Block>>;
+
+/// The option's value, glued with `=` or as the next word.
+fn value<'a>(words: &'a [String], name: &str) -> Option<&'a str> {
+    let glued = words
+        .iter()
+        .find_map(|w| w.strip_prefix(name)?.strip_prefix('='));
+    let after = || {
+        let at = words.iter().position(|word| word == name)?;
+        words.get(at + 1).map(String::as_str)
+    };
+    glued.or_else(after)
+}
+
+/// Learns what `--ipset=NAME --add-entry=ADDRESS` puts into a set.
+pub(super) fn learn(words: &[String], sets: &mut Sets) {
+    if let (Some(name), Some(_)) = (value(words, "--ipset"), value(words, "--add-entry")) {
+        let entries = words.iter().filter_map(|w| w.strip_prefix("--add-entry="));
+        let blocks = entries.filter_map(Block::parse);
+        sets.entry(name.to_owned()).or_default().extend(blocks);
+    }
+}
+
+/// Reads the words after `firewall-cmd`. False when they are no rule.
+pub(super) fn command(words: &[String], sets: &Sets, line: usize, into: &mut Reading) -> bool {
+    if words.iter().any(|word| word == "--direct") {
+        return direct(words, line, into);
+    }
+    let rules = words
+        .iter()
+        .filter_map(|w| w.strip_prefix("--add-rich-rule="));
+    let mut rules: Vec<_> = rules.collect();
+    rules.extend(value(words, "--add-rich-rule").filter(|_| rules.is_empty()));
+    // A zone's rules are about what comes in.
+    if value(words, "--policy").is_some() {
+        for rule in &rules {
+            rich_rule(rule, sets, line, into);
+        }
+    }
+    !rules.is_empty() || value(words, "--add-entry").is_some()
+}
+
+/// Reads the file of a policy. False when it is none for what leaves the host.
+pub(super) fn policy(text: &str, into: &mut Reading) -> bool {
+    if !text.contains("<policy") {
+        return false;
+    }
+    if !text.contains(r#"<ingress-zone name="HOST""#) {
+        return true;
+    }
+    let mut at = 0;
+    while let Some(begin) = text[at..].find("<rule").map(|found| at + found) {
+        let end = text[begin..]
+            .find("</rule>")
+            .map_or(text.len(), |found| begin + found);
+        let line = 1 + text[..begin].matches('\n').count();
+        // Without its brackets an element reads like a rich rule.
+        let words = text[begin..end].replace("/>", " ").replace(['<', '>'], " ");
+        rich_rule(&words, &Sets::new(), line, into);
+        at = end;
+    }
+    true
+}
+
+/// `--direct --add-rule FAMILY TABLE CHAIN PRIORITY ARGUMENT...`
+fn direct(words: &[String], line: usize, into: &mut Reading) -> bool {
+    let Some(at) = words.iter().position(|w| w == "--add-rule") else {
+        return false;
+    };
+    let [family, table, chain, _, arguments @ ..] = &words[at + 1..] else {
+        return false;
+    };
+    let family = match family.as_str() {
+        "ipv4" => Family::Ipv4,
+        "ipv6" => Family::Ipv6,
+        _ => return false,
+    };
+    let mut rule = vec![
+        "-t".to_owned(),
+        table.clone(),
+        "-A".to_owned(),
+        chain.clone(),
+    ];
+    rule.extend_from_slice(arguments);
+    iptables::rule(&rule, Some(family), line, into)
+}
+
+#[derive(Default)]
+struct Rich {
+    blocks: Vec<Block>,
+    to_some: bool,
+    families: Vec<Family>,
+    transports: Vec<Said<Transport>>,
+    ports: Vec<Said<Ports>>,
+    element: String,
+    conditional: bool,
+    irrelevant: bool,
+    accepts: Option<bool>,
+}
+
+fn rich_rule(text: &str, sets: &Sets, line: usize, into: &mut Reading) {
+    let mut rule = Rich::default();
+    for (_, words) in commands(&lex(text, SHELL), "") {
+        for word in &words {
+            rule.word(word, sets);
+        }
+    }
+    if rule.irrelevant {
+        return;
+    }
+    let permits = rule.permits(line);
+    match rule.accepts {
+        Some(true) => into.permits.extend(permits),
+        Some(false) => into.denies.extend(permits),
+        None => {}
+    }
+}
+
+impl Rich {
+    fn word(&mut self, word: &str, sets: &Sets) {
+        let Some((name, value)) = word.split_once('=') else {
+            self.bare(word);
+            return;
+        };
+        match (self.element.as_str(), name) {
+            (_, "family") => self.families.extend(match value {
+                "ipv4" => Some(Family::Ipv4),
+                "ipv6" => Some(Family::Ipv6),
+                _ => None,
+            }),
+            ("destination", "address") => {
+                self.to_some = true;
+                self.blocks.extend(Block::parse(value));
+            }
+            ("destination", "ipset") => {
+                self.to_some = true;
+                self.blocks.extend(sets.get(value).into_iter().flatten());
+            }
+            ("port", "port") => self.ports.push(ports(value).unwrap_or(Said::Unclear)),
+            ("port", "protocol") => self.transports.extend(transport(value)),
+            ("protocol", "value") => match transport(value) {
+                Some(known) => self.transports.push(known),
+                None => self.irrelevant = true,
+            },
+            (_, "priority" | "prefix" | "level" | "type") | ("limit", "value") => {}
+            _ => self.conditional = true,
+        }
+    }
+
+    fn bare(&mut self, word: &str) {
+        match word {
+            "accept" => self.accepts = Some(true),
+            "drop" | "reject" => self.accepts = Some(false),
+            "NOT" | "not" | "source" | "service" => self.conditional = true,
+            // What leaves from a port of this host is an answer, or no flow of cloudflared's.
+            "source-port" | "icmp-type" | "icmp-block" => self.irrelevant = true,
+            _ => {}
+        }
+        word.clone_into(&mut self.element);
+    }
+
+    fn permits(&mut self, line: usize) -> Vec<super::Permit> {
+        if !self.to_some {
+            let all = Family::BOTH.into_iter();
+            let fits = |f: &Family| self.families.is_empty() || self.families.contains(f);
+            self.blocks = all.filter(fits).map(Block::all).collect();
+        }
+        if self.transports.is_empty() {
+            self.transports.push(Said::Any);
+        }
+        if self.ports.is_empty() {
+            self.ports.push(Said::Any);
+        }
+        combinations(
+            &self.blocks,
+            &self.transports,
+            &self.ports,
+            self.conditional,
+            line,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::permit::Fit;
+    use super::*;
+
+    fn fit(text: &str) -> Fit {
+        let mut reading = Reading::default();
+        let mut sets = Sets::new();
+        for (line, words) in commands(&lex(text, SHELL), ";") {
+            learn(&words, &mut sets);
+            command(&words, &sets, line, &mut reading);
+        }
+        let address = "198.41.192.7".parse().unwrap();
+        let fits = reading.permits.iter();
+        let fits = fits.map(|p| p.fit(address, Transport::Tcp, 7844));
+        fits.max().unwrap_or(Fit::No)
+    }
+
+    #[test]
+    fn only_what_lets_new_flows_out_counts() {
+        let rich =
+            |rule: &str| format!("firewall-cmd --permanent --policy=out --add-rich-rule='{rule}'");
+        for (rule, expected) in [
+            (
+                r#"rule family="ipv4" destination address="198.41.192.7" port port="7844" protocol="tcp" accept"#,
+                Fit::Yes,
+            ),
+            (
+                r#"rule priority="1" family="ipv4" destination address="198.41.192.0/24" accept"#,
+                Fit::Yes,
+            ),
+            (
+                r#"rule family="ipv4" destination address="198.41.192.7" port port="7844" protocol="udp" accept"#,
+                Fit::No,
+            ),
+            (
+                r#"rule family="ipv4" destination address="198.41.192.7" port port="7844" protocol="tcp" drop"#,
+                Fit::No,
+            ),
+            (
+                r#"rule family="ipv4" source address="10.0.0.0/8" destination address="198.41.192.7" accept"#,
+                Fit::Perhaps,
+            ),
+            (
+                r#"rule family="ipv6" port port="7844" protocol="tcp" accept"#,
+                Fit::No,
+            ),
+            (r#"rule protocol value="icmp" accept"#, Fit::No),
+        ] {
+            assert_eq!(fit(&rich(rule)), expected, "{rule}");
+        }
+        let zone = "firewall-cmd --zone=public --add-rich-rule='rule family=ipv4 accept'";
+        assert_eq!(fit(zone), Fit::No);
+        let direct = "firewall-cmd --direct --add-rule ipv4 filter OUTPUT 0 -d 198.41.192.7 -p tcp --dport 7844 -j ACCEPT";
+        assert_eq!(fit(direct), Fit::Yes);
+        let file = r#"<policy target="DROP"><ingress-zone name="HOST"/>
+            <rule family="ipv4"><destination address="198.41.192.0/24"/><port port="7844" protocol="tcp"/><accept/></rule></policy>"#;
+        let mut reading = Reading::default();
+        assert!(policy(file, &mut reading));
+        assert!(policy(&file.replace("HOST", "ANY"), &mut reading));
+        assert_eq!(reading.permits.len(), 1);
+        assert_eq!(reading.permits[0].line, 2);
+        let set = "firewall-cmd --permanent --ipset=e --add-entry=198.41.192.7; firewall-cmd --policy x --add-rich-rule 'rule family=ipv4 destination ipset=e port port=7844 protocol=tcp accept'";
+        assert_eq!(fit(set), Fit::Yes);
+    }
+}

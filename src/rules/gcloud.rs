@@ -1,0 +1,203 @@
+//! Google Cloud: a shell script of `gcloud compute firewall-rules`.
+
+use std::fmt::Write as _;
+
+use super::Dialect;
+use super::egress::Egress;
+use super::flows::{Flow, flows};
+use super::header::{Advice, Words, header};
+use super::lockdown::{Lockdown, Sources, Ssh};
+use crate::model::Family;
+
+/// The script.
+pub(super) fn render(egress: &Egress, lockdown: Option<&Lockdown>) -> String {
+    let header = header(
+        "# ",
+        Dialect::Gcloud,
+        &words(lockdown.is_some()),
+        egress,
+        lockdown,
+    );
+    let flows = flows(egress, lockdown.is_some());
+    let mut rules = String::new();
+    for flow in &flows {
+        rule(&mut rules, flow);
+    }
+    let (begin, close) = match lockdown {
+        None => (BEGIN_OPEN, String::new()),
+        Some(lockdown) => (BEGIN_CLOSED, close(&lockdown.ssh)),
+    };
+    let ingress = lockdown.map_or("", |_| INGRESS);
+    format!("#!/bin/sh\n{header}\nset -eu\n{begin}{EGRESS}{ingress}\n{rules}{close}")
+}
+
+const BEGIN_OPEN: &str = "\
+NETWORK=\"${NETWORK:-default}\"
+TARGET_TAGS=\"${TARGET_TAGS:-}\"
+";
+
+/// Without tags the rules would close every machine of the network.
+const BEGIN_CLOSED: &str = "\
+NETWORK=\"${NETWORK:-default}\"
+TARGET_TAGS=\"${TARGET_TAGS:?names the network tags of the machines that are to be closed}\"
+";
+
+const EGRESS: &str = "
+# egress NAME ACTION PRIORITY PROTOCOL:PORT RANGES DESCRIPTION: makes the rule, or renews it.
+egress() {
+    if gcloud compute firewall-rules describe \"$1\" >/dev/null 2>&1; then
+        gcloud compute firewall-rules update \"$1\" --priority=\"$3\" --rules=\"$4\" \\
+            --destination-ranges=\"$5\" --description=\"$6\"
+    else
+        gcloud compute firewall-rules create \"$1\" --network=\"$NETWORK\" \\
+            --direction=EGRESS --action=\"$2\" --priority=\"$3\" --rules=\"$4\" \\
+            --destination-ranges=\"$5\" --description=\"$6\" \\
+            ${TARGET_TAGS:+\"--target-tags=$TARGET_TAGS\"}
+    fi
+}
+";
+
+const INGRESS: &str = "
+# ingress NAME ACTION PRIORITY PROTOCOL:PORT RANGES DESCRIPTION: makes the rule, or renews it.
+ingress() {
+    if gcloud compute firewall-rules describe \"$1\" >/dev/null 2>&1; then
+        gcloud compute firewall-rules update \"$1\" --priority=\"$3\" --rules=\"$4\" \\
+            --source-ranges=\"$5\" --description=\"$6\"
+    else
+        gcloud compute firewall-rules create \"$1\" --network=\"$NETWORK\" \\
+            --direction=INGRESS --action=\"$2\" --priority=\"$3\" --rules=\"$4\" \\
+            --source-ranges=\"$5\" --description=\"$6\" \\
+            ${TARGET_TAGS:+\"--target-tags=$TARGET_TAGS\"}
+    fi
+}
+";
+
+/// The most ranges that one rule has had room for at any time; today's limit is higher.
+const MOST_RANGES: usize = 256;
+
+/// The families have rules of their own, because one rule must not mix them.
+fn rule(text: &mut String, flow: &Flow<'_>) {
+    text.push_str(&flow.remarks("# "));
+    for (number, ranges) in flow.cidrs().chunks(MOST_RANGES).enumerate() {
+        let more = match number {
+            0 => String::new(),
+            more => format!("-{more}"),
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "egress {}{more} ALLOW 1000 {}:{} \\\n    {} \\\n    '{}'",
+            flow.name,
+            flow.entry.protocol(),
+            flow.entry.port,
+            ranges.join(","),
+            flow.label(200)
+        );
+    }
+}
+
+/// The denials come last. 65534 is the last priority before the implied rules.
+fn close(ssh: &Ssh) -> String {
+    let mut text = String::from(
+        "egress tunnelcheck-ntp-ipv4 ALLOW 1000 udp:123 0.0.0.0/0 'NTP'\n\
+         egress tunnelcheck-ntp-ipv6 ALLOW 1000 udp:123 ::/0 'NTP'\n",
+    );
+    let ports: Vec<_> = ssh.ports.iter().map(|port| format!("tcp:{port}")).collect();
+    for (family, everywhere, name) in FAMILIES {
+        let from = match ssh.sources(*family) {
+            Sources::Everybody => (*everywhere).to_owned(),
+            Sources::Nobody => continue,
+            Sources::These(some) => {
+                let some: Vec<_> = some.iter().map(ToString::to_string).collect();
+                some.join(",")
+            }
+        };
+        let _ = writeln!(
+            text,
+            "ingress tunnelcheck-ssh-{name} ALLOW 1000 {} {from} 'SSH'",
+            ports.join(",")
+        );
+    }
+    text.push_str("\n# Everything else, last of all.\n");
+    for direction in ["ingress", "egress"] {
+        for (_, everywhere, name) in FAMILIES {
+            let _ = writeln!(
+                text,
+                "{direction} tunnelcheck-deny-{direction}-{name} DENY 65534 all {everywhere} 'everything else'"
+            );
+        }
+    }
+    text
+}
+
+const FAMILIES: &[(Family, &str, &str)] = &[
+    (Family::Ipv4, "0.0.0.0/0", "ipv4"),
+    (Family::Ipv6, "::/0", "ipv6"),
+];
+
+fn words(closed: bool) -> Words {
+    let run = if closed {
+        "NETWORK=default TARGET_TAGS=cloudflared sh FILE   # TARGET_TAGS is a must"
+    } else {
+        "NETWORK=default TARGET_TAGS=cloudflared sh FILE"
+    };
+    let mut apply = vec![
+        Advice::command(run),
+        Advice::text(
+            "The rules are for the machines with one of these network tags, without TARGET_TAGS for all machines of the network. A second run renews rules of the same name. To remove them:",
+        ),
+        Advice::command(
+            "gcloud compute firewall-rules list --filter='name~^tunnelcheck-' --format='value(name)' | xargs gcloud compute firewall-rules delete --quiet",
+        ),
+        Advice::text(
+            "IPv4 and IPv6 have rules of their own, because one rule must not mix them, and no rule has more than 256 ranges. VPC firewall rules keep track of connections, so that answers need no rules. DNS, DHCP, NTP and metadata of the metadata server (169.254.169.254) are never filtered. Rules of a smaller priority, and firewall policies of the organisation or folder, come first: list them with `gcloud compute networks get-effective-firewalls NETWORK`.",
+        ),
+    ];
+    if closed {
+        apply.push(Advice::text(
+            "The rules that deny have priority 65534: any rule that allows something with a smaller one goes on allowing it. Of two rules with the same priority the one that denies wins, so that they close what the rules of the default network open (`default-allow-*`). `--enable-logging` on the rules that deny shows what they drop. Without --ssh-from the rule for SSH lets in everybody, which may be more than now.",
+        ));
+    }
+    Words {
+        what: "a shell script for the gcloud command line",
+        apply,
+        permanent: vec![Advice::text(
+            "nothing is to be done, the network keeps its rules.",
+        )],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn accepts() {
+        insta::assert_snapshot!(render(&samples::drifted(), None));
+    }
+
+    #[test]
+    fn a_lockdown() {
+        insta::assert_snapshot!(render(&samples::whole(), Some(&samples::narrow())));
+    }
+
+    #[test]
+    fn a_rule_has_room_for_its_ranges() {
+        let mut egress = samples::http2_ipv4();
+        let address = egress.entries[2].addresses[0];
+        let many = (0..600_u32).map(|n| super::super::Address {
+            ip: std::net::IpAddr::V4(n.into()),
+            ..address
+        });
+        egress.entries[2].addresses = many.collect();
+        let text = render(&egress, None);
+        for line in text.lines().filter(|line| line.starts_with("    0.")) {
+            assert!(line.matches(',').count() < MOST_RANGES);
+        }
+        assert_eq!(
+            text.matches("/32").count(),
+            600 + egress.entries[3].addresses.len()
+        );
+    }
+}
