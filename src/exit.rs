@@ -8,7 +8,8 @@ use crate::model::Verdict;
 pub enum ExitStatus {
     /// A tunnel can be established, and nothing required is blocked.
     Ready = 0,
-    /// No tunnel can be established with these options.
+    /// No tunnel can be established with these options; for `rules --check-drift`, that a rule file
+    /// lacks something that a tunnel needs.
     Blocked = 1,
     /// Wrong usage, before anything was sent; or a report that cannot be read or written.
     Usage = 2,

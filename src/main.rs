@@ -9,8 +9,9 @@ use tunnelcheck::diagnose::diagnose;
 use tunnelcheck::exit::ExitStatus;
 use tunnelcheck::model::Report;
 use tunnelcheck::report::{self, Progress, Style, Topic, Verbosity, escape};
+use tunnelcheck::rules::drift;
 use tunnelcheck::settings::{
-    Presentation, Request, RulesSettings, Settings, ShowSettings, UsageError,
+    Presentation, Request, RulesSettings, RulesTask, Settings, ShowSettings, UsageError,
 };
 use tunnelcheck::terminal::Terminal;
 
@@ -92,7 +93,16 @@ fn rules(settings: &RulesSettings) -> ExitStatus {
     for note in &egress.notes {
         complain(note);
     }
-    print(&settings.dialect.render(&egress, settings.lockdown.as_ref()))
+    match &settings.task {
+        RulesTask::Print(dialect) => print(&dialect.render(&egress, settings.lockdown.as_ref())),
+        RulesTask::Compare(reading) => {
+            let drift = drift::compare(&egress, reading, settings.lockdown.is_some());
+            match print(&drift.to_string()) {
+                ExitStatus::Ready if drift.lacks_required() => ExitStatus::Blocked,
+                status => status,
+            }
+        }
+    }
 }
 
 fn print(text: &str) -> ExitStatus {

@@ -19,7 +19,7 @@ use crate::report::{Format, ReadError, Style, Topic, Verbosity};
 use crate::rules::Dialect;
 use crate::terminal::Terminal;
 
-pub use self::rules::RulesSettings;
+pub use self::rules::{RulesSettings, RulesTask};
 
 /// What the program was asked to do.
 #[derive(Debug)]
@@ -117,6 +117,14 @@ pub enum UsageError {
     /// `rules` was not told in which language.
     #[error("--format: which rules? One of {}", Dialect::words())]
     NoDialect,
+    /// The file of `--check-drift` cannot be compared.
+    #[error("--check-drift: {}: {why}", path.display())]
+    Drift {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// `--ssh-port` is no port.
     #[error("--ssh-port: `{0}` is not a port from 1 to 65535")]
     SshPort(String),

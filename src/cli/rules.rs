@@ -1,5 +1,7 @@
 //! The command line of `rules`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::EdgeArgs;
@@ -43,4 +45,9 @@ pub struct RulesArgs {
     /// Send nothing: list the documented addresses alone
     #[arg(long, help_heading = "The rules")]
     pub offline: bool,
+
+    /// Compare a rule file with what is needed today instead of printing one: exit 0 when nothing
+    /// required is missing, 1 when something is, 2 when it cannot be read; `-` reads standard input
+    #[arg(long, value_name = "FILE", help_heading = "The rules")]
+    pub check_drift: Option<PathBuf>,
 }

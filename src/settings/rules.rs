@@ -1,19 +1,31 @@
 //! What `rules` was meant to print.
 
-use std::env;
+use std::io::{self, Read};
+use std::path::Path;
+use std::{env, fs};
 
 use super::{UsageError, edge_options};
 use crate::cli::RulesArgs;
 use crate::model::Options;
+use crate::rules::drift::{self, Reading};
 use crate::rules::{Cidr, Dialect, Distribution, Lockdown, Session, Ssh};
 
-/// Rules that are to be printed.
+/// What is done with what has to be let out.
+#[derive(Debug, Clone)]
+pub enum RulesTask {
+    /// Rules are printed.
+    Print(Dialect),
+    /// Rules that are there already, and have been read, are held against it.
+    Compare(Box<Reading>),
+}
+
+/// Rules that are to be printed, or compared.
 #[derive(Debug, Clone)]
 pub struct RulesSettings {
     /// What the tunnel needs, and how its names are looked up.
     pub options: Options,
-    /// The language of the rules.
-    pub dialect: Dialect,
+    /// What is done with it.
+    pub task: RulesTask,
     /// Everything that the host lets in and out, where that is wanted.
     pub lockdown: Option<Lockdown>,
     /// Whether the documented addresses have to do.
@@ -26,15 +38,41 @@ impl RulesSettings {
     /// Settles what was asked for; reads what sshd and the system say, and sends nothing.
     pub(super) fn new(args: &RulesArgs) -> Result<Self, UsageError> {
         let session = env::var("SSH_CONNECTION").unwrap_or_default();
-        let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         Ok(Self {
             options: edge_options(&args.edge)?,
-            dialect: args.format.ok_or(UsageError::NoDialect)?,
+            task: task(args)?,
             lockdown: lockdown(args, Session::parse(&session))?,
             offline: args.offline,
             distribution: Distribution::parse(&os_release),
         })
     }
+}
+
+/// A file is read at once: where it cannot be, nothing is sent.
+fn task(args: &RulesArgs) -> Result<RulesTask, UsageError> {
+    match &args.check_drift {
+        None => Ok(RulesTask::Print(args.format.ok_or(UsageError::NoDialect)?)),
+        Some(path) => {
+            let unreadable = |why: String| UsageError::Drift {
+                path: path.clone(),
+                why,
+            };
+            let bytes =
+                contents(path).map_err(|why| unreadable(format!("cannot be read: {why}")))?;
+            let reading = drift::read(&bytes).map_err(|why| unreadable(why.to_string()))?;
+            Ok(RulesTask::Compare(Box::new(reading)))
+        }
+    }
+}
+
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    if path != Path::new("-") {
+        return fs::read(path);
+    }
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn lockdown(args: &RulesArgs, session: Option<Session>) -> Result<Option<Lockdown>, UsageError> {

@@ -8,6 +8,7 @@
 )]
 
 mod bad_input;
+mod drift;
 mod explain;
 mod rules;
 mod schema;

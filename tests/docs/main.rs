@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use tunnelcheck::exit::ExitStatus;
 use tunnelcheck::model::{FindingCode, Verdict};
+use tunnelcheck::rules::{self, Dialect};
 
 fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -29,6 +31,35 @@ fn every_finding_has_a_heading_and_every_heading_is_a_finding() {
     assert!(missing.is_empty(), "without a heading: {missing:?}");
     assert!(unknown.is_empty(), "headings of no finding: {unknown:?}");
     assert_eq!(headings, codes, "the headings are in the order of reports");
+}
+
+#[test]
+fn every_dialect_of_rules_has_a_heading() {
+    let text = document("docs/rules.md");
+    let text = text.split("\n# ").nth(0).unwrap_or_default();
+    let headings: Vec<_> = sections(text).map(|(heading, _)| heading).collect();
+    let dialects: Vec<_> = Dialect::value_variants()
+        .iter()
+        .map(|d| d.as_str())
+        .collect();
+    assert_eq!(headings, dialects, "in the order of --help");
+    for (heading, section) in sections(text) {
+        assert!(section.trim().len() > 80, "`## {heading}` says nothing");
+        assert!(
+            text.contains(&format!("[{heading}](#{heading})")),
+            "no link to {heading}"
+        );
+    }
+}
+
+#[test]
+fn the_columns_of_the_table_are_told() {
+    let text = document("docs/rules.md");
+    let section = sections(&text).find(|(heading, _)| *heading == "csv");
+    let (_, section) = section.unwrap_or_default();
+    for column in rules::CSV_COLUMNS {
+        assert!(section.contains(&format!("`{column}`")), "{column}");
+    }
 }
 
 /// What every section has: what is seen, what it means for cloudflared, whom to ask for what, the
