@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::Dialect;
-use super::egress::Egress;
 use super::flows::{Flow, flows};
 use super::header::{Advice, Words, header};
 use super::lockdown::{Lockdown, Sources, Ssh};
+use super::{Dialect, Egress};
 use crate::model::Family;
 
 /// The script.

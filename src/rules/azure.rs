@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::Dialect;
-use super::egress::Egress;
 use super::flows::{Flow, flows};
 use super::header::{Advice, Words, header};
 use super::lockdown::{Lockdown, Ssh};
+use super::{Dialect, Egress};
 
 /// The script.
 pub(super) fn render(egress: &Egress, lockdown: Option<&Lockdown>) -> String {

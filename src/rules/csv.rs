@@ -2,8 +2,8 @@
 //!
 //! It has no comments, because a table has none: what else there is to say goes to standard error.
 
-use super::egress::{Egress, Entry};
 use super::lockdown::{Lockdown, Sources};
+use super::{Egress, Entry};
 use crate::model::{Family, Requirement};
 
 /// The names of the columns of `--format csv`.

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::egress::{Address, Egress, Entry, Purpose};
 use super::text::comment;
+use super::{Address, Egress, Entry, Purpose};
 use crate::model::Family;
 
 /// The addresses of an entry in one family, never none.

@@ -1,11 +1,10 @@
 //! Kubernetes: a `NetworkPolicy` for cloudflared's pods.
 
-use super::Dialect;
-use super::egress::Egress;
 use super::flows::{Flow, flows};
 use super::header::{Advice, Words, header};
 use super::lockdown::Lockdown;
 use super::text::comment;
+use super::{Dialect, Egress};
 
 /// The policy.
 pub(super) fn render(egress: &Egress, lockdown: Option<&Lockdown>) -> String {

@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::Dialect;
-use super::egress::Egress;
 use super::flows::{Flow, flows};
 use super::header::{Advice, Words, header};
 use super::lockdown::{Lockdown, Ssh};
 use super::text::comment;
+use super::{Dialect, Egress};
 
 /// The file.
 pub(super) fn render(egress: &Egress, lockdown: Option<&Lockdown>) -> String {

@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::Dialect;
-use super::egress::Egress;
 use super::flows::{Flow, flows};
 use super::header::{Advice, Words, header};
 use super::lockdown::{Lockdown, Ssh};
+use super::{Dialect, Egress};
 
 /// The script. All of it is ASCII, because `PowerShell` 5.1 reads a file without a mark as ANSI.
 pub(super) fn render(egress: &Egress, lockdown: Option<&Lockdown>) -> String {

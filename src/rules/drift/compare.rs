@@ -179,7 +179,7 @@ fn notes(egress: &Egress, reading: &Reading, closed: bool) -> Vec<String> {
     );
     note(
         reading.form != Form::Kubernetes,
-        "The order of rules was not looked at, nor whether the file is what is applied.",
+        "Rules alone were looked at, not their order, nor whether they are what is applied; where a policy lets out what no rule drops, nothing is missing.",
     );
     for entry in egress
         .entries
