@@ -10,6 +10,7 @@
 pub mod catalog;
 pub mod cli;
 pub mod diagnose;
+pub mod diff;
 pub mod evidence;
 pub mod exit;
 pub mod model;
