@@ -25,19 +25,27 @@ Examples:
       Write a report that can be passed on.
   tunnelcheck show report.json
       Print a saved report again; nothing is sent.
+  tunnelcheck diff before.json after.json
+      What got worse, better or moved between two reports.
+  tunnelcheck --baseline before.json
+      Check, and tell what is different from a saved report.
+  tunnelcheck --watch 5
+      Check every 5 seconds while the firewall is edited.
   tunnelcheck explain udp-dropped
       What a finding means, and what to do about it.
 
 Exit codes:
   0  ready: every required destination is reachable
-     (with --allow-degraded, degraded too)
-  1  blocked: no tunnel can be established with these options
+     (with --allow-degraded, degraded too);
+     of a comparison: nothing required got worse
+  1  blocked: no tunnel can be established with these options;
+     of a comparison: something required got worse
   2  wrong usage, and nothing was sent; or a report that cannot be
      read or written
   3  degraded: a tunnel can be established, but something required
      is blocked
   4  inconclusive: interrupted, or out of time, before the evidence
-     sufficed
+     sufficed; of a comparison: something required may have got worse
 
 Options with a TUNNEL_ variable have cloudflared's own names, values
 and variables. An empty variable counts as unset.";
@@ -48,6 +56,8 @@ and variables. An empty variable counts as unset.";
 /// on port 7844, over IPv4 and IPv6, to every address of the edge), and says what works, what does
 /// not, how it is blocked, and what to ask for. Needs no configuration, no account and no root.
 #[derive(Debug, Parser)]
+// `--watch show x.json` is the subcommand after an option without a value, not 'show' seconds.
+#[command(subcommand_precedence_over_arg = true)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100, subcommand_value_name = "COMMAND")]
 pub struct Cli {
     /// What to do instead of a check.
@@ -56,6 +66,9 @@ pub struct Cli {
     /// What to check.
     #[command(flatten)]
     pub check: CheckArgs,
+    /// What to compare with, and whether to repeat.
+    #[command(flatten)]
+    pub compare: CompareArgs,
     /// How to report.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -71,6 +84,18 @@ pub enum Action {
         report: PathBuf,
         /// What standard output carries
         // Not a global option, because other subcommands have formats of their own.
+        #[arg(long, value_name = "FORMAT", help_heading = "The report")]
+        format: Option<Format>,
+    },
+    /// Tell what got worse, better or moved between two saved reports; nothing is sent
+    Diff {
+        /// The earlier report, as `--format json` or `--output FILE.json` wrote it; `-` reads standard input
+        #[arg(value_name = "BEFORE.json")]
+        before: PathBuf,
+        /// The later report
+        #[arg(value_name = "AFTER.json")]
+        after: PathBuf,
+        /// What standard output carries
         #[arg(long, value_name = "FORMAT", help_heading = "The report")]
         format: Option<Format>,
     },
@@ -168,6 +193,25 @@ pub struct CheckArgs {
     /// Let a blocked optional host degrade the verdict
     #[arg(long, help_heading = "The verdict")]
     pub strict: bool,
+}
+
+/// What a check is compared with, and whether it is repeated.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Tell what is different from this report too; the exit code is that of the difference
+    #[arg(long, value_name = "BEFORE.json", help_heading = "Before and after")]
+    pub baseline: Option<PathBuf>,
+
+    /// Check again every so many seconds (from 1 to 86400, 5 unless given) until Ctrl-C
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "5",
+        allow_negative_numbers = true
+    )]
+    #[arg(help_heading = "Before and after")]
+    pub watch: Option<String>,
 }
 
 /// How to report. Every subcommand that prints reports takes these.
@@ -363,10 +407,27 @@ mod tests {
 
     #[test]
     fn check_options_do_not_go_with_show() {
-        for option in ["--protocol quic", "--strict", "--team a", "--timeout 5"] {
+        for option in [
+            "--protocol quic",
+            "--strict",
+            "--team a",
+            "--timeout 5",
+            "--watch",
+            "--watch 3",
+            "--baseline b.json",
+        ] {
             let error = parse(&format!("tunnelcheck {option} show x.json")).unwrap_err();
             assert_eq!(error.exit_code(), 2);
         }
+    }
+
+    #[test]
+    fn watching_takes_seconds_or_none() {
+        let watch = |line: &str| parse(line).unwrap().compare.watch;
+        assert_eq!(watch("tunnelcheck"), None);
+        assert_eq!(watch("tunnelcheck --watch").as_deref(), Some("5"));
+        assert_eq!(watch("tunnelcheck --watch 2.5").as_deref(), Some("2.5"));
+        assert_eq!(watch("tunnelcheck --watch -q").as_deref(), Some("5"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -11,9 +12,10 @@ use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
 
 use crate::cli::{Action, CheckArgs, Cli, ColorChoice, OutputArgs, RegionArg};
-use crate::model::{EdgeAddress, Family, IpVersionChoice, Options, Region};
+use crate::diagnose::diagnose;
+use crate::model::{EdgeAddress, Family, IpVersionChoice, Options, Region, Report};
 use crate::net::host;
-use crate::report::{Format, ReadError, Style, Topic, Verbosity};
+use crate::report::{self, Format, ReadError, Style, Topic, Verbosity};
 use crate::terminal::Terminal;
 
 /// What the program was asked to do.
@@ -23,6 +25,8 @@ pub enum Request {
     Check(Box<Settings>),
     /// Print a saved report again.
     Show(ShowSettings),
+    /// Compare two saved reports.
+    Diff(DiffSettings),
     /// Tell what findings mean.
     Explain {
         /// Which ones; none is the list of all.
@@ -39,7 +43,22 @@ pub struct Settings {
     pub options: Options,
     /// The parsed certificates of `--cacert`: never empty, and each good as a trust anchor.
     pub cacert: Option<Vec<CertificateDer<'static>>>,
+    /// The report that it is compared with, as this program diagnoses it.
+    pub baseline: Option<Box<Report>>,
+    /// From the start of one check to that of the next, where it is repeated.
+    pub watch: Option<Duration>,
     /// How it is told.
+    pub presentation: Presentation,
+}
+
+/// Two saved reports that are to be compared.
+#[derive(Debug, Clone)]
+pub struct DiffSettings {
+    /// The earlier report, as this program diagnoses it.
+    pub before: Box<Report>,
+    /// The later one.
+    pub after: Box<Report>,
+    /// How the difference is told.
     pub presentation: Presentation,
 }
 
@@ -107,6 +126,12 @@ pub enum UsageError {
     /// `--timeout` is out of range.
     #[error("--timeout: `{0}` is not a number of seconds from 0.1 to 3600")]
     Timeout(String),
+    /// `--watch` is out of range.
+    #[error("--watch: `{0}` is not a number of seconds from 1 to 86400")]
+    Watch(String),
+    /// Standard input was to be two reports.
+    #[error("standard input (`-`) can be one of the two reports; name a file for the other")]
+    TwiceStdin,
     /// The ending of an `--output` names no format.
     #[error("--output: {}: the ending names the format; known are {}", path.display(), Format::ENDINGS)]
     OutputFormat {
@@ -141,19 +166,33 @@ impl Request {
             None => {
                 let options = options(&cli.check)?;
                 let cacert = cli.check.cacert.as_deref().map(certificates).transpose()?;
+                let watch = cli.compare.watch.as_deref().map(interval).transpose()?;
+                let baseline = cli.compare.baseline.as_deref().map(saved).transpose()?;
                 let presentation = presentation(cli.output, terminal)?;
                 Ok(Self::Check(Box::new(Settings {
                     options,
                     cacert,
+                    baseline,
+                    watch,
                     presentation,
                 })))
             }
-            Some(Action::Show { report, format }) => {
-                let mut output = cli.output;
-                output.format = format.unwrap_or(output.format);
-                Ok(Self::Show(ShowSettings {
-                    report,
-                    presentation: presentation(output, terminal)?,
+            Some(Action::Show { report, format }) => Ok(Self::Show(ShowSettings {
+                report,
+                presentation: presentation(with_format(cli.output, format), terminal)?,
+            })),
+            Some(Action::Diff {
+                before,
+                after,
+                format,
+            }) => {
+                if before == Path::new("-") && after == before {
+                    return Err(UsageError::TwiceStdin);
+                }
+                Ok(Self::Diff(DiffSettings {
+                    before: saved(&before)?,
+                    after: saved(&after)?,
+                    presentation: presentation(with_format(cli.output, format), terminal)?,
                 }))
             }
             Some(Action::Explain { topics }) => Ok(Self::Explain {
@@ -162,6 +201,22 @@ impl Request {
             }),
         }
     }
+}
+
+/// A format behind the subcommand counts before one in front of it.
+fn with_format(output: OutputArgs, format: Option<Format>) -> OutputArgs {
+    let format = format.unwrap_or(output.format);
+    OutputArgs { format, ..output }
+}
+
+/// A saved report under today's rules: what two versions of this program make of the same answers is
+/// no difference of the network.
+fn saved(path: &Path) -> Result<Box<Report>, UsageError> {
+    let report = report::load(path).map_err(|why| UsageError::Report {
+        path: path.to_owned(),
+        why,
+    })?;
+    Ok(Box::new(diagnose(report.into_observations())))
 }
 
 fn options(args: &CheckArgs) -> Result<Options, UsageError> {
@@ -264,6 +319,15 @@ fn timeout(text: &str) -> Result<f64, UsageError> {
         .ok()
         .filter(|s| (0.1..=3600.0).contains(s));
     seconds.ok_or_else(|| UsageError::Timeout(text.to_owned()))
+}
+
+/// Seconds from one check to the next. A check of an open network takes a fraction of one, so the
+/// least keeps nine tenths of a second quiet.
+fn interval(text: &str) -> Result<Duration, UsageError> {
+    let seconds = text.parse::<f64>().ok();
+    let seconds = seconds.filter(|seconds| (1.0..=86_400.0).contains(seconds));
+    let interval = seconds.map(Duration::from_secs_f64);
+    interval.ok_or_else(|| UsageError::Watch(text.to_owned()))
 }
 
 /// Reads the certificates of a PEM file and tries each as a trust anchor.

@@ -270,6 +270,37 @@ impl Facts {
         facts
     }
 
+    /// All subjects that the report speaks of.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = &Subject> {
+        self.states.keys()
+    }
+
+    /// What the report says of a subject.
+    pub(crate) fn state(&self, subject: &Subject) -> Option<&State> {
+        self.states.get(subject)
+    }
+
+    /// What it is worth.
+    pub(crate) fn standing(&self, subject: &Subject) -> Standing {
+        Standing::of(subject, self.state(subject))
+    }
+
+    /// Says of a subject what `told` says.
+    pub(crate) fn put_back(&mut self, subject: &Subject, told: &Self) {
+        match told.states.get(subject) {
+            Some(state) => self.states.insert(subject.clone(), state.clone()),
+            None => self.states.remove(subject),
+        };
+    }
+
+    /// Keeps the answers of DNS of `told` where there is none now.
+    pub(crate) fn keep_answers(&mut self, told: &Self) {
+        for (key, answers) in &told.answers {
+            let answers = || answers.clone();
+            self.answers.entry(key.clone()).or_insert_with(answers);
+        }
+    }
+
     fn add(&mut self, subject: Subject, state: State, required: bool) {
         if required {
             self.required.insert(subject.clone());

@@ -29,6 +29,7 @@ use serde::Serialize;
 
 pub use caveat::Caveat;
 pub use facts::{DestinationState, Facts, Level, Standing, State, Subject};
+pub use words::lines;
 
 use crate::exit::ExitStatus;
 use crate::model::{Family, Report, Tool, Verdict};
@@ -161,6 +162,15 @@ pub enum Trend {
 }
 
 impl Trend {
+    /// All of them, in the order in which they are told.
+    pub const ALL: [Self; 5] = [
+        Self::Worse,
+        Self::NoLongerCertain,
+        Self::Better,
+        Self::NowCertain,
+        Self::Changed,
+    ];
+
     /// From one standing to another; the same standing leads nowhere.
     #[must_use]
     pub const fn of(before: Standing, after: Standing) -> Self {
@@ -227,18 +237,21 @@ impl Difference {
         self.changes().next().is_none() && self.moved.is_empty()
     }
 
-    /// All changes with where they lead, what got worse first.
-    pub fn changes(&self) -> impl Iterator<Item = (Trend, &Change)> {
-        let lists = [
-            (Trend::Worse, &self.worse),
-            (Trend::NoLongerCertain, &self.no_longer_certain),
-            (Trend::Better, &self.better),
-            (Trend::NowCertain, &self.now_certain),
-            (Trend::Changed, &self.changed),
-        ];
-        lists
-            .into_iter()
-            .flat_map(|(trend, list)| list.iter().map(move |change| (trend, change)))
+    /// The changes that lead somewhere.
+    #[must_use]
+    pub fn of(&self, trend: Trend) -> &[Change] {
+        match trend {
+            Trend::Worse => &self.worse,
+            Trend::NoLongerCertain => &self.no_longer_certain,
+            Trend::Better => &self.better,
+            Trend::NowCertain => &self.now_certain,
+            Trend::Changed => &self.changed,
+        }
+    }
+
+    /// All changes, what got worse first.
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        Trend::ALL.into_iter().flat_map(|trend| self.of(trend))
     }
 }
 
@@ -277,8 +290,13 @@ fn outcome(changes: &[(Trend, Change)]) -> Outcome {
     }
 }
 
+/// What is different between what two reports say: changes with where they lead, and moves.
+pub(crate) fn compare_facts(was: &Facts, is: &Facts) -> (Vec<(Trend, Change)>, Vec<Move>) {
+    (changes(was, is), moves(was, is))
+}
+
 /// All subjects whose states differ, in their order.
-pub(crate) fn changes(was: &Facts, is: &Facts) -> Vec<(Trend, Change)> {
+fn changes(was: &Facts, is: &Facts) -> Vec<(Trend, Change)> {
     let subjects: BTreeSet<_> = was.states.keys().chain(is.states.keys()).collect();
     subjects
         .into_iter()

@@ -99,7 +99,11 @@ impl Change {
         let course = match (&self.subject, &self.before, &self.after) {
             (Subject::Finding { .. }, None, Some(state)) => format!("new: {state}"),
             (Subject::Finding { .. }, Some(state), None) => format!("gone: {state}"),
-            (_, before, after) => format!("{} -> {}", or_absent(before), or_absent(after)),
+            (_, before, after) => format!(
+                "{} -> {}",
+                or_absent(before.as_ref()),
+                or_absent(after.as_ref())
+            ),
         };
         course + &self.crossed()
     }
@@ -156,23 +160,62 @@ impl fmt::Display for Move {
     }
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::NotWorse => "not worse",
+            Self::Worse => "worse",
+            Self::Uncertain => "uncertain",
+        })
+    }
+}
+
 impl Difference {
     /// The difference as lines of plain text, what got worse first; none where nothing differs.
     /// Texts of others in it are not escaped.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let changes = self
-            .changes()
-            .map(|(trend, change)| format!("{}: {change}", trend.heading().to_lowercase()));
+        let headed = |trend: Trend| {
+            let heading = trend.heading().to_lowercase();
+            let lines = lines(self.of(trend)).into_iter();
+            lines.map(move |line| format!("{heading}: {line}"))
+        };
+        let changes = Trend::ALL.into_iter().flat_map(headed);
         let moved = self.moved.iter().map(|moved| format!("moved: {moved}"));
         changes.chain(moved).collect()
     }
 }
 
-fn or_absent(state: &Option<State>) -> String {
-    state
-        .as_ref()
-        .map_or_else(|| "not checked".to_owned(), State::to_string)
+/// Changes in a line each. Questions to one resolver that took the same course share a line: a
+/// resolver that falls silent changes all of its answers.
+#[must_use]
+pub fn lines<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Vec<String> {
+    let (mut texts, mut resolvers) = (Vec::new(), Vec::<(String, Vec<String>)>::new());
+    for change in changes {
+        let Subject::Lookup {
+            via,
+            name,
+            record_type,
+        } = &change.subject
+        else {
+            texts.push(change.to_string());
+            continue;
+        };
+        let course = format!("DNS {via}: {}", change.course());
+        let question = format!("{record_type} {name}");
+        match resolvers.iter_mut().find(|(known, _)| *known == course) {
+            Some((_, questions)) => questions.push(question),
+            None => resolvers.push((course, vec![question])),
+        }
+    }
+    let told =
+        |(course, questions): (String, Vec<String>)| format!("{course}: {}", questions.join(", "));
+    texts.extend(resolvers.into_iter().map(told));
+    texts
+}
+
+fn or_absent(state: Option<&State>) -> String {
+    state.map_or_else(|| "not checked".to_owned(), State::to_string)
 }
 
 fn list<'a>(addresses: impl IntoIterator<Item = &'a IpAddr>) -> String {

@@ -269,7 +269,7 @@ proptest! {
         let certain = first.no_longer_certain.is_empty() && first.now_certain.is_empty();
         if certain && first.caveats.is_empty() && second.caveats.is_empty() && first.changed.is_empty() {
             for worse in there.worse.iter().filter(|change| change.stopped.is_empty()) {
-                let in_step = |step: &Difference| step.changes().any(|(_, c)| c.subject == worse.subject);
+                let in_step = |step: &Difference| step.changes().any(|c| c.subject == worse.subject);
                 prop_assert!(in_step(&first) || in_step(&second), "{}: {}", names, worse);
             }
         }
