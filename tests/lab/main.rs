@@ -78,7 +78,11 @@ mod selftest;
 #[cfg(target_os = "linux")]
 mod servers;
 #[cfg(target_os = "linux")]
+mod terminal;
+#[cfg(target_os = "linux")]
 mod topology;
+#[cfg(target_os = "linux")]
+mod watch;
 #[cfg(target_os = "linux")]
 mod wire;
 
@@ -125,6 +129,7 @@ fn trials(scenarios: Vec<scenario::Scenario>) -> Vec<libtest_mimic::Trial> {
     if std::env::var_os("TUNNELCHECK_LAB_SCENARIOS").is_none() {
         trials.extend(selftest::trials());
         trials.extend(wire::selftest::trials());
+        trials.extend(watch::trials());
     }
     trials.extend(scenarios.into_iter().map(|scenario| {
         let name = scenario.trial_name();

@@ -35,6 +35,22 @@ impl World {
     fn trust_store(&self) -> PathBuf {
         self.files.path().join("trust.pem")
     }
+
+    /// The product, to be started in one of the namespaces.
+    pub(crate) fn product(&self) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .env_clear()
+            .env("PATH", PATH)
+            .env("SSL_CERT_FILE", self.trust_store())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// A file of this world's own.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
 }
 
 /// One trial: builds the world, runs the product, compares, keeps the report.
@@ -78,7 +94,6 @@ fn check(scenario: &Scenario, world: &World) -> Outcome<(Run, String)> {
     );
     let mut command = product(scenario, world);
     command
-        .stdin(Stdio::null())
         .stdout(File::create(&stdout)?)
         .stderr(File::create(&stderr)?);
     let begun = Instant::now();
@@ -102,13 +117,10 @@ fn check(scenario: &Scenario, world: &World) -> Outcome<(Run, String)> {
 }
 
 fn product(scenario: &Scenario, world: &World) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = world.product();
     command
         .args(["--format", "json"])
         .args(&scenario.args)
-        .env_clear()
-        .env("PATH", PATH)
-        .env("SSL_CERT_FILE", world.trust_store())
         .envs(&scenario.env);
     command
 }
