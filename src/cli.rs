@@ -1,5 +1,7 @@
 //! The command line: only what was typed, or set in the environment. `settings` gives it meaning.
 
+mod rehearse;
+
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,6 +14,8 @@ use clap::{
 
 use crate::model::{IpVersionChoice, ProtocolChoice};
 use crate::report::{Format, Topic};
+
+pub use self::rehearse::RehearseArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,6 +37,8 @@ Examples:
       Check every 5 seconds while the firewall is edited.
   tunnelcheck explain udp-dropped
       What a finding means, and what to do about it.
+  sudo tunnelcheck rehearse rules.nft
+      Try firewall rules; the old ones come back unless you confirm.
 
 Exit codes:
   0  ready: every required destination is reachable
@@ -104,6 +110,14 @@ pub enum Action {
         /// The code of a finding, such as `udp-dropped`, or the cause of a row, such as `sni_filtered`
         #[arg(value_name = "CODE", value_parser = Topic::parse)]
         topics: Vec<Topic>,
+    },
+    /// Try firewall rules: apply, check, and keep them only if nothing required is lost (Linux, root)
+    Rehearse(Box<RehearseArgs>),
+    /// The process that brings the old rules back; `rehearse` starts it.
+    #[command(hide = true)]
+    RehearsalGuard {
+        /// Until when, in milliseconds from now.
+        deadline_ms: u64,
     },
 }
 
@@ -348,6 +362,7 @@ fn refuse_check_options_of_subcommand(
     // What a finding means is no report: nothing but its colour can be chosen.
     let takes = |arg: &clap::Arg| match subcommand {
         "explain" => arg.get_id() == "color",
+        "rehearse" => arg.is_global_set(),
         _ => arg.is_global_set() || arg.get_id() == "format",
     };
     let typed = command.get_arguments().find(|arg| {

@@ -19,6 +19,8 @@ pub mod model;
 pub mod net;
 pub mod observe;
 pub mod plan;
+#[cfg(target_os = "linux")]
+pub mod rehearse;
 pub mod report;
 pub mod settings;
 mod stop;
@@ -55,6 +57,19 @@ pub enum CheckError {
 /// Only what keeps the program from looking at all; everything that a network does is in the report.
 pub fn check(settings: &Settings, on_event: &mut dyn FnMut(Event)) -> Result<Report, CheckError> {
     look(settings, stop::asked, on_event)
+}
+
+/// As [`check`], but returns early when `stop` completes, and not when the process is asked to stop:
+/// that is the caller's to notice.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_until(
+    settings: &Settings,
+    stop: impl Future<Output = ()>,
+    on_event: &mut dyn FnMut(Event),
+) -> Result<Report, CheckError> {
+    look(settings, || Ok(stop), on_event)
 }
 
 /// Checks again and again until the process is asked to stop, or `on_report` has enough. Each check is

@@ -11,6 +11,8 @@ use tunnelcheck::diagnose::diagnose;
 use tunnelcheck::exit::ExitStatus;
 use tunnelcheck::live::Live;
 use tunnelcheck::model::Report;
+#[cfg(target_os = "linux")]
+use tunnelcheck::rehearse::{self, Rehearsal, RehearsalError};
 use tunnelcheck::report::{self, Progress, Style, Topic, escape};
 use tunnelcheck::settings::{
     DiffSettings, Presentation, Request, Settings, ShowSettings, UsageError,
@@ -27,6 +29,12 @@ fn main() -> ExitCode {
         Request::Show(settings) => show(&settings),
         Request::Diff(settings) => Ok(diff(settings)),
         Request::Explain { topics, style } => Ok(explain(&topics, style)),
+        #[cfg(target_os = "linux")]
+        Request::Rehearse(rehearsal) => Ok(rehearse(&rehearsal)),
+        #[cfg(target_os = "linux")]
+        Request::Restore => Ok(or_complain(rehearse::restore(&mut io::stderr()))),
+        #[cfg(target_os = "linux")]
+        Request::Guard { deadline } => Ok(guard(deadline)),
     });
     match told {
         Ok(status) => status.into(),
@@ -84,6 +92,37 @@ fn watch(settings: &Settings, interval: Duration) -> ExitStatus {
     }
     let told = told.and_then(|()| live.end(Window::detect(), &mut io::stdout().lock()));
     settle(told, live.status())
+}
+
+/// The report with the new rules in force is printed and written as that of a check is.
+#[cfg(target_os = "linux")]
+fn rehearse(rehearsal: &Rehearsal) -> ExitStatus {
+    let ending = rehearse::run(rehearsal, &mut io::stderr());
+    or_complain(ending.map(|ending| {
+        if let Some(report) = ending.after {
+            tell(report, None, &rehearsal.check.presentation);
+        }
+        ending.status
+    }))
+}
+
+#[cfg(target_os = "linux")]
+fn or_complain(ending: Result<ExitStatus, RehearsalError>) -> ExitStatus {
+    ending.unwrap_or_else(|error| {
+        complain(&error.to_string());
+        error.status()
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn guard(deadline: Duration) -> ExitStatus {
+    match rehearse::guard::stand(deadline) {
+        Ok(()) => ExitStatus::Ready,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitStatus::Usage
+        }
+    }
 }
 
 fn show(settings: &ShowSettings) -> Result<ExitStatus, UsageError> {

@@ -1,5 +1,8 @@
 //! Arguments, environment and terminal become settings that cannot be wrong, before anything is sent.
 
+#[cfg(target_os = "linux")]
+mod rehearse;
+
 use std::fs::OpenOptions;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +18,8 @@ use crate::cli::{Action, CheckArgs, Cli, ColorChoice, OutputArgs, RegionArg};
 use crate::diagnose::diagnose;
 use crate::model::{EdgeAddress, Family, IpVersionChoice, Options, Region, Report};
 use crate::net::host;
+#[cfg(target_os = "linux")]
+use crate::rehearse::{Rehearsal, format::FormatError};
 use crate::report::{self, Format, ReadError, Style, Topic, Verbosity};
 use crate::terminal::Terminal;
 
@@ -33,6 +38,18 @@ pub enum Request {
         topics: Vec<Topic>,
         /// How the text looks.
         style: Style,
+    },
+    /// Try firewall rules.
+    #[cfg(target_os = "linux")]
+    Rehearse(Box<Rehearsal>),
+    /// Bring back what a rehearsal has left.
+    #[cfg(target_os = "linux")]
+    Restore,
+    /// Be the process that brings the old rules back.
+    #[cfg(target_os = "linux")]
+    Guard {
+        /// Until when, from now.
+        deadline: Duration,
     },
 }
 
@@ -146,6 +163,29 @@ pub enum UsageError {
         /// The system's error.
         why: io::Error,
     },
+    /// `--deadline` is out of range.
+    #[error("--deadline: `{0}` is not a whole number of seconds from 2 to 3600")]
+    Deadline(String),
+    /// The file of rules cannot be read.
+    #[error("{}: cannot be read: {why}; give a file of firewall rules", path.display())]
+    RulesFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        why: io::Error,
+    },
+    /// The file of rules holds something else.
+    #[cfg(target_os = "linux")]
+    #[error("{}: {why}", path.display())]
+    Rules {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: FormatError,
+    },
+    /// Another system.
+    #[error("rehearse changes the firewall of Linux; on other systems apply the rules by hand")]
+    NoRehearsal,
     /// A saved report cannot be read.
     #[error("{}: {why}", path.display())]
     Report {
@@ -163,20 +203,11 @@ impl Request {
     /// The first input that does not hold, in the order in which the help lists them.
     pub fn new(cli: Cli, terminal: Terminal) -> Result<Self, UsageError> {
         match cli.command {
-            None => {
-                let options = options(&cli.check)?;
-                let cacert = cli.check.cacert.as_deref().map(certificates).transpose()?;
-                let watch = cli.compare.watch.as_deref().map(interval).transpose()?;
-                let baseline = cli.compare.baseline.as_deref().map(saved).transpose()?;
-                let presentation = presentation(cli.output, terminal)?;
-                Ok(Self::Check(Box::new(Settings {
-                    options,
-                    cacert,
-                    baseline,
-                    watch,
-                    presentation,
-                })))
-            }
+            None => Ok(Self::Check(Box::new(Settings {
+                watch: cli.compare.watch.as_deref().map(interval).transpose()?,
+                baseline: cli.compare.baseline.as_deref().map(saved).transpose()?,
+                ..settings(&cli.check, cli.output, terminal)?
+            }))),
             Some(Action::Show { report, format }) => Ok(Self::Show(ShowSettings {
                 report,
                 presentation: presentation(with_format(cli.output, format), terminal)?,
@@ -199,6 +230,16 @@ impl Request {
                 topics,
                 style: style(cli.output.color, terminal),
             }),
+            #[cfg(target_os = "linux")]
+            Some(Action::Rehearse(args)) => rehearse::request(&args, cli.output, terminal),
+            #[cfg(target_os = "linux")]
+            Some(Action::RehearsalGuard { deadline_ms }) => Ok(Self::Guard {
+                deadline: Duration::from_millis(deadline_ms),
+            }),
+            #[cfg(not(target_os = "linux"))]
+            Some(Action::Rehearse(_) | Action::RehearsalGuard { .. }) => {
+                Err(UsageError::NoRehearsal)
+            }
         }
     }
 }
@@ -217,6 +258,20 @@ fn saved(path: &Path) -> Result<Box<Report>, UsageError> {
         why,
     })?;
     Ok(Box::new(diagnose(report.into_observations())))
+}
+
+fn settings(
+    check: &CheckArgs,
+    output: OutputArgs,
+    terminal: Terminal,
+) -> Result<Settings, UsageError> {
+    Ok(Settings {
+        options: options(check)?,
+        cacert: check.cacert.as_deref().map(certificates).transpose()?,
+        baseline: None,
+        watch: None,
+        presentation: presentation(output, terminal)?,
+    })
 }
 
 fn options(args: &CheckArgs) -> Result<Options, UsageError> {

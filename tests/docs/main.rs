@@ -169,6 +169,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/exit-codes.md",
         "docs/findings.md",
         "docs/json.md",
+        "docs/lock-down.md",
     ] {
         let text = document(name);
         let folder = root

@@ -66,6 +66,8 @@ mod pki;
 #[cfg(target_os = "linux")]
 mod ready;
 #[cfg(target_os = "linux")]
+mod rehearsal;
+#[cfg(target_os = "linux")]
 mod rows;
 #[cfg(target_os = "linux")]
 mod runner;
@@ -130,6 +132,7 @@ fn trials(scenarios: Vec<scenario::Scenario>) -> Vec<libtest_mimic::Trial> {
         trials.extend(selftest::trials());
         trials.extend(wire::selftest::trials());
         trials.extend(watch::trials());
+        trials.extend(rehearsal::trials());
     }
     trials.extend(scenarios.into_iter().map(|scenario| {
         let name = scenario.trial_name();

@@ -32,7 +32,7 @@ impl World {
         Ok(Self { topology, files })
     }
 
-    fn trust_store(&self) -> PathBuf {
+    pub(crate) fn trust_store(&self) -> PathBuf {
         self.files.path().join("trust.pem")
     }
 
@@ -125,7 +125,8 @@ fn product(scenario: &Scenario, world: &World) -> Command {
     command
 }
 
-fn binary() -> PathBuf {
+/// The product.
+pub(crate) fn binary() -> PathBuf {
     std::env::var_os("TUNNELCHECK_LAB_BIN")
         .map_or_else(|| env!("CARGO_BIN_EXE_tunnelcheck").into(), PathBuf::from)
 }
