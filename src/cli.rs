@@ -1,6 +1,7 @@
 //! The command line: only what was typed, or set in the environment. `settings` gives it meaning.
 
 mod rules;
+mod rehearse;
 
 use std::env;
 use std::ffi::OsString;
@@ -16,6 +17,7 @@ use crate::model::{IpVersionChoice, ProtocolChoice};
 use crate::report::{Format, Topic};
 
 pub use self::rules::RulesArgs;
+pub use self::rehearse::RehearseArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,19 +33,29 @@ Examples:
       Print a saved report again; nothing is sent.
   tunnelcheck rules --format nftables --lockdown > rules.nft
       The firewall rules that cloudflared needs; nothing is applied.
+  tunnelcheck diff before.json after.json
+      What got worse, better or moved between two reports.
+  tunnelcheck --baseline before.json
+      Check, and tell what is different from a saved report.
+  tunnelcheck --watch 5
+      Check every 5 seconds while the firewall is edited.
   tunnelcheck explain udp-dropped
       What a finding means, and what to do about it.
+  sudo tunnelcheck rehearse rules.nft
+      Try firewall rules; the old ones come back unless you confirm.
 
 Exit codes:
   0  ready: every required destination is reachable
-     (with --allow-degraded, degraded too)
-  1  blocked: no tunnel can be established with these options
+     (with --allow-degraded, degraded too);
+     of a comparison: nothing required got worse
+  1  blocked: no tunnel can be established with these options;
+     of a comparison: something required got worse
   2  wrong usage, and nothing was sent; or a report that cannot be
      read or written
   3  degraded: a tunnel can be established, but something required
      is blocked
   4  inconclusive: interrupted, or out of time, before the evidence
-     sufficed
+     sufficed; of a comparison: something required may have got worse
 
 Options with a TUNNEL_ variable have cloudflared's own names, values
 and variables. An empty variable counts as unset.";
@@ -54,6 +66,8 @@ and variables. An empty variable counts as unset.";
 /// on port 7844, over IPv4 and IPv6, to every address of the edge), and says what works, what does
 /// not, how it is blocked, and what to ask for. Needs no configuration, no account and no root.
 #[derive(Debug, Parser)]
+// `--watch show x.json` is the subcommand after an option without a value, not 'show' seconds.
+#[command(subcommand_precedence_over_arg = true)]
 #[command(version, after_help = EXAMPLES, max_term_width = 100, subcommand_value_name = "COMMAND")]
 pub struct Cli {
     /// What to do instead of a check.
@@ -62,6 +76,9 @@ pub struct Cli {
     /// What to check.
     #[command(flatten)]
     pub check: CheckArgs,
+    /// What to compare with, and whether to repeat.
+    #[command(flatten)]
+    pub compare: CompareArgs,
     /// How to report.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -80,6 +97,18 @@ pub enum Action {
         #[arg(long, value_name = "FORMAT", help_heading = "The report")]
         format: Option<Format>,
     },
+    /// Tell what got worse, better or moved between two saved reports; nothing is sent
+    Diff {
+        /// The earlier report, as `--format json` or `--output FILE.json` wrote it; `-` reads standard input
+        #[arg(value_name = "BEFORE.json")]
+        before: PathBuf,
+        /// The later report
+        #[arg(value_name = "AFTER.json")]
+        after: PathBuf,
+        /// What standard output carries
+        #[arg(long, value_name = "FORMAT", help_heading = "The report")]
+        format: Option<Format>,
+    },
     /// Tell what findings mean and what to do about them; without CODE, list them
     Explain {
         /// The code of a finding, such as `udp-dropped`, or the cause of a row, such as `sni_filtered`
@@ -88,6 +117,14 @@ pub enum Action {
     },
     /// Print the firewall rules that cloudflared needs; nothing is applied, and only DNS is asked
     Rules(Box<RulesArgs>),
+    /// Try firewall rules: apply, check, and keep them only if nothing required is lost (Linux, root)
+    Rehearse(Box<RehearseArgs>),
+    /// The process that brings the old rules back; `rehearse` starts it.
+    #[command(hide = true)]
+    RehearsalGuard {
+        /// Until when, in milliseconds from now.
+        deadline_ms: u64,
+    },
 }
 
 /// What the tunnel needs, and how its names are looked up. Ranges and forms are left to `settings`,
@@ -176,6 +213,25 @@ pub struct CheckArgs {
     /// Let a blocked optional host degrade the verdict
     #[arg(long, help_heading = "The verdict")]
     pub strict: bool,
+}
+
+/// What a check is compared with, and whether it is repeated.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Tell what is different from this report too; the exit code is that of the difference
+    #[arg(long, value_name = "BEFORE.json", help_heading = "Before and after")]
+    pub baseline: Option<PathBuf>,
+
+    /// Check again every so many seconds (from 1 to 86400, 5 unless given) until Ctrl-C
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "5",
+        allow_negative_numbers = true
+    )]
+    #[arg(help_heading = "Before and after")]
+    pub watch: Option<String>,
 }
 
 /// How to report. Every subcommand that prints reports takes these.
@@ -315,6 +371,7 @@ fn refuse_check_options_of_subcommand(
     let takes = |arg: &clap::Arg| match subcommand {
         "explain" => arg.get_id() == "color",
         "rules" => false,
+        "rehearse" => arg.is_global_set(),
         _ => arg.is_global_set() || arg.get_id() == "format",
     };
     let typed = command.get_arguments().find(|arg| {
@@ -381,10 +438,27 @@ mod tests {
 
     #[test]
     fn check_options_do_not_go_with_show() {
-        for option in ["--protocol quic", "--strict", "--team a", "--timeout 5"] {
+        for option in [
+            "--protocol quic",
+            "--strict",
+            "--team a",
+            "--timeout 5",
+            "--watch",
+            "--watch 3",
+            "--baseline b.json",
+        ] {
             let error = parse(&format!("tunnelcheck {option} show x.json")).unwrap_err();
             assert_eq!(error.exit_code(), 2);
         }
+    }
+
+    #[test]
+    fn watching_takes_seconds_or_none() {
+        let watch = |line: &str| parse(line).unwrap().compare.watch;
+        assert_eq!(watch("tunnelcheck"), None);
+        assert_eq!(watch("tunnelcheck --watch").as_deref(), Some("5"));
+        assert_eq!(watch("tunnelcheck --watch 2.5").as_deref(), Some("2.5"));
+        assert_eq!(watch("tunnelcheck --watch -q").as_deref(), Some("5"));
     }
 
     #[test]

@@ -239,6 +239,8 @@ impl Climate {
 /// How long a row must have been silent: two answers' time, and on a slow path one answer's and the
 /// outage of a link.
 fn quiet_span(patience: f64) -> f64 {
+    // A saved report may hold answers that came before their packets, and so a patience below zero.
+    let patience = patience.max(0.0);
     (2.0 * patience).clamp(QUIET_SPAN, patience + QUIET_SPAN)
 }
 

@@ -17,6 +17,8 @@ pub enum ExitStatus {
     Degraded = 3,
     /// Interrupted, or out of time, before the evidence sufficed.
     Inconclusive = 4,
+    /// A rehearsal could not bring the old rules back: somebody has to look.
+    Unrestored = 5,
 }
 
 impl ExitStatus {
@@ -72,6 +74,7 @@ mod tests {
         assert_eq!(ExitStatus::Usage.code(), 2);
         assert_eq!(strict(Verdict::Degraded), 3);
         assert_eq!(strict(Verdict::Inconclusive), 4);
+        assert_eq!(ExitStatus::Unrestored.code(), 5);
     }
 
     #[test]

@@ -1,19 +1,25 @@
 //! The program: parse, run, exit.
 
-use std::fs;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tunnelcheck::cli;
+use tunnelcheck::deliver::{self, Told};
 use tunnelcheck::diagnose::diagnose;
 use tunnelcheck::exit::ExitStatus;
+use tunnelcheck::live::Live;
 use tunnelcheck::model::Report;
-use tunnelcheck::report::{self, Progress, Style, Topic, Verbosity, escape};
+#[cfg(target_os = "linux")]
+use tunnelcheck::rehearse::{self, Rehearsal, RehearsalError};
+use tunnelcheck::report::{self, Progress, Style, Topic, escape};
 use tunnelcheck::rules::drift;
 use tunnelcheck::settings::{
-    Presentation, Request, RulesSettings, RulesTask, Settings, ShowSettings, UsageError,
+    DiffSettings, Presentation, Request, RulesSettings, RulesTask, Settings, ShowSettings,
+    UsageError,
 };
-use tunnelcheck::terminal::Terminal;
+use tunnelcheck::terminal::{Terminal, Window};
 
 fn main() -> ExitCode {
     let cli = match cli::parse() {
@@ -23,8 +29,15 @@ fn main() -> ExitCode {
     let told = Request::new(cli, Terminal::detect()).and_then(|request| match request {
         Request::Check(settings) => Ok(run(&settings)),
         Request::Show(settings) => show(&settings),
+        Request::Diff(settings) => Ok(diff(settings)),
         Request::Explain { topics, style } => Ok(explain(&topics, style)),
         Request::Rules(settings) => Ok(rules(&settings)),
+        #[cfg(target_os = "linux")]
+        Request::Rehearse(rehearsal) => Ok(rehearse(&rehearsal)),
+        #[cfg(target_os = "linux")]
+        Request::Restore => Ok(or_complain(rehearse::restore(&mut io::stderr()))),
+        #[cfg(target_os = "linux")]
+        Request::Guard { deadline } => Ok(guard(deadline)),
     });
     match told {
         Ok(status) => status.into(),
@@ -50,14 +63,67 @@ fn answer_or_refuse(error: &clap::Error) -> ExitCode {
 }
 
 fn run(settings: &Settings) -> ExitStatus {
+    if let Some(interval) = settings.watch {
+        return watch(settings, interval);
+    }
     let mut progress = Progress::new(settings.presentation.progress);
     let report = tunnelcheck::check(settings, &mut |event| progress.on(&event));
     progress.finish();
     match report {
-        Ok(report) => tell(report, &settings.presentation),
+        Ok(report) => tell(report, settings.baseline.as_deref(), &settings.presentation),
         Err(error) => {
             complain(&error.to_string());
             ExitStatus::Inconclusive
+        }
+    }
+}
+
+/// Checks again and again. The last complete check decides the exit code.
+fn watch(settings: &Settings, interval: Duration) -> ExitStatus {
+    let mut live = Live::new(settings, interval);
+    let mut told = Ok(());
+    let watched = tunnelcheck::watch(settings, interval, &mut |report| {
+        told = live.tell(report, Window::detect(), &mut io::stdout().lock());
+        match told {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    });
+    if let Err(error) = watched {
+        complain(&error.to_string());
+        return ExitStatus::Inconclusive;
+    }
+    let told = told.and_then(|()| live.end(Window::detect(), &mut io::stdout().lock()));
+    settle(told, live.status())
+}
+
+/// The report with the new rules in force is printed and written as that of a check is.
+#[cfg(target_os = "linux")]
+fn rehearse(rehearsal: &Rehearsal) -> ExitStatus {
+    let ending = rehearse::run(rehearsal, &mut io::stderr());
+    or_complain(ending.map(|ending| {
+        if let Some(report) = ending.after {
+            tell(report, None, &rehearsal.check.presentation);
+        }
+        ending.status
+    }))
+}
+
+#[cfg(target_os = "linux")]
+fn or_complain(ending: Result<ExitStatus, RehearsalError>) -> ExitStatus {
+    ending.unwrap_or_else(|error| {
+        complain(&error.to_string());
+        error.status()
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn guard(deadline: Duration) -> ExitStatus {
+    match rehearse::guard::stand(deadline) {
+        Ok(()) => ExitStatus::Ready,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitStatus::Usage
         }
     }
 }
@@ -69,8 +135,22 @@ fn show(settings: &ShowSettings) -> Result<ExitStatus, UsageError> {
     })?;
     Ok(tell(
         diagnose(report.into_observations()),
+        None,
         &settings.presentation,
     ))
+}
+
+fn diff(settings: DiffSettings) -> ExitStatus {
+    let DiffSettings {
+        before,
+        after,
+        presentation,
+    } = settings;
+    let status = deliver::exit_status(&after, Some(&before));
+    let mut out = io::stdout().lock();
+    let told = Told::new(*after, Some(&before), &presentation)
+        .and_then(|told| deliver::deliver(told.difference(), &presentation, &mut out));
+    settle(told, status)
 }
 
 fn explain(topics: &[Topic], style: Style) -> ExitStatus {
@@ -107,20 +187,22 @@ fn rules(settings: &RulesSettings) -> ExitStatus {
 
 fn print(text: &str) -> ExitStatus {
     let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    match written {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(&naming_stdout(&error).to_string());
-            ExitStatus::Usage
-        }
-        _ => ExitStatus::Ready,
-    }
+    settle(deliver::write_text(&text, &mut out), ExitStatus::Ready)
 }
 
-/// Prints and writes the report, and returns what its verdict says to the caller.
-fn tell(report: Report, presentation: &Presentation) -> ExitStatus {
-    let status = ExitStatus::of(report.verdict, report.options.allow_degraded);
-    match present(report, presentation) {
+/// Prints and writes the report, and returns what it says to the caller: its verdict, or what is
+/// different from the baseline.
+fn tell(report: Report, baseline: Option<&Report>, presentation: &Presentation) -> ExitStatus {
+    let status = deliver::exit_status(&report, baseline);
+    let mut out = io::stdout().lock();
+    let told = Told::new(report, baseline, presentation)
+        .and_then(|told| deliver::deliver(told.content(), presentation, &mut out));
+    settle(told, status)
+}
+
+/// The status unless telling failed.
+fn settle(told: io::Result<()>, status: ExitStatus) -> ExitStatus {
+    match told {
         Ok(()) => status,
         // The reader has seen enough, as in `tunnelcheck | head -1`; the verdict holds.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => status,
@@ -129,36 +211,6 @@ fn tell(report: Report, presentation: &Presentation) -> ExitStatus {
             ExitStatus::Usage
         }
     }
-}
-
-/// Files come first: a closed standard output must not cost them.
-fn present(report: Report, to: &Presentation) -> io::Result<()> {
-    let report = if to.redact {
-        report::redact(&report)?
-    } else {
-        report
-    };
-    for (path, format) in &to.outputs {
-        let mut text = Vec::new();
-        let verbosity = match to.verbosity {
-            Verbosity::Quiet => Verbosity::Normal,
-            other => other,
-        };
-        report::render(&report, *format, Style::default(), verbosity, &mut text)?;
-        fs::write(path, text).map_err(|error| {
-            let message = format!("--output: {}: cannot be written: {error}", path.display());
-            io::Error::other(message)
-        })?;
-    }
-    let mut out = io::stdout().lock();
-    report::render(&report, to.format, to.style, to.verbosity, &mut out)
-        .map_err(|e| naming_stdout(&e))
-}
-
-/// A bare "No space left on device" does not say where. What kind of error it is stays.
-fn naming_stdout(error: &io::Error) -> io::Error {
-    let message = format!("standard output cannot be written: {error}");
-    io::Error::new(error.kind(), message)
 }
 
 /// Says on standard error why there is no report. There is nobody to tell when that fails.

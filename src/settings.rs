@@ -1,11 +1,14 @@
 //! Arguments, environment and terminal become settings that cannot be wrong, before anything is sent.
 
 mod rules;
+#[cfg(target_os = "linux")]
+mod rehearse;
 
 use std::fs::OpenOptions;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -13,9 +16,12 @@ use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
 
 use crate::cli::{Action, CheckArgs, Cli, ColorChoice, EdgeArgs, OutputArgs, RegionArg};
-use crate::model::{EdgeAddress, Family, IpVersionChoice, Options, Region};
+use crate::diagnose::diagnose;
+use crate::model::{EdgeAddress, Family, IpVersionChoice, Options, Region, Report};
 use crate::net::host;
-use crate::report::{Format, ReadError, Style, Topic, Verbosity};
+#[cfg(target_os = "linux")]
+use crate::rehearse::{Rehearsal, format::FormatError};
+use crate::report::{self, Format, ReadError, Style, Topic, Verbosity};
 use crate::rules::Dialect;
 use crate::terminal::Terminal;
 
@@ -28,6 +34,8 @@ pub enum Request {
     Check(Box<Settings>),
     /// Print a saved report again.
     Show(ShowSettings),
+    /// Compare two saved reports.
+    Diff(DiffSettings),
     /// Tell what findings mean.
     Explain {
         /// Which ones; none is the list of all.
@@ -37,6 +45,18 @@ pub enum Request {
     },
     /// Print firewall rules.
     Rules(Box<RulesSettings>),
+    /// Try firewall rules.
+    #[cfg(target_os = "linux")]
+    Rehearse(Box<Rehearsal>),
+    /// Bring back what a rehearsal has left.
+    #[cfg(target_os = "linux")]
+    Restore,
+    /// Be the process that brings the old rules back.
+    #[cfg(target_os = "linux")]
+    Guard {
+        /// Until when, from now.
+        deadline: Duration,
+    },
 }
 
 /// A check: what is probed, and how it is told.
@@ -46,7 +66,22 @@ pub struct Settings {
     pub options: Options,
     /// The parsed certificates of `--cacert`: never empty, and each good as a trust anchor.
     pub cacert: Option<Vec<CertificateDer<'static>>>,
+    /// The report that it is compared with, as this program diagnoses it.
+    pub baseline: Option<Box<Report>>,
+    /// From the start of one check to that of the next, where it is repeated.
+    pub watch: Option<Duration>,
     /// How it is told.
+    pub presentation: Presentation,
+}
+
+/// Two saved reports that are to be compared.
+#[derive(Debug, Clone)]
+pub struct DiffSettings {
+    /// The earlier report, as this program diagnoses it.
+    pub before: Box<Report>,
+    /// The later one.
+    pub after: Box<Report>,
+    /// How the difference is told.
     pub presentation: Presentation,
 }
 
@@ -131,6 +166,12 @@ pub enum UsageError {
     /// `--ssh-from` is no network, or locks this session out.
     #[error("--ssh-from: {0}")]
     SshFrom(String),
+    /// `--watch` is out of range.
+    #[error("--watch: `{0}` is not a number of seconds from 1 to 86400")]
+    Watch(String),
+    /// Standard input was to be two reports.
+    #[error("standard input (`-`) can be one of the two reports; name a file for the other")]
+    TwiceStdin,
     /// The ending of an `--output` names no format.
     #[error("--output: {}: the ending names the format; known are {}", path.display(), Format::ENDINGS)]
     OutputFormat {
@@ -145,6 +186,29 @@ pub enum UsageError {
         /// The system's error.
         why: io::Error,
     },
+    /// `--deadline` is out of range.
+    #[error("--deadline: `{0}` is not a whole number of seconds from 2 to 3600")]
+    Deadline(String),
+    /// The file of rules cannot be read.
+    #[error("{}: cannot be read: {why}; give a file of firewall rules", path.display())]
+    RulesFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        why: io::Error,
+    },
+    /// The file of rules holds something else.
+    #[cfg(target_os = "linux")]
+    #[error("{}: {why}", path.display())]
+    Rules {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: FormatError,
+    },
+    /// Another system.
+    #[error("rehearse changes the firewall of Linux; on other systems apply the rules by hand")]
+    NoRehearsal,
     /// A saved report cannot be read.
     #[error("{}: {why}", path.display())]
     Report {
@@ -162,22 +226,27 @@ impl Request {
     /// The first input that does not hold, in the order in which the help lists them.
     pub fn new(cli: Cli, terminal: Terminal) -> Result<Self, UsageError> {
         match cli.command {
-            None => {
-                let options = options(&cli.check)?;
-                let cacert = cli.check.cacert.as_deref().map(certificates).transpose()?;
-                let presentation = presentation(cli.output, terminal)?;
-                Ok(Self::Check(Box::new(Settings {
-                    options,
-                    cacert,
-                    presentation,
-                })))
-            }
-            Some(Action::Show { report, format }) => {
-                let mut output = cli.output;
-                output.format = format.unwrap_or(output.format);
-                Ok(Self::Show(ShowSettings {
-                    report,
-                    presentation: presentation(output, terminal)?,
+            None => Ok(Self::Check(Box::new(Settings {
+                watch: cli.compare.watch.as_deref().map(interval).transpose()?,
+                baseline: cli.compare.baseline.as_deref().map(saved).transpose()?,
+                ..settings(&cli.check, cli.output, terminal)?
+            }))),
+            Some(Action::Show { report, format }) => Ok(Self::Show(ShowSettings {
+                report,
+                presentation: presentation(with_format(cli.output, format), terminal)?,
+            })),
+            Some(Action::Diff {
+                before,
+                after,
+                format,
+            }) => {
+                if before == Path::new("-") && after == before {
+                    return Err(UsageError::TwiceStdin);
+                }
+                Ok(Self::Diff(DiffSettings {
+                    before: saved(&before)?,
+                    after: saved(&after)?,
+                    presentation: presentation(with_format(cli.output, format), terminal)?,
                 }))
             }
             Some(Action::Explain { topics }) => Ok(Self::Explain {
@@ -185,8 +254,48 @@ impl Request {
                 style: style(cli.output.color, terminal),
             }),
             Some(Action::Rules(args)) => Ok(Self::Rules(Box::new(RulesSettings::new(&args)?))),
+            #[cfg(target_os = "linux")]
+            Some(Action::Rehearse(args)) => rehearse::request(&args, cli.output, terminal),
+            #[cfg(target_os = "linux")]
+            Some(Action::RehearsalGuard { deadline_ms }) => Ok(Self::Guard {
+                deadline: Duration::from_millis(deadline_ms),
+            }),
+            #[cfg(not(target_os = "linux"))]
+            Some(Action::Rehearse(_) | Action::RehearsalGuard { .. }) => {
+                Err(UsageError::NoRehearsal)
+            }
         }
     }
+}
+
+/// A format behind the subcommand counts before one in front of it.
+fn with_format(output: OutputArgs, format: Option<Format>) -> OutputArgs {
+    let format = format.unwrap_or(output.format);
+    OutputArgs { format, ..output }
+}
+
+/// A saved report under today's rules: what two versions of this program make of the same answers is
+/// no difference of the network.
+fn saved(path: &Path) -> Result<Box<Report>, UsageError> {
+    let report = report::load(path).map_err(|why| UsageError::Report {
+        path: path.to_owned(),
+        why,
+    })?;
+    Ok(Box::new(diagnose(report.into_observations())))
+}
+
+fn settings(
+    check: &CheckArgs,
+    output: OutputArgs,
+    terminal: Terminal,
+) -> Result<Settings, UsageError> {
+    Ok(Settings {
+        options: options(check)?,
+        cacert: check.cacert.as_deref().map(certificates).transpose()?,
+        baseline: None,
+        watch: None,
+        presentation: presentation(output, terminal)?,
+    })
 }
 
 fn options(args: &CheckArgs) -> Result<Options, UsageError> {
@@ -298,6 +407,15 @@ fn timeout(text: &str) -> Result<f64, UsageError> {
         .ok()
         .filter(|s| (0.1..=3600.0).contains(s));
     seconds.ok_or_else(|| UsageError::Timeout(text.to_owned()))
+}
+
+/// Seconds from one check to the next. A check of an open network takes a fraction of one, so the
+/// least keeps nine tenths of a second quiet.
+fn interval(text: &str) -> Result<Duration, UsageError> {
+    let seconds = text.parse::<f64>().ok();
+    let seconds = seconds.filter(|seconds| (1.0..=86_400.0).contains(seconds));
+    let interval = seconds.map(Duration::from_secs_f64);
+    interval.ok_or_else(|| UsageError::Watch(text.to_owned()))
 }
 
 /// Reads the certificates of a PEM file and tries each as a trust anchor.

@@ -3,7 +3,34 @@
 use std::env;
 use std::io::{self, IsTerminal};
 
-use terminal_size::{Width, terminal_size_of};
+use terminal_size::{Height, Width, terminal_size_of};
+
+/// The size of a terminal on which text can be put anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Columns.
+    pub columns: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+impl Window {
+    /// The window that standard output is; `None` where it is none, or one that cannot be drawn on.
+    /// Asked anew for each drawing, because windows change. One that does not tell its size counts as
+    /// 80 by 24.
+    #[must_use]
+    pub fn detect() -> Option<Self> {
+        let drawable = io::stdout().is_terminal() && !is_dumb();
+        let size = terminal_size_of(io::stdout());
+        let (Width(columns), Height(rows)) = size.unwrap_or((Width(80), Height(24)));
+        drawable.then_some(Self { columns, rows })
+    }
+}
+
+/// A dumb terminal prints control sequences as they are.
+fn is_dumb() -> bool {
+    env::var_os("TERM").is_some_and(|kind| kind == "dumb")
+}
 
 /// What this process is connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +49,7 @@ impl Terminal {
     #[must_use]
     pub fn detect() -> Self {
         let width = || terminal_size_of(io::stdout()).map_or(80, |(Width(columns), _)| columns);
-        let dumb = env::var_os("TERM").is_some_and(|kind| kind == "dumb");
+        let dumb = is_dumb();
         Self {
             stdout_width: io::stdout().is_terminal().then(width),
             stderr_is_terminal: io::stderr().is_terminal() && !dumb,

@@ -30,13 +30,7 @@ use crate::targets::{Names, Target, targets};
 #[must_use]
 pub fn diagnose(seen: Observations) -> Report {
     let names = Names::settled(&seen.lookups, &seen.attempts);
-    let targets = targets(&seen.options, &seen.host, names);
-    let pressures = Pressures::of(&seen.attempts.iter().collect::<Vec<_>>(), &targets);
-    let climates = Climates::of(seen.attempts.iter(), &pressures);
-    let rows: Vec<_> = targets
-        .into_iter()
-        .map(|target| judged(target, &seen.attempts, &climates))
-        .collect();
+    let (rows, pressures) = judged_rows(&seen, names);
     let discovery = dns::discovery(&seen.options, names);
     let conclusion = verdict::conclude(&seen, &discovery, &rows);
     let findings = findings::findings(&seen, &discovery, &rows, &conclusion, &pressures);
@@ -67,6 +61,26 @@ pub fn diagnose(seen: Observations) -> Report {
         host: seen.host,
         options: seen.options,
     }
+}
+
+/// The rows of what a run saw, each with what is known of its addresses, in the order of the report.
+///
+/// A report counts addresses; which ones they are follows from what was seen, by the same rules.
+#[must_use]
+pub fn judgements(seen: &Observations) -> Vec<(Target, Judgement)> {
+    let names = Names::settled(&seen.lookups, &seen.attempts);
+    let (rows, _) = judged_rows(seen, names);
+    rows.into_iter()
+        .map(|row| (row.target, row.judgement))
+        .collect()
+}
+
+fn judged_rows(seen: &Observations, names: Names<'_>) -> (Vec<JudgedRow>, Pressures) {
+    let targets = targets(&seen.options, &seen.host, names);
+    let pressures = Pressures::of(&seen.attempts.iter().collect::<Vec<_>>(), &targets);
+    let climates = Climates::of(seen.attempts.iter(), &pressures);
+    let judge = |target| judged(target, &seen.attempts, &climates);
+    (targets.into_iter().map(judge).collect(), pressures)
 }
 
 /// A row with its attempts and what they prove.
@@ -110,7 +124,8 @@ fn judged(target: Target, attempts: &[Attempt], climates: &Climates) -> JudgedRo
     }
 }
 
-fn tool() -> Tool {
+/// This program, as it signs what it writes.
+pub(crate) fn tool() -> Tool {
     Tool {
         name: env!("CARGO_PKG_NAME").to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

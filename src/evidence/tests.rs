@@ -288,3 +288,8 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_patience_below_zero_is_none() {
+    assert!((quiet_span(-0.1) - quiet_span(0.0)).abs() < f64::EPSILON);
+}

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -29,7 +29,7 @@ pub enum ReadError {
     NotAReport(String),
     /// Written by a version of the program that knows more.
     #[error(
-        "has schema version {0}, this tunnelcheck reads up to {SCHEMA_VERSION}; use a newer tunnelcheck"
+        "was made by a newer tunnelcheck: it has schema version {0}, this one reads up to {SCHEMA_VERSION}; use a newer tunnelcheck"
     )]
     Newer(u64),
     /// A report of a version that is known, with something in it that is not.
@@ -37,10 +37,26 @@ pub enum ReadError {
     Damaged(String),
 }
 
+/// Takes a report of one schema version to the next. What it cannot make sense of it leaves as it is,
+/// and the types find it damaged.
+type Upgrade = fn(Value) -> Value;
+
+/// The way from each older schema version to the one after it, the first from version 1 to 2. There
+/// is no older one yet; the length sees to it that none is forgotten.
+const UPGRADES: [Upgrade; SCHEMA_VERSION as usize - 1] = [];
+
 /// Pretty JSON with a final line feed. Characters that a terminal would act on are written as
 /// `\uXXXX`, which is the same to every JSON reader.
-pub(super) fn write(report: &Report) -> io::Result<String> {
-    let text = serde_json::to_string_pretty(report)?;
+pub(super) fn write(value: &impl Serialize) -> io::Result<String> {
+    Ok(safe(&serde_json::to_string_pretty(value)?))
+}
+
+/// As [`write`], in a single line: one of a stream of values.
+pub(super) fn write_line(value: &impl Serialize) -> io::Result<String> {
+    Ok(safe(&serde_json::to_string(value)?))
+}
+
+fn safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len() + 1);
     for c in text.chars() {
         if c != '\n' && is_unsafe(c) {
@@ -54,7 +70,7 @@ pub(super) fn write(report: &Report) -> io::Result<String> {
         }
     }
     safe.push('\n');
-    Ok(safe)
+    safe
 }
 
 /// Reads a report from a file, or from standard input where the path is `-`.
@@ -92,17 +108,32 @@ pub fn read(bytes: &[u8]) -> Result<Report, ReadError> {
     }
     let versioned = serde_json::from_slice::<Versioned>(bytes);
     let version = versioned.map_err(|why| ReadError::NotAReport(say(&why)))?;
-    match version.schema_version.as_u64() {
-        Some(version) if version == u64::from(SCHEMA_VERSION) => {}
-        Some(version) if version > u64::from(SCHEMA_VERSION) => {
-            return Err(ReadError::Newer(version));
-        }
-        _ => {
-            let why = format!("schema_version is {}", version.schema_version);
-            return Err(ReadError::NotAReport(escape(&why).into_owned()));
+    let Some(version) = version
+        .schema_version
+        .as_u64()
+        .filter(|version| *version > 0)
+    else {
+        let why = format!("schema_version is {}", version.schema_version);
+        return Err(ReadError::NotAReport(escape(&why).into_owned()));
+    };
+    if version > u64::from(SCHEMA_VERSION) {
+        return Err(ReadError::Newer(version));
+    }
+    let damaged = |why: serde_json::Error| ReadError::Damaged(say(&why));
+    match steps(version, &UPGRADES) {
+        [] => serde_json::from_slice(bytes).map_err(damaged),
+        steps => {
+            let old = serde_json::from_slice(bytes).map_err(damaged)?;
+            let new = steps.iter().fold(old, |report, step| step(report));
+            serde_json::from_value(new).map_err(damaged)
         }
     }
-    serde_json::from_slice(bytes).map_err(|why| ReadError::Damaged(say(&why)))
+}
+
+/// The upgrades that a report of this version has before it.
+fn steps(version: u64, upgrades: &[Upgrade]) -> &[Upgrade] {
+    let done = usize::try_from(version - 1).unwrap_or(usize::MAX);
+    upgrades.get(done..).unwrap_or_default()
 }
 
 /// serde's words may quote the file.
@@ -140,6 +171,36 @@ mod tests {
             error.to_string().contains("use a newer tunnelcheck"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_known_version_is_no_obstacle() {
+        let mut value = serde_json::to_value(samples::ready()).unwrap();
+        value["unheard_of"] = true.into();
+        value["difference"] = serde_json::json!({"worse": []});
+        assert_eq!(
+            read(value.to_string().as_bytes()).unwrap(),
+            samples::ready()
+        );
+    }
+
+    #[test]
+    fn an_older_report_takes_every_step_from_its_version_on() {
+        fn from_one(mut report: Value) -> Value {
+            report["steps"] = "1".into();
+            report
+        }
+        fn from_two(mut report: Value) -> Value {
+            report["steps"] = format!("{}2", report["steps"].as_str().unwrap_or_default()).into();
+            report
+        }
+        let upgraded = |version| {
+            let upgrades: [Upgrade; 2] = [from_one, from_two];
+            let steps = steps(version, &upgrades).iter();
+            let report = serde_json::json!({"steps": ""});
+            steps.fold(report, |report, step| step(report))["steps"].clone()
+        };
+        assert_eq!([1, 2, 3, 9].map(upgraded), ["12", "2", "", ""]);
     }
 
     #[test]

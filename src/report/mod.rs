@@ -16,7 +16,9 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use clap::ValueEnum;
+use serde::Serialize;
 
+use crate::diff::Difference;
 use crate::model::Report;
 
 pub use escape::escape;
@@ -62,7 +64,44 @@ pub enum Verbosity {
     Verbose,
 }
 
-/// Writes the report in one of its forms.
+/// What is told.
+#[derive(Debug, Clone, Copy)]
+pub enum Content<'a> {
+    /// A report.
+    Report(&'a Report),
+    /// A report, and what is different from another one.
+    Compared(&'a Report, &'a Difference),
+    /// What is different between two reports.
+    Difference(&'a Difference),
+}
+
+impl<'a> From<&'a Report> for Content<'a> {
+    fn from(report: &'a Report) -> Self {
+        Self::Report(report)
+    }
+}
+
+/// The JSON of a report with a difference: that of the report, with one member more.
+#[derive(Serialize)]
+struct Compared<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    difference: &'a Difference,
+}
+
+/// The content as JSON in a single line, for a stream of reports.
+///
+/// # Errors
+/// None that a report can cause.
+pub fn json_line<'a>(content: impl Into<Content<'a>>) -> io::Result<String> {
+    match content.into() {
+        Content::Report(report) => json::write_line(report),
+        Content::Compared(report, difference) => json::write_line(&Compared { report, difference }),
+        Content::Difference(difference) => json::write_line(difference),
+    }
+}
+
+/// Writes the content in one of its forms.
 ///
 /// Whatever a resolver, a remote host or a file put into the report, no control character and
 /// nothing invisible is written but the line feeds and, where `style` allows colour, the colours of
@@ -70,16 +109,29 @@ pub enum Verbosity {
 ///
 /// # Errors
 /// The writer's.
-pub fn render(
-    report: &Report,
+pub fn render<'a>(
+    content: impl Into<Content<'a>>,
     format: Format,
     style: Style,
     verbosity: Verbosity,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let text = match format {
-        Format::Json => json::write(report)?,
-        Format::Table => table::write(&escape::escaped(report)?, style, verbosity),
+    let text = match (format, content.into()) {
+        (Format::Json, Content::Report(report)) => json::write(report)?,
+        (Format::Json, Content::Compared(report, difference)) => {
+            json::write(&Compared { report, difference })?
+        }
+        (Format::Json, Content::Difference(difference)) => json::write(difference)?,
+        (Format::Table, Content::Report(report)) => {
+            table::write(&escape::escaped(report)?, style, verbosity)
+        }
+        (Format::Table, Content::Compared(report, difference)) => {
+            let report = table::write(&escape::escaped(report)?, style, verbosity);
+            report + &table::write_difference(difference, style, verbosity)
+        }
+        (Format::Table, Content::Difference(difference)) => {
+            table::write_difference(difference, style, verbosity)
+        }
     };
     out.write_all(text.as_bytes())?;
     out.flush()

@@ -33,6 +33,12 @@ impl Style {
         Self { colored, width }
     }
 
+    /// The same colours in another width.
+    #[must_use]
+    pub fn with_width(self, width: u16) -> Self {
+        Self::new(self.colored, Some(width))
+    }
+
     /// Columns that may be filled.
     pub(super) const fn width(self) -> usize {
         self.width as usize

@@ -24,9 +24,7 @@ fn request(args: &[&str]) -> Result<Request, UsageError> {
 fn settings(args: &[&str]) -> Settings {
     match request(args).unwrap() {
         Request::Check(settings) => *settings,
-        Request::Show(_) | Request::Explain { .. } | Request::Rules(_) => {
-            panic!("a check was asked for")
-        }
+        _ => panic!("a check was asked for"),
     }
 }
 
@@ -264,7 +262,7 @@ fn colour_is_for_terminals_unless_told_otherwise() {
             Request::Check(settings) => {
                 settings.presentation.style == Style::new(true, stdout_width)
             }
-            Request::Show(_) | Request::Explain { .. } | Request::Rules(_) => false,
+            _ => false,
         }
     };
     assert!(colored("auto", Some(80), false));
@@ -272,4 +270,20 @@ fn colour_is_for_terminals_unless_told_otherwise() {
     assert!(!colored("auto", None, false));
     assert!(colored("always", None, true));
     assert!(!colored("never", Some(80), false));
+}
+
+#[test]
+fn intervals_are_seconds_that_leave_the_network_quiet() {
+    for (text, interval) in [("1", 1.0), ("2.5", 2.5), ("86400", 86_400.0)] {
+        let watch = settings(&["--watch", text]).watch;
+        assert_eq!(watch, Some(Duration::from_secs_f64(interval)));
+    }
+    assert_eq!(settings(&["--watch"]).watch, Some(Duration::from_secs(5)));
+    for text in ["0", "0.9", "-1", "86401", "NaN", "inf", "soon", ""] {
+        let message = refused(&["--watch", text]);
+        assert_eq!(
+            message,
+            format!("--watch: `{text}` is not a number of seconds from 1 to 86400")
+        );
+    }
 }

@@ -34,6 +34,17 @@ fn wrong_options_are_refused() {
         ),
         (&["--strict", "show", "x.json"], "`--strict` is for a check"),
         (&["show"], "REPORT.json"),
+        (&["--strict", "rehearse", "x"], "`--strict` is for a check"),
+        (&["--format", "json", "rehearse", "x"], "`--format` is for"),
+        (&["rehearse"], "RULES"),
+        (&["rehearse", "--restore", "x"], "--restore"),
+        (&["rehearse", "/nonexistent/rules"], "/nonexistent/rules"),
+        (&["rehearse", "/"], "/: cannot be read"),
+        (&["rehearse", "/dev/null"], "/dev/null: holds no rules"),
+        (&["rehearse", "/dev/zero"], "/dev/zero"),
+        (&["rehearse", "x", "--deadline", "1"], "--deadline: `1`"),
+        (&["rehearse", "x", "--deadline", "-5"], "2 to 3600"),
+        (&["rehearse", "x", "--team", "my.team"], "--team"),
         (&["report.json"], "tunnelcheck show report.json"),
     ] {
         assert_refused(&run(args), words);

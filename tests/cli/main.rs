@@ -9,10 +9,13 @@
 
 mod bad_input;
 mod drift;
+mod diff;
 mod explain;
 mod rules;
 mod schema;
 mod show;
+#[cfg(unix)]
+mod watch;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -64,8 +67,13 @@ fn text(bytes: &[u8]) -> String {
 
 /// A report that the laboratory recorded: UDP is dropped, which degrades.
 fn degraded() -> String {
+    recorded("udp-dropped")
+}
+
+/// The file of a report that the laboratory recorded.
+fn recorded(name: &str) -> String {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let path = folder.join("tests/replay/cases/udp-dropped.json");
+    let path = folder.join(format!("tests/replay/cases/{name}.json"));
     path.display().to_string()
 }
 

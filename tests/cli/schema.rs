@@ -4,12 +4,19 @@
 use std::fs;
 use std::path::Path;
 
+use schemars::Schema;
+use tunnelcheck::diff::Difference;
 use tunnelcheck::model::Report;
 
 #[test]
-fn the_documented_schema_is_that_of_the_types() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/report.schema.json");
-    let schema = serde_json::to_string_pretty(&schemars::schema_for!(Report)).unwrap() + "\n";
+fn the_documented_schemas_are_those_of_the_types() {
+    hold("docs/report.schema.json", &schemars::schema_for!(Report));
+    hold("docs/diff.schema.json", &schemars::schema_for!(Difference));
+}
+
+fn hold(path: &str, schema: &Schema) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let schema = serde_json::to_string_pretty(schema).unwrap() + "\n";
     if std::env::var_os("BLESS").is_some_and(|value| !value.is_empty()) {
         fs::write(&path, &schema).unwrap();
     }
@@ -43,18 +50,26 @@ fn the_documented_example_is_a_report() {
 /// Every field of the schema, at any depth, has its name in docs/json.md.
 #[test]
 fn every_field_is_documented() {
-    let page = docs("json.md");
+    assert!(documented_fields("json.md", schemars::schema_for!(Report)) > 60);
+}
+
+#[test]
+fn every_field_of_a_difference_is_documented() {
+    assert!(documented_fields("diff.md", schemars::schema_for!(Difference)) > 30);
+}
+
+fn documented_fields(page: &str, schema: Schema) -> usize {
+    let text = docs(page);
     let mut fields = Vec::new();
-    let schema = serde_json::to_value(schemars::schema_for!(Report)).unwrap();
-    collect_fields(&schema, &mut fields);
-    assert!(fields.len() > 60, "{fields:?}");
-    let prose = page.split("## Example").next().unwrap();
+    collect_fields(&schema.to_value(), &mut fields);
+    let prose = text.split("## Example").next().unwrap();
     for field in &fields {
         assert!(
             prose.contains(&format!("`{field}`")),
-            "{field} is not in docs/json.md"
+            "{field} is not in docs/{page}"
         );
     }
+    fields.len()
 }
 
 fn collect_fields(schema: &serde_json::Value, fields: &mut Vec<String>) {

@@ -66,6 +66,8 @@ mod pki;
 #[cfg(target_os = "linux")]
 mod ready;
 #[cfg(target_os = "linux")]
+mod rehearsal;
+#[cfg(target_os = "linux")]
 mod rows;
 #[cfg(target_os = "linux")]
 mod rules;
@@ -80,7 +82,11 @@ mod selftest;
 #[cfg(target_os = "linux")]
 mod servers;
 #[cfg(target_os = "linux")]
+mod terminal;
+#[cfg(target_os = "linux")]
 mod topology;
+#[cfg(target_os = "linux")]
+mod watch;
 #[cfg(target_os = "linux")]
 mod wire;
 
@@ -128,6 +134,8 @@ fn trials(scenarios: Vec<scenario::Scenario>) -> Vec<libtest_mimic::Trial> {
         trials.extend(selftest::trials());
         trials.extend(wire::selftest::trials());
         trials.extend(rules::trials());
+        trials.extend(watch::trials());
+        trials.extend(rehearsal::trials());
     }
     trials.extend(scenarios.into_iter().map(|scenario| {
         let name = scenario.trial_name();

@@ -32,16 +32,6 @@ impl World {
         Ok(Self { topology, files })
     }
 
-    /// The product with a known environment, as it is to be run in the client's namespaces.
-    pub(crate) fn product(&self) -> Command {
-        let mut command = Command::new(binary());
-        command
-            .env_clear()
-            .env("PATH", PATH)
-            .env("SSL_CERT_FILE", self.trust_store());
-        command
-    }
-
     /// Runs a command in the client's namespaces to its end, and returns what it wrote.
     pub(crate) fn output(&self, mut command: Command) -> Outcome<Output> {
         let (stdout, stderr) = (self.path("stdout"), self.path("stderr"));
@@ -62,8 +52,19 @@ impl World {
         self.files.path().join(name)
     }
 
-    fn trust_store(&self) -> PathBuf {
+    pub(crate) fn trust_store(&self) -> PathBuf {
         self.path("trust.pem")
+    }
+
+    /// The product, to be started in one of the namespaces.
+    pub(crate) fn product(&self) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .env_clear()
+            .env("PATH", PATH)
+            .env("SSL_CERT_FILE", self.trust_store())
+            .stdin(Stdio::null());
+        command
     }
 }
 

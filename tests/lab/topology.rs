@@ -344,7 +344,7 @@ fn sysctl(key: &str, value: &str) -> Outcome {
 }
 
 /// Puts a file in the place of another, for this mount namespace only.
-fn cover(source: &Path, target: &Path) -> Outcome {
+pub(crate) fn cover(source: &Path, target: &Path) -> Outcome {
     mount(
         Some(source),
         target,

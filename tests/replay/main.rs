@@ -11,6 +11,8 @@
     reason = "a test that cannot go on says so in the shortest way"
 )]
 
+mod diff;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -155,8 +157,13 @@ fn first_difference(path: &str, a: &serde_json::Value, b: &serde_json::Value) ->
 
 /// All recorded cases by name, read once.
 fn cases() -> Vec<(String, Report)> {
+    recorded().to_vec()
+}
+
+/// As [`cases`], for those who only look.
+fn recorded() -> &'static [(String, Report)] {
     static CASES: LazyLock<Vec<(String, Report)>> = LazyLock::new(read_cases);
-    CASES.clone()
+    &CASES
 }
 
 fn read_cases() -> Vec<(String, Report)> {

@@ -1,6 +1,7 @@
 //! The report for people: the verdict first, what was reached, what is wrong and what to do.
 
 mod destinations;
+mod difference;
 mod dns;
 mod findings;
 mod grid;
@@ -10,6 +11,7 @@ mod verbose;
 use super::style::Paint;
 use super::{Style, Verbosity};
 use crate::model::{Ended, Report, Verdict};
+pub(super) use difference::write as write_difference;
 use page::Page;
 
 /// Renders a report whose texts are escaped already.

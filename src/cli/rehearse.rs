@@ -1,0 +1,58 @@
+//! What `tunnelcheck rehearse` takes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::CheckArgs;
+
+/// What `rehearse` takes.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub struct RehearseArgs {
+    /// The new rules: a script for nft, what iptables-save prints, or what `tunnelcheck rules` prints
+    #[arg(value_name = "RULES", required_unless_present = "restore")]
+    pub rules: Option<PathBuf>,
+
+    /// What ip6tables-save prints, where RULES is what iptables-save prints
+    #[arg(long, value_name = "FILE", help_heading = "The rehearsal")]
+    pub ipv6: Option<PathBuf>,
+
+    /// How long the new rules may be in force unconfirmed, from 2 to 3600 seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "60",
+        allow_negative_numbers = true
+    )]
+    #[arg(help_heading = "The rehearsal")]
+    pub deadline: String,
+
+    /// Keep rules that lose nothing without asking
+    #[arg(short, long, help_heading = "The rehearsal")]
+    pub yes: bool,
+
+    /// Bring back what a rehearsal that was killed together with its guard has left
+    #[arg(long, help_heading = "The rehearsal")]
+    #[arg(conflicts_with_all = ["rules", "ipv6", "yes"])]
+    pub restore: bool,
+
+    /// What is checked before and after.
+    #[command(flatten)]
+    pub check: CheckArgs,
+}
+
+const HELP: &str = "\
+The old rules come back unless nothing required was lost and you confirm:
+at the deadline, when this process or its terminal is gone, when it is
+killed. A process of its own sees to that. Rules that are kept last until
+the next boot, as long as you do not make them permanent.
+
+Exit codes:
+  0  kept: nothing required was lost (--restore: the old rules are back)
+  1  something required was lost; the old rules are back
+  2  wrong usage, or rules that cannot be applied; the old rules are in
+     force
+  4  not confirmed, interrupted, out of time, or something required is not
+     known any more; the old rules are back
+  5  the old rules could NOT be brought back: look at once";

@@ -1,0 +1,191 @@
+//! Reports to where they are wanted: files, then standard output.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::diff::{Difference, compare};
+use crate::exit::ExitStatus;
+use crate::model::Report;
+use crate::report::{self, Content, Style, Verbosity};
+use crate::settings::Presentation;
+
+/// A report as it is told, masked where that is asked for, with what is different from the baseline.
+#[derive(Debug)]
+pub struct Told {
+    report: Report,
+    difference: Option<Difference>,
+}
+
+impl Told {
+    /// Masks and compares. Both reports are masked before they are compared, so that nothing of the
+    /// host is in what is different.
+    ///
+    /// # Errors
+    /// As [`report::redact`].
+    pub fn new(report: Report, baseline: Option<&Report>, to: &Presentation) -> io::Result<Self> {
+        if !to.redact {
+            let difference = baseline.map(|before| compare(before, &report));
+            return Ok(Self { report, difference });
+        }
+        let report = report::redact(&report)?;
+        let baseline = baseline.map(report::redact).transpose()?;
+        let difference = baseline.map(|before| compare(&before, &report));
+        Ok(Self { report, difference })
+    }
+
+    /// The report.
+    #[must_use]
+    pub const fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The report, with the difference where there is a baseline.
+    #[must_use]
+    pub const fn content(&self) -> Content<'_> {
+        match &self.difference {
+            Some(difference) => Content::Compared(&self.report, difference),
+            None => Content::Report(&self.report),
+        }
+    }
+
+    /// The difference alone, where there is a baseline.
+    #[must_use]
+    pub const fn difference(&self) -> Content<'_> {
+        match &self.difference {
+            Some(difference) => Content::Difference(difference),
+            None => Content::Report(&self.report),
+        }
+    }
+}
+
+/// What the process tells its caller: the verdict, or what is different from the baseline.
+#[must_use]
+pub fn exit_status(report: &Report, baseline: Option<&Report>) -> ExitStatus {
+    match baseline {
+        Some(before) => compare(before, report).outcome.exit_status(),
+        None => ExitStatus::of(report.verdict, report.options.allow_degraded),
+    }
+}
+
+/// Writes the files and standard output. Files come first: a closed standard output must not cost
+/// them.
+///
+/// # Errors
+/// The system's, naming the file or standard output; of the kind of the original.
+pub fn deliver(content: Content<'_>, to: &Presentation, out: &mut dyn Write) -> io::Result<()> {
+    for (path, text) in files(content, to)? {
+        fs::write(path, text).map_err(|error| naming_output(path, &error))?;
+    }
+    report::render(content, to.format, to.style, to.verbosity, out).map_err(|e| naming_stdout(&e))
+}
+
+/// Writes the files so that whoever reads them finds the old report or the new one, never a part.
+///
+/// # Errors
+/// The system's, naming the file.
+pub fn replace_files(content: Content<'_>, to: &Presentation) -> io::Result<()> {
+    for (path, text) in files(content, to)? {
+        replace(path, &text).map_err(|error| naming_output(path, &error))?;
+    }
+    Ok(())
+}
+
+/// Writes a text to standard output.
+///
+/// # Errors
+/// The system's, naming standard output.
+pub fn write_text(text: &str, out: &mut dyn Write) -> io::Result<()> {
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| naming_stdout(&error))
+}
+
+/// Each file with its text.
+fn files<'a>(content: Content<'_>, to: &'a Presentation) -> io::Result<Vec<(&'a Path, Vec<u8>)>> {
+    let verbosity = match to.verbosity {
+        Verbosity::Quiet => Verbosity::Normal,
+        other => other,
+    };
+    let render = |(path, format): &'a (_, _)| {
+        let mut text = Vec::new();
+        report::render(content, *format, Style::default(), verbosity, &mut text)?;
+        Ok((std::path::PathBuf::as_path(path), text))
+    };
+    to.outputs.iter().map(render).collect()
+}
+
+/// Puts a file with the text in the place of what is there. What is no file (a pipe, a device) is
+/// written as it is.
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    // A link stays one; what it leads to is replaced.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let known = fs::metadata(&path).ok();
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return fs::write(&path, text);
+    };
+    if known.as_ref().is_some_and(|known| !known.is_file()) {
+        return fs::write(&path, text);
+    }
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}", std::process::id()));
+    let new = folder.join(hidden);
+    let written = fs::write(&new, text)
+        .and_then(|()| {
+            known.map_or(Ok(()), |known| {
+                fs::set_permissions(&new, known.permissions())
+            })
+        })
+        .and_then(|()| fs::rename(&new, &path));
+    if written.is_err() {
+        // The report that was there stays; what is left of the new one helps nobody.
+        let _ = fs::remove_file(&new);
+    }
+    written
+}
+
+fn naming_output(path: &Path, error: &io::Error) -> io::Error {
+    let message = format!("--output: {}: cannot be written: {error}", path.display());
+    io::Error::other(message)
+}
+
+/// A bare "No space left on device" does not say where. What kind of error it is stays.
+fn naming_stdout(error: &io::Error) -> io::Error {
+    let message = format!("standard output cannot be written: {error}");
+    io::Error::new(error.kind(), message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_keeps_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("report.json");
+        fs::write(&path, "old and long").unwrap();
+        let reader = fs::File::open(&path).unwrap();
+        replace(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        // Whoever had it open still reads the old report to its end.
+        assert_eq!(io::read_to_string(reader).unwrap(), "old and long");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_permissions_stay() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("a.json"), folder.path().join("b.json"));
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink(&path, &link).unwrap();
+        replace(&link, b"new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o640);
+    }
+}

@@ -1,0 +1,135 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::model::{FindingCode, Service, Severity, Source, Status, Transport};
+
+const LEVELS: [Level; 3] = [Level::None, Level::Some, Level::All];
+
+#[test]
+fn trends_follow_the_table() {
+    use Standing::{Apart, Known, Uncertain};
+    for before in LEVELS {
+        for after in LEVELS {
+            let expected = match before.cmp(&after) {
+                std::cmp::Ordering::Greater => Trend::Worse,
+                std::cmp::Ordering::Less => Trend::Better,
+                std::cmp::Ordering::Equal => Trend::Changed,
+            };
+            assert_eq!(Trend::of(Known(before), Known(after)), expected);
+        }
+        assert_eq!(Trend::of(Known(before), Uncertain), Trend::NoLongerCertain);
+        assert_eq!(Trend::of(Uncertain, Known(before)), Trend::NowCertain);
+        assert_eq!(Trend::of(Known(before), Apart), Trend::Changed);
+        assert_eq!(Trend::of(Apart, Known(before)), Trend::Changed);
+    }
+    assert_eq!(Trend::of(Uncertain, Uncertain), Trend::Changed);
+}
+
+#[test]
+fn exits_are_those_of_the_documentation() {
+    assert_eq!(Outcome::NotWorse.exit_status().code(), 0);
+    assert_eq!(Outcome::Worse.exit_status().code(), 1);
+    assert_eq!(Outcome::Uncertain.exit_status().code(), 4);
+}
+
+/// A row of six addresses: of `1` to `6` those of `passing` pass and those of `blocked` do not.
+fn row(passing: &[u8], blocked: &[u8]) -> State {
+    let set = |hosts: &[u8]| -> BTreeSet<IpAddr> {
+        let address = |host: &u8| IpAddr::from([192, 0, 2, *host]);
+        hosts.iter().map(address).collect()
+    };
+    State::Destination(DestinationState {
+        host: "region1.example".to_owned(),
+        port: 7844,
+        transport: Transport::Udp,
+        status: match (passing, blocked) {
+            ([], []) => Status::Inconclusive,
+            (_, []) => Status::Reachable,
+            ([], _) => Status::Blocked,
+            _ => Status::Partial,
+        },
+        cause: None,
+        source: Source::Dns,
+        total: 6,
+        passing: set(passing),
+        blocked: set(blocked),
+    })
+}
+
+fn between(before: State, after: State) -> Vec<(Trend, Change)> {
+    let subject = Subject::Destination {
+        service: Service::Quic,
+        place: "region1".to_owned(),
+        family: Family::Ipv4,
+    };
+    let facts = |state| Facts {
+        states: [(subject.clone(), state)].into(),
+        required: [subject.clone()].into(),
+        ..Facts::default()
+    };
+    changes(&facts(before), &facts(after))
+}
+
+#[test]
+fn addresses_that_were_not_settled_in_time_are_no_difference() {
+    assert!(between(row(&[1, 2, 3, 4, 5, 6], &[]), row(&[1, 2], &[])).is_empty());
+    assert!(between(row(&[1], &[6]), row(&[2], &[5])).is_empty());
+}
+
+#[test]
+fn a_row_in_part_gets_worse_by_its_addresses() {
+    let trends = |before, after| -> Vec<_> {
+        let changes = between(before, after);
+        changes.iter().map(|(trend, _)| *trend).collect()
+    };
+    let (less, more) = (row(&[1, 2], &[3, 4]), row(&[1, 2, 3], &[4]));
+    assert_eq!(trends(more.clone(), less.clone()), [Trend::Worse]);
+    assert_eq!(trends(less, more), [Trend::Better]);
+    let exchanged = between(row(&[1, 2], &[3]), row(&[2, 3], &[1]));
+    let lines: Vec<_> = exchanged
+        .iter()
+        .map(|(_, change)| change.course())
+        .collect();
+    let both = "partial, 2 of 6 addresses -> partial, 2 of 6 addresses; ";
+    assert_eq!(
+        lines,
+        [
+            format!("{both}stopped passing: 192.0.2.1"),
+            format!("{both}started to pass: 192.0.2.3")
+        ]
+    );
+    assert_eq!(outcome(&exchanged), Outcome::Worse);
+}
+
+#[test]
+fn doubt_counts_where_there_may_be_a_loss() {
+    let (all, none, unknown) = (row(&[1], &[]), row(&[], &[1]), row(&[], &[]));
+    let told = |before: &State, after: &State| outcome(&between(before.clone(), after.clone()));
+    assert_eq!(told(&all, &unknown), Outcome::Uncertain);
+    assert_eq!(told(&unknown, &none), Outcome::Uncertain);
+    assert_eq!(told(&none, &unknown), Outcome::NotWorse);
+    assert_eq!(told(&unknown, &all), Outcome::NotWorse);
+    assert_eq!(told(&unknown, &unknown), Outcome::NotWorse);
+    assert_eq!(told(&all, &none), Outcome::Worse);
+}
+
+#[test]
+fn findings_are_worth_what_their_severity_says() {
+    let standing = |code, severity| {
+        let titles = BTreeSet::new();
+        let state = State::Finding { severity, titles };
+        Standing::of(&Subject::Finding { code }, Some(&state))
+    };
+    let none = Standing::Known(Level::None);
+    assert_eq!(standing(FindingCode::UdpDropped, Severity::Error), none);
+    assert_eq!(standing(FindingCode::Ipv6Broken, Severity::Warning), none);
+    assert_eq!(
+        standing(FindingCode::DnsDrift, Severity::Info),
+        Standing::Apart
+    );
+    let undecided = standing(FindingCode::Undecided, Severity::Error);
+    assert_eq!(undecided, Standing::Uncertain);
+    let code = FindingCode::UdpDropped;
+    let absent = Standing::of(&Subject::Finding { code }, None);
+    assert_eq!(absent, Standing::Known(Level::All));
+}

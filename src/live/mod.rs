@@ -1,0 +1,131 @@
+//! A check that is repeated: redrawn in place on a terminal, a line for each change elsewhere.
+
+mod news;
+mod screen;
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use crate::deliver::{self, Told};
+use crate::exit::ExitStatus;
+use crate::model::Report;
+use crate::report::{self, Content, Format, Verbosity, escape};
+use crate::settings::Settings;
+use crate::terminal::Window;
+use news::News;
+
+/// How many changes a screen keeps.
+const RECENT: usize = 5;
+
+/// Tells one check after the other.
+#[derive(Debug)]
+pub struct Live<'a> {
+    settings: &'a Settings,
+    interval: Duration,
+    news: News,
+    recent: VecDeque<String>,
+    checks: u64,
+    status: ExitStatus,
+}
+
+impl<'a> Live<'a> {
+    /// Nothing is told yet.
+    #[must_use]
+    pub fn new(settings: &'a Settings, interval: Duration) -> Self {
+        Self {
+            settings,
+            interval,
+            news: News::default(),
+            recent: VecDeque::new(),
+            checks: 0,
+            status: ExitStatus::Inconclusive,
+        }
+    }
+
+    /// What the last check says to the caller.
+    #[must_use]
+    pub const fn status(&self) -> ExitStatus {
+        self.status
+    }
+
+    /// Tells a check: to the files, and to standard output, which is a window or none.
+    ///
+    /// # Errors
+    /// As [`deliver::deliver`].
+    pub fn tell(
+        &mut self,
+        report: Report,
+        window: Option<Window>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let to = &self.settings.presentation;
+        let baseline = self.settings.baseline.as_deref();
+        self.status = deliver::exit_status(&report, baseline);
+        let told = Told::new(report, baseline, to)?;
+        deliver::replace_files(told.content(), to)?;
+        self.checks += 1;
+        let text = match (to.format, window) {
+            (Format::Json, _) => report::json_line(told.content())?,
+            (Format::Table, None) => lines(&self.tidings(&told)),
+            (Format::Table, Some(window)) => {
+                let tidings = self.tidings(&told);
+                self.frame(&told, tidings, window)?
+            }
+        };
+        deliver::write_text(&text, out)
+    }
+
+    /// Tells the last verdict where it is not told yet: a doubt waits for the next check.
+    ///
+    /// # Errors
+    /// As [`Live::tell`].
+    pub fn end(&mut self, window: Option<Window>, out: &mut dyn Write) -> io::Result<()> {
+        let line = match (self.settings.presentation.format, window) {
+            (Format::Table, None) => self.news.untold(),
+            (Format::Table, Some(_)) | (Format::Json, _) => None,
+        };
+        line.map_or(Ok(()), |line| deliver::write_text(&lines(&[line]), out))
+    }
+
+    /// What is new, a line each.
+    fn tidings(&mut self, told: &Told) -> Vec<String> {
+        let quiet = self.settings.presentation.verbosity == Verbosity::Quiet;
+        let before = match told.content() {
+            Content::Compared(_, difference) if !quiet => difference.lines(),
+            _ => Vec::new(),
+        };
+        self.news.of(told.report(), before, quiet)
+    }
+
+    fn frame(&mut self, told: &Told, tidings: Vec<String>, window: Window) -> io::Result<String> {
+        // The first line is the verdict, which the table below has too.
+        let skip = usize::from(self.checks == 1);
+        self.recent.extend(tidings.into_iter().skip(skip));
+        let surplus = self.recent.len().saturating_sub(RECENT);
+        self.recent.drain(..surplus);
+        let to = &self.settings.presentation;
+        let style = to.style.with_width(window.columns);
+        let mut table = Vec::new();
+        report::render(told.content(), to.format, style, to.verbosity, &mut table)?;
+        let table = String::from_utf8_lossy(&table);
+        let heading = self.heading(told.report());
+        let recent = self.recent.iter().map(|line| escape(line).into_owned());
+        let notes: Vec<_> = std::iter::once(heading).chain(recent).collect();
+        Ok(screen::frame(&notes, &table, window, self.checks == 1))
+    }
+
+    fn heading(&self, report: &Report) -> String {
+        let (seconds, checks) = (self.interval.as_secs_f64(), self.checks);
+        let at = escape(&report.started_at).into_owned();
+        format!("Every {seconds} s until Ctrl-C. Check {checks} began {at}.")
+    }
+}
+
+/// Lines that end with a line feed each, without anything that a terminal would act on.
+fn lines(texts: &[String]) -> String {
+    texts
+        .iter()
+        .flat_map(|text| [escape(text), "\n".into()])
+        .collect()
+}

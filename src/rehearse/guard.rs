@@ -1,0 +1,320 @@
+//! The guard: a process of its own, in a session of its own, that alone changes rules.
+//!
+//! | what happens | what it does |
+//! | --- | --- |
+//! | told to apply | runs the tools; when one refuses, brings the old rules back |
+//! | told to keep, before the deadline | forgets the old rules |
+//! | told to restore | brings the old rules back |
+//! | the deadline passes | the same, whoever says what later |
+//! | the other end of its input closes, because the rehearsal is gone | the same |
+//! | SIGTERM or SIGINT: the machine goes down, or a session's processes are ended | the same |
+//! | SIGHUP and the rest of a terminal's signals | nothing |
+//! | it is killed | nothing: the rehearsal sees its output close, and brings them back |
+//!
+//! A tool that is at work while one of these happens is killed and waited for first, so that
+//! nothing is applied after the restoration. A tool holds the guard's output open: when the guard is
+//! killed, the rehearsal sees the end only after the tool's.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{Pid, setsid};
+use thiserror::Error;
+
+use super::format::Rules;
+use super::snapshot::Snapshot;
+use super::state::{State, StateError};
+use super::tools::{ToolError, Tools, complaint};
+use super::words::{Order, Said};
+
+/// How often a tool at work is looked after.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// Why the guard cannot stand guard. Nothing has been touched.
+#[derive(Debug, Error)]
+pub enum GuardError {
+    /// Its files.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Its tools.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The system does not give what it needs.
+    #[error("the guard: {0}")]
+    System(#[from] Errno),
+}
+
+/// Stands guard over the rehearsal whose files are there, until it ends. `deadline` counts from now.
+///
+/// # Errors
+/// Only before it says that it is ready; nothing has been touched then.
+pub fn stand(deadline: Duration) -> Result<(), GuardError> {
+    let end = Instant::now() + deadline;
+    // A process that leads a group cannot leave its session; then it is in one of its own already.
+    let _ = setsid();
+    // Memory may run short under load. Without the privilege the guard is as likely to go as any.
+    let _ = fs::write("/proc/self/oom_score_adj", "-1000");
+    let ears = Ears::open(end)?;
+    let state = State::present();
+    let mut guard = Guard {
+        ears,
+        tools: Tools::find()?,
+        snapshot: state.snapshot()?,
+        rules: state.rules()?,
+        state,
+    };
+    say(&Said::Ready);
+    guard.serve();
+    Ok(())
+}
+
+struct Guard {
+    ears: Ears,
+    tools: Tools,
+    state: State,
+    /// In memory, so that no file is needed any more.
+    snapshot: Snapshot,
+    rules: Rules,
+}
+
+/// What the guard hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Told(Order),
+    Expired,
+    /// The rehearsal is gone, or the system ends the guard.
+    Alone,
+    /// Nothing for as long as was asked for.
+    Nothing,
+}
+
+impl Guard {
+    fn serve(&mut self) {
+        let mut heard = self.ears.hear(None);
+        if heard == Heard::Told(Order::Apply) {
+            heard = self.apply();
+        }
+        if heard == Heard::Told(Order::Keep) {
+            return self.keep();
+        }
+        if heard == Heard::Expired {
+            say(&Said::Expired);
+        }
+        self.restore();
+    }
+
+    /// Puts the rules into force; returns what ends that.
+    fn apply(&mut self) -> Heard {
+        if let Err(why) = self.state.touch() {
+            say(&Said::Refused(why.to_string()));
+            return Heard::Told(Order::Restore);
+        }
+        let commands = self.commands();
+        for command in commands {
+            let done = command
+                .map_err(|why| why.to_string())
+                .and_then(|command| self.run(command));
+            match done {
+                Ok(None) => {}
+                Ok(Some(heard)) => return heard,
+                Err(why) => {
+                    say(&Said::Refused(why));
+                    return Heard::Told(Order::Restore);
+                }
+            }
+        }
+        say(&Said::Applied);
+        self.ears.hear(None)
+    }
+
+    fn commands(&self) -> Vec<Result<Command, ToolError>> {
+        match &self.rules {
+            Rules::Nft(_) => vec![Ok(self.tools.apply_nft(&self.state.nft_file()))],
+            Rules::Iptables(parts) => {
+                let parts = parts.iter().enumerate();
+                let command = |(index, part): (usize, &super::format::Part)| {
+                    Tools::apply_iptables(part, &self.state.part_file(index, part.family))
+                };
+                parts.map(command).collect()
+            }
+            Rules::Script(_) => vec![Ok(Tools::apply_script(&self.state.script_file()))],
+        }
+    }
+
+    /// Runs a tool to its end, or until something is heard that ends the rehearsal.
+    fn run(&mut self, mut command: Command) -> Result<Option<Heard>, String> {
+        let before = log().len();
+        let held = io::stdout().as_fd().try_clone_to_owned();
+        let held: OwnedFd = held.map_err(|why| why.to_string())?;
+        command.stdin(held).stdout(Stdio::null()).process_group(0);
+        let mut child = command.spawn().map_err(|why| why.to_string())?;
+        loop {
+            if let Some(status) = child.try_wait().map_err(|why| why.to_string())? {
+                let said = log().split_off(before);
+                let failed = || complaint(&said, status);
+                return status.success().then_some(None).ok_or_else(failed);
+            }
+            let heard = self.ears.hear(Some(LOOK));
+            if heard != Heard::Nothing {
+                end(&mut child);
+                return Ok(Some(heard));
+            }
+        }
+    }
+
+    fn keep(&self) {
+        if let Err(why) = self.state.remove() {
+            log_line(&format!("the files of the rehearsal stay: {why}"));
+        }
+        say(&Said::Kept);
+    }
+
+    fn restore(&self) {
+        match self.snapshot.restore(&self.tools) {
+            Ok(()) => {
+                if let Err(why) = self.state.remove() {
+                    log_line(&format!("the files of the rehearsal stay: {why}"));
+                }
+                say(&Said::Restored);
+            }
+            Err(why) => {
+                log_line(&format!("the old rules are not back: {why}"));
+                say(&Said::Unrestored(why.to_string()));
+            }
+        }
+    }
+}
+
+/// Ends a tool with everything that it has started, and waits until all of it is gone.
+fn end(child: &mut Child) {
+    let group = i32::try_from(child.id()).map(Pid::from_raw);
+    let _ = group.map(|group| killpg(group, Signal::SIGKILL));
+    let _ = child.wait();
+    let patience = Instant::now() + Duration::from_secs(1);
+    while group.is_ok_and(|group| killpg(group, None).is_ok()) && Instant::now() < patience {
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Whether anybody listens does not matter to the guard.
+fn say(what: &Said) {
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "{}", what.line()).and_then(|()| out.flush());
+}
+
+fn log_line(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// What the guard and its tools have written to the guard's standard error, which is a file.
+fn log() -> Vec<u8> {
+    fs::read("/proc/self/fd/2").unwrap_or_default()
+}
+
+/// Where orders, the deadline and signals come from.
+struct Ears {
+    end: Instant,
+    signals: SignalFd,
+    /// Of a line that has not ended.
+    begun: Vec<u8>,
+}
+
+impl Ears {
+    fn open(end: Instant) -> Result<Self, Errno> {
+        let mut ignored = SigSet::empty();
+        for signal in [
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+            Signal::SIGTSTP,
+            Signal::SIGUSR1,
+            Signal::SIGUSR2,
+        ] {
+            ignored.add(signal);
+        }
+        ignored.thread_block()?;
+        let mut ending = SigSet::empty();
+        ending.add(Signal::SIGTERM);
+        ending.add(Signal::SIGINT);
+        ending.thread_block()?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        Ok(Self {
+            end,
+            signals: SignalFd::with_flags(&ending, flags)?,
+            begun: Vec::new(),
+        })
+    }
+
+    /// Waits for the next thing that counts, at most for `patience`. The deadline comes before what was said,
+    /// so that nobody is told that rules stay which go.
+    fn hear(&mut self, patience: Option<Duration>) -> Heard {
+        let until = patience.map(|patience| Instant::now() + patience);
+        loop {
+            let now = Instant::now();
+            if now >= self.end {
+                return Heard::Expired;
+            }
+            if let Some(order) = self.order() {
+                return Heard::Told(order);
+            }
+            if until.is_some_and(|until| now >= until) {
+                return Heard::Nothing;
+            }
+            let wait = until.unwrap_or(self.end).min(self.end) - now;
+            match self.listen(wait) {
+                Ok(true) => {}
+                Ok(false) => return Heard::Alone,
+                Err(errno) => {
+                    log_line(&format!("cannot listen: {errno}"));
+                    return Heard::Alone;
+                }
+            }
+        }
+    }
+
+    /// The first order among the lines that have ended.
+    fn order(&mut self) -> Option<Order> {
+        while let Some(end) = self.begun.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.begun.drain(..=end).collect();
+            let order = Order::read(String::from_utf8_lossy(&line).trim_end());
+            if order.is_some() {
+                return order;
+            }
+        }
+        None
+    }
+
+    /// Waits and takes in what was said; false when nobody is left to say anything.
+    fn listen(&mut self, wait: Duration) -> Result<bool, Errno> {
+        let stdin = io::stdin();
+        let mut ears = [
+            PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+        ];
+        // Rounded up, or the last millisecond would be spent turning in circles.
+        let wait = PollTimeout::try_from(wait + Duration::from_millis(1));
+        match poll(&mut ears, wait.unwrap_or(PollTimeout::MAX)) {
+            Ok(0) | Err(Errno::EINTR) => return Ok(true),
+            Ok(_) => {}
+            Err(errno) => return Err(errno),
+        }
+        let [words, signals] = ears.map(|ear| ear.any().unwrap_or(true));
+        if signals && self.signals.read_signal()?.is_some() {
+            return Ok(false);
+        }
+        if !words {
+            return Ok(true);
+        }
+        let mut buffer = [0; 64];
+        let length = nix::unistd::read(&stdin, &mut buffer)?;
+        self.begun.extend(buffer.iter().take(length));
+        Ok(length > 0)
+    }
+}
