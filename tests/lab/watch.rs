@@ -50,8 +50,8 @@ fn open_world() -> Outcome<World> {
 fn drop_udp(world: &World, dropped: bool) -> Outcome {
     let rule = if dropped { "udp dport 7844 drop" } else { "" };
     let rules = format!(
-        "table inet edited\ndelete table inet edited\ntable inet edited {{ chain forward {{ \
-         type filter hook forward priority 0; policy accept; {rule}\n }} }}\n"
+        "table inet edited\ndelete table inet edited\ntable inet edited {{\nchain forward {{\n\
+         type filter hook forward priority 0; policy accept;\n{rule}\n}}\n}}\n"
     );
     world
         .topology
@@ -103,7 +103,7 @@ fn lines_of(child: &mut Child) -> Outcome<Receiver<String>> {
 fn course_of_udp(from: [&str; 4], to: [&str; 4], finding: &str) -> Vec<String> {
     let [verdict, suggested, quic, row] = [0, 1, 2, 3].map(|i| format!("{} -> {}", from[i], to[i]));
     let mut expected = vec![
-        format!("verdict: {verdict}: cloudflared will run over "),
+        format!("verdict: {verdict}: cloudflared "),
         format!("suggested protocol: {suggested}"),
         format!("quic: {quic}"),
     ];
@@ -159,7 +159,7 @@ fn each_change_is_a_line() -> Outcome {
     let lines = lines_of(&mut child)?;
     expect(
         &lines,
-        &["ready: cloudflared will run over QUIC".to_owned()],
+        &["ready: cloudflared can connect over quic".to_owned()],
     )?;
     drop_udp(&world, true)?;
     expect(&lines, &course_of_udp(OPEN, DROPPED, "new"))?;
