@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -180,13 +181,14 @@ fn each_change_is_a_line() -> Outcome {
 
 /// Reads what is drawn until the screen holds the words, and gives the screen.
 fn wait_for(screen: &mut Screen, drawn: &Receiver<Vec<u8>>, words: &[&str]) -> Outcome<String> {
+    let deadline = Instant::now() + DEADLINE;
     loop {
         let text = screen.lines().join("\n");
         if words.iter().all(|words| text.contains(words)) {
             return Ok(text);
         }
         let bytes = drawn
-            .recv_timeout(DEADLINE)
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
             .map_err(|_| format!("{words:?} do not come to the screen:\n{text}"))?;
         screen.draw(std::str::from_utf8(&bytes)?)?;
     }
@@ -224,6 +226,10 @@ fn a_terminal_is_redrawn_in_place() -> Outcome {
         ws_ypixel: 0,
     };
     let pty = openpty(&size, None)?;
+    // Trials beside this one start programs, which must not keep this terminal open.
+    for end in [&pty.master, &pty.slave] {
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
     let mut command = world.product();
     command
         .args(["--watch", INTERVAL])
