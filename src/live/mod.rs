@@ -3,7 +3,6 @@
 mod news;
 mod screen;
 
-use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ pub struct Live<'a> {
     settings: &'a Settings,
     interval: Duration,
     news: News,
-    recent: VecDeque<String>,
+    recent: Vec<String>,
     checks: u64,
     status: ExitStatus,
 }
@@ -37,7 +36,7 @@ impl<'a> Live<'a> {
             settings,
             interval,
             news: News::default(),
-            recent: VecDeque::new(),
+            recent: Vec::new(),
             checks: 0,
             status: ExitStatus::Inconclusive,
         }
@@ -101,9 +100,9 @@ impl<'a> Live<'a> {
     fn frame(&mut self, told: &Told, tidings: Vec<String>, window: Window) -> io::Result<String> {
         // The first line is the verdict, which the table below has too.
         let skip = usize::from(self.checks == 1);
-        self.recent.extend(tidings.into_iter().skip(skip));
-        let surplus = self.recent.len().saturating_sub(RECENT);
-        self.recent.drain(..surplus);
+        // The newest check comes first, and in it what matters most.
+        self.recent.splice(0..0, tidings.into_iter().skip(skip));
+        self.recent.truncate(RECENT);
         let to = &self.settings.presentation;
         let style = to.style.with_width(window.columns);
         let mut table = Vec::new();

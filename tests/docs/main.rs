@@ -196,6 +196,7 @@ fn links_between_documents_lead_somewhere() {
     for name in [
         "README.md",
         "docs/ARCHITECTURE.md",
+        "docs/diff.md",
         "docs/evidence.md",
         "docs/exit-codes.md",
         "docs/findings.md",

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -50,8 +51,8 @@ fn open_world() -> Outcome<World> {
 fn drop_udp(world: &World, dropped: bool) -> Outcome {
     let rule = if dropped { "udp dport 7844 drop" } else { "" };
     let rules = format!(
-        "table inet edited\ndelete table inet edited\ntable inet edited {{ chain forward {{ \
-         type filter hook forward priority 0; policy accept; {rule}\n }} }}\n"
+        "table inet edited\ndelete table inet edited\ntable inet edited {{\nchain forward {{\n\
+         type filter hook forward priority 0; policy accept;\n{rule}\n}}\n}}\n"
     );
     world
         .topology
@@ -103,7 +104,7 @@ fn lines_of(child: &mut Child) -> Outcome<Receiver<String>> {
 fn course_of_udp(from: [&str; 4], to: [&str; 4], finding: &str) -> Vec<String> {
     let [verdict, suggested, quic, row] = [0, 1, 2, 3].map(|i| format!("{} -> {}", from[i], to[i]));
     let mut expected = vec![
-        format!("verdict: {verdict}: cloudflared will run over "),
+        format!("verdict: {verdict}: cloudflared "),
         format!("suggested protocol: {suggested}"),
         format!("quic: {quic}"),
     ];
@@ -159,7 +160,7 @@ fn each_change_is_a_line() -> Outcome {
     let lines = lines_of(&mut child)?;
     expect(
         &lines,
-        &["ready: cloudflared will run over QUIC".to_owned()],
+        &["ready: cloudflared can connect over quic".to_owned()],
     )?;
     drop_udp(&world, true)?;
     expect(&lines, &course_of_udp(OPEN, DROPPED, "new"))?;
@@ -180,13 +181,14 @@ fn each_change_is_a_line() -> Outcome {
 
 /// Reads what is drawn until the screen holds the words, and gives the screen.
 fn wait_for(screen: &mut Screen, drawn: &Receiver<Vec<u8>>, words: &[&str]) -> Outcome<String> {
+    let deadline = Instant::now() + DEADLINE;
     loop {
         let text = screen.lines().join("\n");
         if words.iter().all(|words| text.contains(words)) {
             return Ok(text);
         }
         let bytes = drawn
-            .recv_timeout(DEADLINE)
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
             .map_err(|_| format!("{words:?} do not come to the screen:\n{text}"))?;
         screen.draw(std::str::from_utf8(&bytes)?)?;
     }
@@ -224,6 +226,10 @@ fn a_terminal_is_redrawn_in_place() -> Outcome {
         ws_ypixel: 0,
     };
     let pty = openpty(&size, None)?;
+    // Trials beside this one start programs, which must not keep this terminal open.
+    for end in [&pty.master, &pty.slave] {
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
     let mut command = world.product();
     command
         .args(["--watch", INTERVAL])
