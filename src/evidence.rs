@@ -57,12 +57,24 @@ pub struct Climate {
     /// Up to when silence counts, in seconds of the run: the start of the last new flow of the kind
     /// that passed, where a limit on new flows is suspected.
     pub until: f64,
+    /// What fresh flows tell, where any flow of the service has passed.
+    pub fresh: Option<Fresh>,
     /// An upper bound on the chance that one try of an open address stays unanswered.
     pub loss: f64,
     /// Whether ICMP errors of other machines were seen.
     pub icmp_seen: bool,
     /// Whether flows of the same kind, to the same port, are answered somewhere.
     pub kin_answer: bool,
+}
+
+/// What fresh flows tell of what passes: it may have stopped passing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fresh {
+    /// Since when several new flows have passed, in seconds of the run. Failures from after it prove
+    /// nothing yet.
+    pub until: f64,
+    /// An upper bound on the chance that a fresh flow to what has passed fails, where one has failed.
+    pub loss: Option<f64>,
 }
 
 impl Climate {
@@ -73,6 +85,7 @@ impl Climate {
         since: 0.0,
         calm: 0.0,
         until: f64::INFINITY,
+        fresh: None,
         loss: UNKNOWN_LOSS,
         icmp_seen: false,
         kin_answer: false,
@@ -99,6 +112,24 @@ impl Climate {
             icmp_seen: attempts.clone().any(saw_remote_icmp),
             ..Self::UNKNOWN
         }
+    }
+
+    /// The climate in which only failures from before fresh flows that passed count, and only as far
+    /// as fresh flows to what has passed do pass.
+    #[must_use]
+    pub(crate) fn held_against_fresh_flows(self) -> Self {
+        let Some(fresh) = self.fresh else { return self };
+        Self {
+            until: self.until.min(fresh.until),
+            loss: self.loss.max(fresh.loss.unwrap_or_default()),
+            ..self
+        }
+    }
+
+    /// Whether a refusal comes from after the last moment up to which failures count.
+    #[must_use]
+    pub(crate) fn is_too_late(&self, refused: &Attempt) -> bool {
+        refused.started_ms.secs() > self.until + SLACK
     }
 
     /// How long an answer to one packet is waited for before its absence means something, in seconds.

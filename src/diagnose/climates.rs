@@ -11,12 +11,17 @@
 //! Experiments are not compared with: they differ from the tunnel's first flight on purpose.
 //!
 //! Silence counts only since the family, and since the port, is known to have been answered, if they
-//! ever were: a path that comes up late was down for all.
+//! ever were: a path that comes up late was down for all. And it counts only up to the last new flow
+//! of the service that passed, if any did: what lets the first ones through may have closed since.
 
-use super::pressure::Pressures;
-use crate::evidence::{Climate, sorted, upper_quartile};
+use super::pressure::{Pressures, loss_of_controls};
+use crate::evidence::{Climate, Fresh, sorted, upper_quartile};
 use crate::model::{Attempt, Family, Millis, Profile, Service, Transport};
 use crate::targets::Target;
+
+/// How many fresh flows have to pass: a limit that grants one now and then does not grant several at
+/// once.
+pub const FRESH_FLOWS: usize = 3;
 
 /// The climates of a run, one for each service and family.
 #[derive(Debug, Clone)]
@@ -84,14 +89,25 @@ fn climate(attempts: &[&Attempt], service: Service, family: Family) -> Climate {
     );
     // Without an answer the beginning of the run stands there, which changes nothing.
     let since = base.since.max(of_family.since).max(to_port.since);
+    let patience = Climate { round_trip, ..base }.patience();
     Climate {
         since,
         round_trip,
         handshake: of_kind.handshake,
         icmp_seen: of_family.icmp_seen,
         kin_answer: of_kind.round_trip.is_some(),
+        fresh: fresh(&kin.collect::<Vec<_>>(), patience),
         ..base
     }
+}
+
+/// What fresh flows tell among those of a service.
+fn fresh(kin: &[&Attempt], patience: f64) -> Option<Fresh> {
+    let passes = kin.iter().filter(|a| a.passed());
+    let starts = sorted(passes.map(|a| a.started_ms.secs()));
+    let until = *starts.iter().nth_back(FRESH_FLOWS - 1).or(starts.first())?;
+    let loss = loss_of_controls(kin, 0.0, patience);
+    Some(Fresh { until, loss })
 }
 
 /// The flows whose passing shows that new ones of the service may pass: its own, and where nothing of

@@ -12,7 +12,7 @@ mod sni;
 mod verdict;
 mod words;
 
-pub use climates::{Climates, service_of};
+pub use climates::{Climates, FRESH_FLOWS, service_of};
 pub use experiments::experiments;
 pub use pressure::{Passes, Pressure, Pressures};
 pub use row::{AddressState, Judgement, OpenQuestion, Role, belongs, judge};

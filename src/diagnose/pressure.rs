@@ -147,16 +147,13 @@ impl Pressure {
         let since = |a: &&&Attempt| a.started_ms.secs() >= self.calm;
         let passes = kin.iter().filter(since).filter(|a| a.passed());
         let starts = passes.map(|a| a.started_ms.secs());
-        let (failed, tried) = lost_controls(kin, self.calm, climate.patience());
-        let loss = match failed {
-            0 => climate.loss,
-            _ => climate.loss.max(evidence::loss_bound(failed, tried)),
-        };
+        let loss = loss_of_controls(kin, self.calm, climate.patience()).unwrap_or_default();
         Climate {
             since: climate.since.max(self.calm),
             calm: self.calm,
             until: starts.fold(self.calm, f64::max),
-            loss,
+            fresh: None,
+            loss: climate.loss.max(loss),
             ..*climate
         }
     }
@@ -170,7 +167,8 @@ fn handshake(attempts: &[&Attempt]) -> Option<f64> {
     evidence::upper_quartile(&evidence::sorted(took))
 }
 
-/// When each address first passed, with each name.
+/// When each address first passed, with each name. Experiments are left out: that one passes says
+/// nothing of the tunnel's own first flight.
 #[derive(Debug, Default)]
 pub struct Passes<'a>(HashMap<Peer<'a>, f64>);
 
@@ -179,7 +177,8 @@ impl<'a> Passes<'a> {
     #[must_use]
     pub fn of(attempts: impl Iterator<Item = &'a Attempt>) -> Self {
         let mut passes = HashMap::new();
-        for attempt in attempts.filter(|a| a.passed()) {
+        let plain = attempts.filter(|a| !a.profile.is_experiment());
+        for attempt in plain.filter(|a| a.passed()) {
             let first = passes.entry(peer(attempt)).or_insert(f64::INFINITY);
             *first = first.min(attempt.ended());
         }
@@ -190,19 +189,22 @@ impl<'a> Passes<'a> {
     #[must_use]
     pub fn is_control(&self, attempt: &Attempt) -> bool {
         let first = self.0.get(&peer(attempt));
+        let first = first.filter(|_| !attempt.profile.is_experiment());
         first.is_some_and(|passed| *passed <= attempt.started_ms.secs())
     }
 }
 
-/// Of the controls since then that are decided, how many failed at the first try.
-fn lost_controls(kin: &[&Attempt], since: f64, patience: f64) -> (u32, u32) {
+/// An upper bound on the chance that a control fails at the first try, by those since then that are
+/// decided; none where none has failed.
+pub(super) fn loss_of_controls(kin: &[&Attempt], since: f64, patience: f64) -> Option<f64> {
     let passes = Passes::of(kin.iter().copied());
     let late = kin.iter().filter(|a| a.started_ms.secs() >= since);
     let controls = late.filter(|a| passes.is_control(a));
     let decided = controls.filter(|a| a.contact_ms.is_some() || a.elapsed_ms.secs() >= patience);
-    decided.fold((0, 0), |(lost, tried), control| {
+    let (lost, tried) = decided.fold((0, 0), |(lost, tried), control| {
         (lost + u32::from(control.contact_ms.is_none()), tried + 1)
-    })
+    });
+    (lost > 0).then(|| evidence::loss_bound(lost, tried))
 }
 
 /// The first flow to one address.

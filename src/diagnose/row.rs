@@ -55,6 +55,8 @@ pub enum OpenQuestion {
     Experiments,
     /// Whether an answer that cannot be right leads to the right place.
     StandIns,
+    /// Whether new flows to what has passed still pass: failures are held against a fresh one.
+    Control,
 }
 
 /// What is known of one address.
@@ -207,18 +209,16 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
         ..*climate
     };
     let cut_name = row.cut_name(climate);
-    let sni_cut = cut_name == Some(Role::Tunnel);
-    let addresses: Vec<_> = target
-        .addresses
-        .iter()
-        .map(|address| (*address, row.address_state(*address, sni_cut, climate)))
-        .collect();
-    let addresses = explained(&row, addresses, &experiments);
+    let proven = row.states(cut_name, climate);
+    let held = held_against_fresh_flows(target, attempts, climate, &proven);
+    let addresses = explained(&row, held.clone(), &experiments);
     let explicable = |(_, state): &(_, AddressState)| match state {
         AddressState::Blocked(cause) => may_be_explained(*cause, row.transport),
         AddressState::Reachable | AddressState::Open => false,
     };
-    let open = if addresses.iter().any(explicable) && experiments.are_open(climate) {
+    let open = if held != proven {
+        Some(OpenQuestion::Control)
+    } else if addresses.iter().any(explicable) && experiments.are_open(climate) {
         Some(OpenQuestion::Experiments)
     } else if row.probe_name_is_open() && cut_name.is_none() {
         Some(OpenQuestion::ProbeName)
@@ -248,6 +248,31 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
         tunnel_proven: row.tunnel_proven,
         probe_passes: row.probe_passes,
     }
+}
+
+/// The states, without the accusations that hold only if flows to what has passed would still pass.
+fn held_against_fresh_flows(
+    target: &Target,
+    attempts: &[&Attempt],
+    climate: &Climate,
+    proven: &[(IpAddr, AddressState)],
+) -> Vec<(IpAddr, AddressState)> {
+    let accuses = |(_, state): &(IpAddr, AddressState)| matches!(state, AddressState::Blocked(_));
+    if climate.fresh.is_none() || !proven.iter().any(accuses) {
+        return proven.to_vec();
+    }
+    let climate = climate.held_against_fresh_flows();
+    let in_time = |a: &&&Attempt| !(was_refused(a) && climate.is_too_late(a));
+    let attempts: Vec<_> = attempts.iter().filter(in_time).copied().collect();
+    let row = Row::new(target, &attempts, &climate);
+    let held = row.states(row.cut_name(&climate), &climate);
+    let pairs = proven.iter().zip(held);
+    pairs
+        .map(|((address, proven), (_, held))| match held {
+            AddressState::Open => (*address, AddressState::Open),
+            AddressState::Reachable | AddressState::Blocked(_) => (*address, *proven),
+        })
+        .collect()
 }
 
 /// The cause that most blocked addresses share; of equals the one that is stronger evidence.
@@ -309,6 +334,7 @@ const fn may_be_explained(cause: Cause, transport: Transport) -> bool {
 
 /// The attempts of a row by address and role.
 struct Row<'a> {
+    addresses: &'a [IpAddr],
     by_address: BTreeMap<(IpAddr, Role), Vec<&'a Attempt>>,
     everything: Tally,
     /// Whether the next hop was waited for in vain: errors of this host itself are no firewall's then.
@@ -323,7 +349,7 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn new(target: &Target, attempts: &[&'a Attempt], climate: &Climate) -> Self {
+    fn new(target: &'a Target, attempts: &[&'a Attempt], climate: &Climate) -> Self {
         let mut by_address = BTreeMap::<_, Vec<&Attempt>>::new();
         let deciding = |a: &&&Attempt| Role::of(a, target).decides();
         for attempt in attempts.iter().filter(deciding) {
@@ -342,6 +368,7 @@ impl<'a> Row<'a> {
         let tally = Tally::of(everything());
         let silent_next_hop = tally.no_route > 0;
         Self {
+            addresses: &target.addresses,
             transport: target.service.transport(),
             tunnel_proven,
             probe_passes: passes(Role::Probe),
@@ -352,6 +379,13 @@ impl<'a> Row<'a> {
             hushed: everything().map(|a| climate.hushed_tries(a)).sum(),
             by_address,
         }
+    }
+
+    /// What is known of each address.
+    fn states(&self, cut_name: Option<Role>, climate: &Climate) -> Vec<(IpAddr, AddressState)> {
+        let sni_cut = cut_name == Some(Role::Tunnel);
+        let state = |address: &IpAddr| (*address, self.address_state(*address, sni_cut, climate));
+        self.addresses.iter().map(state).collect()
     }
 
     fn any_pass(&self) -> bool {

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::catalog;
+use crate::evidence::Fresh;
 use crate::model::{
     Cause, ContactFailure, DistrustKind, Ended, FamilyState, FindingCode, HandshakeFailure,
     IcmpError, Lookup, LookupStatus, Millis, NoFamily, Outcome, Profile, RecordType, Requirement,
@@ -162,6 +163,7 @@ pub(crate) const NEAR: Climate = Climate {
     since: 0.0,
     calm: 0.0,
     until: f64::INFINITY,
+    fresh: None,
     loss: 0.05,
     icmp_seen: false,
     kin_answer: true,
@@ -410,6 +412,31 @@ fn a_row_waits_for_the_probes_name() {
     let under_way = named(PROBE, attempt(&row, 0, Outcome::Abandoned));
     attempts.push(lasting(0.1, under_way));
     assert_eq!(judged(&row, &attempts).open, Some(OpenQuestion::ProbeName));
+}
+
+#[test]
+fn failures_are_held_against_fresh_flows() {
+    let row = row_of(Service::Http2);
+    let with = |outcome: &Outcome, until, loss| {
+        let mut attempts = each(&row, 9, &passed());
+        let failed = (0..6).map(|_| lasting(0.4, attempt(&row, 9, outcome.clone())));
+        attempts.extend(failed.zip(0_u16..).map(|(failed, number)| Attempt {
+            started_ms: Millis::from(500.0 * f64::from(number)),
+            ..failed
+        }));
+        let fresh = Some(Fresh { until, loss });
+        let judgement = judged_in(Climate { fresh, ..NEAR }, &row, &attempts);
+        (judgement.status, judgement.open)
+    };
+    let open = (Status::Reachable, Some(OpenQuestion::Control));
+    let proven = (Status::Partial, None);
+    let reset = unanswered(ContactFailure::Reset);
+    for outcome in [silent(), reset] {
+        assert_eq!(with(&outcome, 3.0, None), proven);
+        assert_eq!(with(&outcome, 0.0, None), open, "nothing fresh has passed");
+        assert_eq!(with(&outcome, 1.6, None), open, "too few tries before it");
+        assert_eq!(with(&outcome, 3.0, Some(0.5)), open, "fresh flows fail");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! The head start lets a row's first packets out before the burst of the rest: a router that sends
 //! few ICMP errors has one for each row.
 
+mod control;
 mod experiments;
 mod leaders;
 mod pace;

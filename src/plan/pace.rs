@@ -12,14 +12,12 @@
 
 use std::net::IpAddr;
 
-use crate::diagnose::{
-    AddressState, Judgement, Passes, Pressure, Pressures, Role, belongs, service_of,
-};
+use crate::diagnose::{AddressState, Judgement, Passes, Pressure, Pressures, Role, service_of};
 use crate::evidence::Climate;
 use crate::model::{Attempt, Service, Transport};
 use crate::targets::Target;
 
-use super::{Seen, Start};
+use super::{Seen, Start, control};
 
 /// Between new flows at first, in seconds, and the bounds on that.
 const GAP: f64 = 0.25;
@@ -86,7 +84,9 @@ pub(super) fn next_flow(
     }
     match paced.control {
         Control::UnderWay => None,
-        Control::Due(service) => control(service, targets, seen),
+        Control::Due(service) => control::flows(service, None, targets, seen)
+            .first()
+            .copied(),
         Control::Idle => {
             let least = wanted.iter().min_by_key(|w| (w.urgency, w.start.number))?;
             Some((least.row, least.start))
@@ -163,39 +163,4 @@ impl Paced {
             control,
         }
     }
-}
-
-/// A fresh flow to the address of the service that has passed and was tried least lately; to one of
-/// the other service where nothing of it passes.
-fn control(service: Service, targets: &[Target], seen: &[Seen<'_>]) -> Option<(usize, Start)> {
-    let edge = targets.iter().enumerate();
-    let edge = edge.filter(|(_, target)| target.service != Service::Https);
-    let candidates = edge.flat_map(|(row, target)| {
-        let addresses = target.addresses.iter();
-        let peers = addresses.flat_map(|a| [Role::Tunnel, Role::Probe].map(|role| (*a, role)));
-        peers.filter_map(move |(address, role)| {
-            let (start, latest) = again(target, address, role, seen)?;
-            Some((row, start, (target.service != service, latest)))
-        })
-    });
-    let (row, start, _) =
-        candidates.min_by(|a, b| a.2.0.cmp(&b.2.0).then(a.2.1.total_cmp(&b.2.1)))?;
-    Some((row, start))
-}
-
-/// Another flow where one has passed, and when the latest one was started.
-fn again(target: &Target, address: IpAddr, role: Role, seen: &[Seen<'_>]) -> Option<(Start, f64)> {
-    let own = seen
-        .iter()
-        .map(|seen| seen.attempt)
-        .filter(|a| a.address == address && belongs(a, target) && Role::of(a, target) == role);
-    let own: Vec<_> = own.collect();
-    let latest = own.iter().map(|a| a.started_ms.secs()).reduce(f64::max)?;
-    let number = u32::try_from(own.len() + 1).ok()?;
-    let start = Start {
-        address,
-        role,
-        number,
-    };
-    own.iter().any(|a| a.passed()).then_some((start, latest))
 }

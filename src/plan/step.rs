@@ -1,6 +1,7 @@
 //! PURE: one look at a run: what all rows prove, what starts, what is given up, and whether it is
 //! enough.
 
+use super::control::Controls;
 use super::leaders::{begun, leaders_first};
 use super::pace::{Urgency, Wanted, is_in_vain, next_flow};
 use super::{Seen, Start, is_exhausted, makes_room, next_starts};
@@ -38,11 +39,7 @@ impl Step {
     pub fn of(targets: &[Target], seen: &[Seen<'_>], pressures: &Pressures, now: f64) -> Self {
         let attempts = || seen.iter().map(|seen| seen.attempt);
         let climates = Climates::of(attempts(), pressures);
-        let passes = if pressures.is_none() {
-            Passes::default()
-        } else {
-            Passes::of(attempts())
-        };
+        let passes = Passes::of(attempts());
         let rows: Vec<Vec<Seen<'_>>> = targets.iter().map(|t| of_row(seen, t)).collect();
         let begun: Vec<_> = targets
             .iter()
@@ -50,6 +47,12 @@ impl Step {
             .map(|(t, own)| begun(t, own))
             .collect();
         let leaders_first = leaders_first(&begun, now);
+        let judged = |(target, own): (&Target, &Vec<Seen<'_>>)| {
+            let own: Vec<_> = own.iter().map(|seen| seen.attempt).collect();
+            judge(target, &own, &climates.for_target(target))
+        };
+        let judgements: Vec<_> = targets.iter().zip(&rows).map(judged).collect();
+        let controls = Controls::new(targets, seen, &passes, &judgements, now);
         let mut step = Self {
             judgements: Vec::new(),
             starts: Vec::new(),
@@ -57,21 +60,21 @@ impl Step {
             complete: !leaders_first && !waits_for_documented_name(seen),
         };
         let mut wanted = Vec::new();
-        for (row, (target, own)) in targets.iter().zip(&rows).enumerate() {
+        let each = targets.iter().zip(&rows).zip(&judgements);
+        for (row, ((target, own), judgement)) in each.enumerate() {
             let climate = climates.for_target(target);
-            let own_attempts: Vec<_> = own.iter().map(|seen| seen.attempt).collect();
-            let judgement = judge(target, &own_attempts, &climate);
             let pressure = pressures.on(target.service);
-            let starts = next_starts(target, own, &judgement, &climate, now).into_iter();
+            let starts = next_starts(target, own, judgement, &climate, now).into_iter();
             wanted.extend(
                 starts
                     .filter(|_| own.is_empty() || !leaders_first)
                     .map(|start| Wanted {
                         row,
-                        urgency: Urgency::of(&start, &judgement),
+                        urgency: Urgency::of(&start, judgement),
                         start,
                     }),
             );
+            let control_is_awaited = pressure.is_some() || controls.are_awaited(target.service);
             let running = seen.iter().enumerate().filter(|(_, seen)| seen.running);
             let of_row = running.filter(|(_, seen)| belongs(seen.attempt, target));
             step.given_up.extend(of_row.filter_map(|(number, seen)| {
@@ -80,25 +83,27 @@ impl Step {
                     Some(pressure) if is_in_vain(attempt, pressure, &climate) => {
                         Some(GivenUp::Silent)
                     }
-                    Some(_) if passes.is_control(attempt) => None,
-                    _ => given_up(target, attempt, &judgement, &climate),
+                    _ if control_is_awaited && passes.is_control(attempt) => None,
+                    _ => given_up(target, attempt, judgement, &climate),
                 };
                 Some((number, why?))
             }));
             step.complete &=
-                is_settled(target, &judgement) || is_exhausted(target, own, &judgement, &climate);
-            step.judgements.push(judgement);
+                is_settled(target, judgement) || is_exhausted(target, own, judgement, &climate);
         }
-        step.complete &= wanted.is_empty();
+        step.complete &= wanted.is_empty() && !controls.may_come();
         // All of what is wanted starts now, or one flow after the other where new ones may meet a limit.
-        let paced = |w: &&Wanted| pressures.on(targets[w.row].service).is_some();
-        let (paced, rest): (Vec<&Wanted>, Vec<_>) = wanted.iter().partition(paced);
+        let paced = |row: usize| pressures.on(targets[row].service).is_some();
+        let (slow, rest): (Vec<&Wanted>, Vec<_>) = wanted.iter().partition(|w| paced(w.row));
         step.starts
             .extend(rest.into_iter().map(|w| (w.row, w.start)));
+        let due = controls.due().into_iter();
+        step.starts.extend(due.filter(|(row, _)| !paced(*row)));
         if !pressures.is_none() {
-            let next = next_flow(pressures, targets, seen, &passes, &paced, now);
+            let next = next_flow(pressures, targets, seen, &passes, &slow, now);
             step.starts.extend(next);
         }
+        step.judgements = judgements;
         step
     }
 }

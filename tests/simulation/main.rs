@@ -10,6 +10,7 @@
 mod world;
 
 use proptest::prelude::*;
+use tunnelcheck::diagnose::service_of;
 use tunnelcheck::model::{Cause, Profile, Service, Status};
 
 use world::{Answer, Flight, Limit, Outcome, World};
@@ -168,12 +169,13 @@ proptest! {
         }
     }
 
-    /// What fails under a limit on new flows accuses nobody, however low the limit is, and a block beside
-    /// it is never taken for an open way.
+    /// What fails under a limit on new flows accuses nobody, however low the limit is, also when it lets
+    /// the first flows pass and then next to none; and a block beside it is never taken for an open way.
+    /// (Where no flow of a service ever passes it is blocked, whatever the reason.)
     #[test]
     fn limits_accuse_nobody(
         case in 0..2_usize, seed: u64, loss in 0.0..0.1_f64, round_trip in 0.001..0.2_f64,
-        rate in 0.5..40.0_f64, burst in 1..60_u32,
+        rate in prop_oneof![0.0..0.1_f64, 0.1..2.0, 2.0..40.0], burst in 1..100_u32,
     ) {
         let case = &CASES[case];
         let mut world = World::new(case.network, round_trip, loss, seed);
@@ -183,7 +185,8 @@ proptest! {
             let outcome = world.outcome(service);
             let accused = matches!(outcome.status, Status::Blocked | Status::Partial);
             let what = format!("{}: {service} {:?} {:?}", case.name, outcome.status, outcome.cause);
-            prop_assert!(expected.is_some() || !accused, "{}", what);
+            let passes = world.attempts().any(|a| a.passed() && service_of(&a) == service);
+            prop_assert!(expected.is_some() || !accused || !passes, "{}", what);
             prop_assert!(expected.is_none() || outcome.status != Status::Reachable, "{}", what);
         }
     }
