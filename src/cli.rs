@@ -1,7 +1,7 @@
 //! The command line: only what was typed, or set in the environment. `settings` gives it meaning.
 
-mod rules;
 mod rehearse;
+mod rules;
 
 use std::env;
 use std::ffi::OsString;
@@ -16,8 +16,8 @@ use clap::{
 use crate::model::{IpVersionChoice, ProtocolChoice};
 use crate::report::{Format, Topic};
 
-pub use self::rules::RulesArgs;
 pub use self::rehearse::RehearseArgs;
+pub use self::rules::RulesArgs;
 
 const EXAMPLES: &str = "\
 Examples:

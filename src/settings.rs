@@ -1,8 +1,8 @@
 //! Arguments, environment and terminal become settings that cannot be wrong, before anything is sent.
 
-mod rules;
 #[cfg(target_os = "linux")]
 mod rehearse;
+mod rules;
 
 use std::fs::OpenOptions;
 use std::io;

@@ -8,8 +8,8 @@
 )]
 
 mod bad_input;
-mod drift;
 mod diff;
+mod drift;
 mod explain;
 mod rules;
 mod schema;
