@@ -55,12 +55,11 @@ fn a_fresh_file_exits_0() {
 #[test]
 fn a_missing_address_exits_1_and_is_named() {
     let rules = printed("csv");
-    let rules: String = rules
+    let rules = rules
         .lines()
-        .filter(|l| !l.contains(",198.41.192.27,"))
-        .map(|l| format!("{l}\n"))
-        .collect();
-    let output = check(rules.as_bytes());
+        .filter(|line| !line.contains(",198.41.192.27,"));
+    let rules: Vec<_> = rules.collect();
+    let output = check(rules.join("\n").as_bytes());
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
