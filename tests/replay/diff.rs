@@ -83,7 +83,7 @@ fn one_blocked_address_is_named() {
     );
 }
 
-/// A host that loses IPv6, as by a rule against ICMPv6, has lost rows that it needed, although what
+/// A host that loses IPv6, as by a rule against `ICMPv6`, has lost rows that it needed, although what
 /// is left is ready.
 #[test]
 fn a_family_that_is_gone_is_a_loss() {
