@@ -187,7 +187,7 @@ fn rules(settings: &RulesSettings) -> ExitStatus {
 
 fn print(text: &str) -> ExitStatus {
     let mut out = io::stdout().lock();
-    settle(deliver::write_text(&text, &mut out), ExitStatus::Ready)
+    settle(deliver::write_text(text, &mut out), ExitStatus::Ready)
 }
 
 /// Prints and writes the report, and returns what it says to the caller: its verdict, or what is

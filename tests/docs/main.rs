@@ -36,7 +36,7 @@ fn every_finding_has_a_heading_and_every_heading_is_a_finding() {
 #[test]
 fn every_dialect_of_rules_has_a_heading() {
     let text = document("docs/rules.md");
-    let text = text.split("\n# ").nth(0).unwrap_or_default();
+    let text = text.split("\n# ").next().unwrap_or_default();
     let headings: Vec<_> = sections(text).map(|(heading, _)| heading).collect();
     let dialects: Vec<_> = Dialect::value_variants()
         .iter()

@@ -226,9 +226,10 @@ impl Stage {
     }
 
     pub(super) fn nothing_is_left(&self) -> Outcome {
-        match self.is_left() {
-            true => Err("the files of the rehearsal are left".into()),
-            false => Ok(()),
+        if self.is_left() {
+            Err("the files of the rehearsal are left".into())
+        } else {
+            Ok(())
         }
     }
 
