@@ -34,7 +34,10 @@ fn wrong_options_are_refused() {
         ),
         (&["--strict", "show", "x.json"], "`--strict` is for a check"),
         (&["show"], "REPORT.json"),
-        (&["--strict", "rehearse", "x"], "`--strict` is for a check"),
+        (
+            &["--strict", "rehearse", "x"],
+            "`--strict` stands before `rehearse`",
+        ),
         (&["--format", "json", "rehearse", "x"], "`--format` is for"),
         (&["rehearse"], "RULES"),
         (&["rehearse", "--restore", "x"], "--restore"),
