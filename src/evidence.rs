@@ -33,6 +33,9 @@ const UNKNOWN_SPAN: f64 = 3.6;
 /// RFC 4443), so a rejected row may look silent for a while.
 const ICMP_SPAN: f64 = 4.5;
 
+/// How many tries of one address among others that pass are too few, however lossless the path.
+const LEAST_TRIES: u32 = 5;
+
 /// How long a flow that has answered once may keep its handshake waiting when no handshake of its
 /// kind has completed: the other side may be slow, or something nearer may have answered for it.
 const HUSH_SPAN: f64 = 5.0;
@@ -61,6 +64,8 @@ pub struct Climate {
     pub fresh: Option<Fresh>,
     /// An upper bound on the chance that one try of an open address stays unanswered.
     pub loss: f64,
+    /// An upper bound on the chance that a flow to an open address is refused or cut.
+    pub refusing: f64,
     /// Whether ICMP errors of other machines were seen.
     pub icmp_seen: bool,
     /// Whether flows of the same kind, to the same port, are answered somewhere.
@@ -87,6 +92,7 @@ impl Climate {
         until: f64::INFINITY,
         fresh: None,
         loss: UNKNOWN_LOSS,
+        refusing: UNKNOWN_LOSS,
         icmp_seen: false,
         kin_answer: false,
     };
@@ -104,11 +110,13 @@ impl Climate {
         let round_trip = upper_quartile(&contacts);
         let quickest = contacts.first().copied().unwrap_or_default();
         let answered = attempts.clone().filter_map(|a| answered_try(a, quickest));
+        let (loss, refusing) = loss_among(attempts, quickest, patience(round_trip));
         Self {
             round_trip,
             handshake: upper_quartile(&handshakes),
             since: answered.reduce(f64::min).unwrap_or_default(),
-            loss: loss_among(attempts, quickest, patience(round_trip)),
+            loss,
+            refusing,
             icmp_seen: attempts.clone().any(saw_remote_icmp),
             ..Self::UNKNOWN
         }
@@ -122,6 +130,7 @@ impl Climate {
         Self {
             until: self.until.min(fresh.until),
             loss: self.loss.max(fresh.loss.unwrap_or_default()),
+            refusing: self.refusing.max(fresh.loss.unwrap_or_default()),
             ..self
         }
     }
@@ -220,7 +229,6 @@ impl Climate {
     /// which others answer.
     #[must_use]
     pub fn proves_address(&self, tries: u32, span: f64) -> bool {
-        const LEAST_TRIES: u32 = 5;
         tries >= LEAST_TRIES && span >= MIXED_SPAN && self.improbable(tries)
     }
 
@@ -239,11 +247,27 @@ impl Climate {
         span >= needed && Self { loss, ..*self }.improbable(tries)
     }
 
-    /// Whether `tries` refused or unanswered tries of a row of which nothing passes, over `span`
-    /// seconds, are no accident and no rate limit.
+    /// Whether `refused` refusals and `silent` unanswered tries of a row of which nothing passes, over
+    /// `span` seconds, are no accident and no rate limit.
     #[must_use]
-    pub fn proves_refusals(&self, tries: u32, span: f64) -> bool {
-        span >= REFUSAL_SPAN && (!self.kin_answer || self.improbable(tries))
+    pub fn proves_refusals(&self, refused: u32, silent: u32, span: f64) -> bool {
+        span >= REFUSAL_SPAN && (!self.kin_answer || self.no_accident(refused, silent))
+    }
+
+    /// The same of one address in a row in which others pass.
+    #[must_use]
+    pub fn proves_refusals_of_address(&self, refused: u32, silent: u32, span: f64) -> bool {
+        let enough = refused + silent >= LEAST_TRIES && span >= MIXED_SPAN;
+        enough && self.no_accident(refused, silent)
+    }
+
+    /// A path that loses much refuses nothing, so refusals are held against refusals as well.
+    fn no_accident(&self, refused: u32, silent: u32) -> bool {
+        let as_refusals = Self {
+            loss: self.refusing,
+            ..*self
+        };
+        self.improbable(refused + silent) || as_refusals.improbable(refused)
     }
 
     /// How many tries an experiment gets before it is said not to pass. It decides on no accusation,
@@ -307,12 +331,12 @@ pub(crate) fn upper_quartile(sorted: &[f64]) -> Option<f64> {
 /// The loss among attempts at what answered at some time, an address with one server name: a name
 /// that never passes may be filtered, and tells nothing of loss. (TCP answers before it sees a name,
 /// QUIC may answer half of one.) Refusals and cut handshakes of what passes at other times count as
-/// well, because a rate limit does that.
+/// well, because a rate limit does that; how many of the flows these are is told beside it.
 fn loss_among<'a>(
     attempts: &(impl Iterator<Item = &'a Attempt> + Clone),
     quickest: f64,
     patience: f64,
-) -> f64 {
+) -> (f64, f64) {
     let peers = |which: fn(&Attempt) -> bool| {
         let chosen = attempts.clone().filter(move |a| which(a));
         chosen.map(peer).collect::<HashSet<_>>()
@@ -325,6 +349,7 @@ fn loss_among<'a>(
         Transport::Udp | Transport::Tcp => answering.contains(&peer(attempt)),
     };
     let (mut lost, mut tried) = (0, 0);
+    let (mut refusals, mut flows) = (0, 0);
     for attempt in attempts.clone().filter(comparable) {
         let unanswered = match attempt.contact_ms {
             Some(_) => lost_tries(attempt, quickest),
@@ -334,8 +359,11 @@ fn loss_among<'a>(
         let cut = was_cut(attempt) && passing.contains(&peer(attempt));
         lost += unanswered + u32::from(cut);
         tried += unanswered + u32::from(attempt.contact_ms.is_some());
+        let refused = was_refused(attempt) || cut;
+        refusals += u32::from(refused);
+        flows += u32::from(refused || attempt.contact_ms.is_some());
     }
-    loss_bound(lost, tried)
+    (loss_bound(lost, tried), loss_bound(refusals, flows))
 }
 
 /// How many tries of an attempt went unanswered before the one that was answered.

@@ -154,6 +154,7 @@ impl Pressure {
             until: starts.fold(self.calm, f64::max),
             fresh: None,
             loss: climate.loss.max(loss),
+            refusing: climate.refusing.max(loss),
             ..*climate
         }
     }

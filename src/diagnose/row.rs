@@ -464,9 +464,9 @@ impl<'a> Row<'a> {
             (false, _) => Silence::Waited,
         };
         let refusals_prove = if self.any_pass() {
-            climate.proves_address(own.refusals() + silent, span)
+            climate.proves_refusals_of_address(own.refusals(), silent, span)
         } else {
-            climate.proves_refusals(self.everything.refusals() + self.silent, self.span)
+            climate.proves_refusals(self.everything.refusals(), self.silent, self.span)
         };
         let around = Surroundings {
             row: self.everything,

@@ -165,6 +165,7 @@ pub(crate) const NEAR: Climate = Climate {
     until: f64::INFINITY,
     fresh: None,
     loss: 0.05,
+    refusing: 0.05,
     icmp_seen: false,
     kin_answer: true,
 };

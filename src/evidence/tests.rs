@@ -176,11 +176,34 @@ fn spans_grow_with_the_path_and_the_server() {
 fn refusals_are_too_many_for_the_loss_where_flows_pass() {
     let kin_answer = true;
     let near = climate(200, 0.02);
-    assert!(near.proves_refusals(1, 1.0));
+    assert!(near.proves_refusals(1, 0, 1.0));
     let among = Climate { kin_answer, ..near };
-    assert!(!among.proves_refusals(3, 1.0));
-    assert!(among.proves_refusals(4, 1.0));
-    assert!(!among.proves_refusals(4, 0.9));
+    assert!(!among.proves_refusals(3, 0, 1.0));
+    assert!(among.proves_refusals(4, 0, 1.0));
+    assert!(among.proves_refusals(1, 3, 1.0), "silence counts as well");
+    assert!(!among.proves_refusals(4, 0, 0.9));
+}
+
+#[test]
+fn a_path_that_loses_much_refuses_nothing() {
+    let lossy = Climate {
+        kin_answer: true,
+        loss: 0.6,
+        refusing: 0.06,
+        ..climate(200, 0.02)
+    };
+    assert!(lossy.proves_refusals(5, 0, 1.0));
+    assert!(lossy.proves_refusals_of_address(5, 0, 2.0));
+    assert!(!lossy.proves_refusals_of_address(4, 0, 2.0), "too few");
+    assert!(!lossy.proves_refusals_of_address(5, 0, 1.9), "too soon");
+    assert!(
+        !lossy.proves_refusals_of_address(3, 7, 2.0),
+        "silence is loss"
+    );
+    let refusing = 0.6;
+    let limited = Climate { refusing, ..lossy };
+    assert!(!limited.proves_refusals(10, 0, 1.0));
+    assert!(!limited.proves_refusals_of_address(10, 0, 2.0));
 }
 
 #[test]

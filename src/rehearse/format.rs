@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `#!…nft`, or a command of nft (`table`, `add`, `flush`, …) | a script for `nft -f` |
 //! | `*filter`, `*nat`, … | what `iptables-save` prints; the family is that of its header or addresses |
-//! | `#!…sh`, or a command of iptables or nft | a shell script, if it changes nothing but the kernel's rules ([`super::shell`]) |
+//! | `#!…sh`, or a command of iptables or nft | a shell script, if it changes nothing but the kernel's rules (`shell.rs`) |
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -312,5 +312,30 @@ mod tests {
         assert_eq!(recognise(b"table\0"), Err(FormatError::Binary));
         let error = of("# x\nhello world\n").unwrap_err();
         assert!(error.to_string().starts_with("line 2 (`hello world`)"));
+    }
+
+    #[test]
+    fn what_rules_prints_can_be_rehearsed_or_is_refused_for_its_files() {
+        use crate::rules::{Dialect, samples};
+        let lockdown = samples::lockdown();
+        for lockdown in [None, Some(&lockdown)] {
+            let printed = |dialect: Dialect| dialect.render(&samples::whole(), lockdown);
+            let nft = printed(Dialect::Nftables);
+            assert_eq!(of(&nft), Ok(Rules::Nft(nft.clone())));
+            let iptables = printed(Dialect::Iptables);
+            assert_eq!(of(&iptables), Ok(Rules::Script(iptables.clone())));
+            for dialect in [Dialect::Ufw, Dialect::Firewalld] {
+                let error = of(&printed(dialect)).unwrap_err();
+                assert!(matches!(error, FormatError::OwnFiles { .. }), "{error}");
+            }
+            for dialect in [
+                Dialect::Windows,
+                Dialect::Aws,
+                Dialect::Kubernetes,
+                Dialect::Csv,
+            ] {
+                assert!(of(&printed(dialect)).is_err(), "{}", dialect.as_str());
+            }
+        }
     }
 }

@@ -20,8 +20,8 @@ use super::format::FormatError;
 
 /// What changes nothing outside of the script.
 const HARMLESS: &[&str] = &[
-    "[", ":", "cat", "command", "echo", "exit", "export", "false", "id", "local", "printf",
-    "readonly", "return", "set", "shift", "sleep", "test", "true", "unset",
+    "[", ":", "cat", "echo", "exit", "export", "false", "id", "local", "printf", "readonly",
+    "return", "set", "shift", "sleep", "test", "true", "unset",
 ];
 
 /// What may stand before a command.
@@ -51,7 +51,8 @@ pub(super) fn judge(script: &str) -> Result<(), FormatError> {
     while let Some((index, first)) = lines.next() {
         let number = index + 1;
         let mut line = first.to_owned();
-        while line.ends_with('\\') {
+        // A comment ends with its line, whatever it ends with.
+        while line.ends_with('\\') && !line.contains('#') {
             line.pop();
             let next = lines.next().map(|(_, next)| next);
             line.push_str(next.ok_or_else(|| refused(number, first))?);
@@ -101,11 +102,11 @@ impl Known {
         let word = self.resolved(word);
         let word = word.split_whitespace().next().unwrap_or_default();
         let name = word.rsplit('/').next().unwrap_or_default();
-        if name == "for" || HARMLESS.contains(&name) || self.functions.contains(name) {
+        let looks_up = name == "command" && arguments.first().is_some_and(|word| word == "-v");
+        if name == "for" || looks_up || HARMLESS.contains(&name) || self.functions.contains(name) {
             return Ok(false);
         }
-        let runs_programs = arguments.iter().any(|word| word.contains("modprobe"));
-        if is_tool(name) && !runs_programs {
+        if is_tool(name) && !does_more(name, arguments) {
             return Ok(true);
         }
         Err(refused(line, text))
@@ -142,6 +143,16 @@ fn with_files(name: &str) -> Option<&'static str> {
         "firewall-cmd" | "firewall-offline-cmd" => Some("firewalld"),
         _ => None,
     }
+}
+
+/// Whether a tool is to run a program, or to write a file.
+fn does_more(name: &str, arguments: &[String]) -> bool {
+    let runs = |word: &String| word.contains("modprobe") || word.starts_with("-M");
+    let writes = |word: &String| word.starts_with("-f") || word.starts_with("--f");
+    let saves = name.ends_with("-save");
+    arguments
+        .iter()
+        .any(|word| runs(word) || (saves && writes(word)))
 }
 
 fn is_tool(name: &str) -> bool {
@@ -225,7 +236,12 @@ impl Line {
                     rest.next();
                     read.functions.push(std::mem::take(&mut word));
                 }
+                // What goes on in the background would change rules after the old ones are back.
+                '&' if rest.peek() != Some(&'&') => return None,
                 ';' | '|' | '&' | '(' | ')' | '{' | '}' => {
+                    if next == '&' {
+                        rest.next();
+                    }
                     // `${NAME}` is a word; a brace for itself is none.
                     if (next == '{' && word.ends_with('$')) || (next == '}' && word.contains("${"))
                     {
@@ -357,6 +373,13 @@ fi
             ("iptables -A OUTPUT -d $(dig +short x) -j ACCEPT", "line 2"),
             ("iptables -A OUTPUT -d \"`dig x`\" -j ACCEPT", "line 2"),
             ("iptables --modprobe=/tmp/x -L", "line 2"),
+            ("iptables -M /tmp/x -L", "line 2"),
+            ("iptables-save -f /etc/iptables/rules.v4", "line 2"),
+            ("iptables-save --file=/etc/iptables/rules.v4", "line 2"),
+            ("command netfilter-persistent save", "line 2"),
+            ("(sleep 90; iptables -P OUTPUT DROP) &", "line 2"),
+            ("sleep 90 & iptables -F", "line 2"),
+            ("# a comment \\\nreboot", "line 3"),
             ("true && reboot", "line 2"),
             ("if true; then reboot; fi", "line 2"),
             ("$X -A OUTPUT", "line 2"),

@@ -69,6 +69,13 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Whether the rules are for other machines than the one that prints them, so that the SSH session in
+    /// which they are printed tells nothing of theirs.
+    #[must_use]
+    pub const fn is_for_other_machines(self) -> bool {
+        matches!(self, Self::Gcloud | Self::Aws | Self::Azure)
+    }
+
     /// The word of `--format`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

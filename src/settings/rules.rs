@@ -37,12 +37,15 @@ pub struct RulesSettings {
 impl RulesSettings {
     /// Settles what was asked for; reads what sshd and the system say, and sends nothing.
     pub(super) fn new(args: &RulesArgs) -> Result<Self, UsageError> {
+        // The rules of clouds are for other machines than this one.
+        let elsewhere = args.format.is_some_and(Dialect::is_for_other_machines);
         let session = env::var("SSH_CONNECTION").unwrap_or_default();
+        let session = Session::parse(&session).filter(|_| !elsewhere);
         let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         Ok(Self {
             options: edge_options(&args.edge)?,
             task: task(args)?,
-            lockdown: lockdown(args, Session::parse(&session))?,
+            lockdown: lockdown(args, session)?,
             offline: args.offline,
             distribution: Distribution::parse(&os_release),
         })

@@ -1,6 +1,6 @@
 //! PURE: whether a rule file that is there still lets out what is needed today.
 //!
-//! [`read`] finds out what a file lets out, [`compare`] holds it against an [`Egress`]. Files in the
+//! [`read`] finds out what a file lets out, [`compare`] holds it against an [`Egress`](super::Egress). Files in the
 //! dialects of `tunnelcheck rules` are read by their grammar, and so are the usual lists of the
 //! firewalls' own tools; whatever is in another form is read by its words, which is a guess.
 //!
