@@ -14,8 +14,10 @@
 //! ever were: a path that comes up late was down for all. And it counts only up to the last new flow
 //! of the service that passed, if any did: what lets the first ones through may have closed since.
 
+use std::collections::HashSet;
+
 use super::pressure::{Pressures, loss_of_controls};
-use crate::evidence::{Climate, Fresh, sorted, upper_quartile};
+use crate::evidence::{Climate, Fresh, peer, sorted, upper_quartile};
 use crate::model::{Attempt, Family, Millis, Profile, Service, Transport};
 use crate::targets::Target;
 
@@ -120,10 +122,14 @@ fn comparable<'a>(attempts: &[&'a Attempt], service: Service) -> Vec<&'a Attempt
     attempts.iter().copied().filter(|a| is_edge(a)).collect()
 }
 
+/// How many destinations answer. Their number must not depend on how often one was tried: fresh flows to
+/// a few of them would make the estimate a different one.
 fn answers<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> usize {
     attempts
         .filter(|attempt| attempt.contact_ms.is_some())
-        .count()
+        .map(peer)
+        .collect::<HashSet<_>>()
+        .len()
 }
 
 /// How long whole TLS handshakes take: with the edge, or with HTTPS hosts where the edge does not
