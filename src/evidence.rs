@@ -225,11 +225,12 @@ impl Climate {
         span >= needed && self.improbable(tries)
     }
 
-    /// Whether `tries` unanswered tries over `span` seconds prove a block of one address in a row in
-    /// which others answer.
+    /// Whether `refused` refusals and `silent` unanswered tries over `span` seconds prove a block of one
+    /// address in a row in which others answer.
     #[must_use]
-    pub fn proves_address(&self, tries: u32, span: f64) -> bool {
-        tries >= LEAST_TRIES && span >= MIXED_SPAN && self.improbable(tries)
+    pub fn proves_address(&self, refused: u32, silent: u32, span: f64) -> bool {
+        let enough = refused + silent >= LEAST_TRIES && span >= MIXED_SPAN;
+        enough && self.no_accident(refused, silent)
     }
 
     /// Whether `tries` tries of a handshake that fell silent after a first answer prove that it is
@@ -252,13 +253,6 @@ impl Climate {
     #[must_use]
     pub fn proves_refusals(&self, refused: u32, silent: u32, span: f64) -> bool {
         span >= REFUSAL_SPAN && (!self.kin_answer || self.no_accident(refused, silent))
-    }
-
-    /// The same of one address in a row in which others pass.
-    #[must_use]
-    pub fn proves_refusals_of_address(&self, refused: u32, silent: u32, span: f64) -> bool {
-        let enough = refused + silent >= LEAST_TRIES && span >= MIXED_SPAN;
-        enough && self.no_accident(refused, silent)
     }
 
     /// A path that loses much refuses nothing, so refusals are held against refusals as well.

@@ -16,7 +16,7 @@
 
 use std::collections::HashSet;
 
-use super::pressure::{Pressures, loss_of_controls};
+use super::pressure::{Passes, Pressures, loss_of_controls};
 use crate::evidence::{Climate, Fresh, peer, sorted, upper_quartile};
 use crate::model::{Attempt, Family, Millis, Profile, Service, Transport};
 use crate::targets::Target;
@@ -35,12 +35,14 @@ impl Climates {
     pub fn of<'a>(attempts: impl Iterator<Item = &'a Attempt>, pressures: &Pressures) -> Self {
         let plain = attempts.filter(|a| !a.profile.is_experiment());
         let attempts: Vec<_> = plain.collect();
+        let passes = Passes::of(attempts.iter().copied());
         let services = [Service::Quic, Service::Http2, Service::Https];
         let each = services.into_iter().flat_map(|service| {
             Family::BOTH.map(|family| {
-                let climate = climate(&attempts, service, family);
+                let climate = climate(&attempts, &passes, service, family);
                 let pressed = pressures.on(service);
-                let tempered = pressed.map(|p| p.temper(&climate, &comparable(&attempts, service)));
+                let kin = || comparable(&attempts, service);
+                let tempered = pressed.map(|p| p.temper(&climate, &kin(), &passes));
                 (service, family, tempered.unwrap_or(climate))
             })
         });
@@ -59,7 +61,12 @@ impl Climates {
     }
 }
 
-fn climate(attempts: &[&Attempt], service: Service, family: Family) -> Climate {
+fn climate(
+    attempts: &[&Attempt],
+    first_passes: &Passes<'_>,
+    service: Service,
+    family: Family,
+) -> Climate {
     /// With fewer answers the kind's own loss is not known well enough.
     const ENOUGH: usize = 16;
     let kin = of_service(attempts, service);
@@ -98,17 +105,17 @@ fn climate(attempts: &[&Attempt], service: Service, family: Family) -> Climate {
         handshake: of_kind.handshake,
         icmp_seen: of_family.icmp_seen,
         kin_answer: of_kind.round_trip.is_some(),
-        fresh: fresh(&kin.collect::<Vec<_>>(), patience),
+        fresh: fresh(&kin.collect::<Vec<_>>(), first_passes, patience),
         ..base
     }
 }
 
 /// What fresh flows tell among those of a service.
-fn fresh(kin: &[&Attempt], patience: f64) -> Option<Fresh> {
+fn fresh(kin: &[&Attempt], first_passes: &Passes<'_>, patience: f64) -> Option<Fresh> {
     let passes = kin.iter().filter(|a| a.passed());
     let starts = sorted(passes.map(|a| a.started_ms.secs()));
     let until = *starts.iter().nth_back(FRESH_FLOWS - 1).or(starts.first())?;
-    let loss = loss_of_controls(kin, 0.0, patience);
+    let loss = loss_of_controls(kin, first_passes, 0.0, patience);
     Some(Fresh { until, loss })
 }
 

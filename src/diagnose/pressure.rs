@@ -143,11 +143,17 @@ impl Pressure {
 
     /// The climate in which failures are judged: only those since the calm count, only up to the last
     /// new flow of the kind that passed, and only as far as fresh flows to what is open pass.
-    pub(super) fn temper(&self, climate: &Climate, kin: &[&Attempt]) -> Climate {
+    pub(super) fn temper(
+        &self,
+        climate: &Climate,
+        kin: &[&Attempt],
+        first_passes: &Passes<'_>,
+    ) -> Climate {
         let since = |a: &&&Attempt| a.started_ms.secs() >= self.calm;
         let passes = kin.iter().filter(since).filter(|a| a.passed());
         let starts = passes.map(|a| a.started_ms.secs());
-        let loss = loss_of_controls(kin, self.calm, climate.patience()).unwrap_or_default();
+        let loss =
+            loss_of_controls(kin, first_passes, self.calm, climate.patience()).unwrap_or_default();
         Climate {
             since: climate.since.max(self.calm),
             calm: self.calm,
@@ -197,10 +203,14 @@ impl<'a> Passes<'a> {
 
 /// An upper bound on the chance that a control fails at the first try, by those since then that are
 /// decided; none where none has failed.
-pub(super) fn loss_of_controls(kin: &[&Attempt], since: f64, patience: f64) -> Option<f64> {
-    let passes = Passes::of(kin.iter().copied());
+pub(super) fn loss_of_controls(
+    kin: &[&Attempt],
+    first_passes: &Passes<'_>,
+    since: f64,
+    patience: f64,
+) -> Option<f64> {
     let late = kin.iter().filter(|a| a.started_ms.secs() >= since);
-    let controls = late.filter(|a| passes.is_control(a));
+    let controls = late.filter(|a| first_passes.is_control(a));
     let decided = controls.filter(|a| a.contact_ms.is_some() || a.elapsed_ms.secs() >= patience);
     let (lost, tried) = decided.fold((0, 0), |(lost, tried), control| {
         (lost + u32::from(control.contact_ms.is_none()), tried + 1)

@@ -454,7 +454,7 @@ impl<'a> Row<'a> {
         climate: &Climate,
     ) -> Option<Cause> {
         let proves = if self.any_pass() {
-            climate.proves_address(silent, span)
+            climate.proves_address(0, silent, span)
         } else {
             silent > 0 && climate.proves_row(self.silent, self.span)
         };
@@ -464,7 +464,7 @@ impl<'a> Row<'a> {
             (false, _) => Silence::Waited,
         };
         let refusals_prove = if self.any_pass() {
-            climate.proves_refusals_of_address(own.refusals(), silent, span)
+            climate.proves_address(own.refusals(), silent, span)
         } else {
             climate.proves_refusals(self.everything.refusals(), self.silent, self.span)
         };

@@ -65,9 +65,9 @@ fn answers_nearby_make_silence_speak_sooner() {
 #[test]
 fn one_silent_address_among_many_needs_tries_of_its_own() {
     let near = climate(40, 0.02);
-    assert!(!near.proves_address(4, 5.0));
-    assert!(near.proves_address(6, 2.0));
-    assert!(!near.proves_address(6, 1.9));
+    assert!(!near.proves_address(0, 4, 5.0));
+    assert!(near.proves_address(0, 6, 2.0));
+    assert!(!near.proves_address(0, 6, 1.9));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_rate_limit_shows_as_loss_and_accuses_nobody() {
     attempts.extend((0..20).map(|_| attempt(Transport::Tcp, 0.5, None)));
     let limited = Climate::of(&attempts.iter());
     assert!(limited.loss > 0.6, "{}", limited.loss);
-    assert!(!limited.proves_address(10, 9.0));
+    assert!(!limited.proves_address(0, 10, 9.0));
 }
 
 #[test]
@@ -143,8 +143,8 @@ fn the_least_loss_asks_for_as_many_tries_as_are_told() {
     let clean = climate(200, 0.02);
     assert!(!clean.proves_row(3, 9.0));
     assert!(clean.proves_row(4, 9.0));
-    assert!(!clean.proves_address(4, 9.0));
-    assert!(clean.proves_address(5, 9.0));
+    assert!(!clean.proves_address(0, 4, 9.0));
+    assert!(clean.proves_address(0, 5, 9.0));
     let handshake = Some(0.01);
     let clean = Climate { handshake, ..clean };
     // A flight has three packets, of which one in seven is lost.
@@ -193,17 +193,14 @@ fn a_path_that_loses_much_refuses_nothing() {
         ..climate(200, 0.02)
     };
     assert!(lossy.proves_refusals(5, 0, 1.0));
-    assert!(lossy.proves_refusals_of_address(5, 0, 2.0));
-    assert!(!lossy.proves_refusals_of_address(4, 0, 2.0), "too few");
-    assert!(!lossy.proves_refusals_of_address(5, 0, 1.9), "too soon");
-    assert!(
-        !lossy.proves_refusals_of_address(3, 7, 2.0),
-        "silence is loss"
-    );
+    assert!(lossy.proves_address(5, 0, 2.0));
+    assert!(!lossy.proves_address(4, 0, 2.0), "too few");
+    assert!(!lossy.proves_address(5, 0, 1.9), "too soon");
+    assert!(!lossy.proves_address(3, 7, 2.0), "silence is loss");
     let refusing = 0.6;
     let limited = Climate { refusing, ..lossy };
     assert!(!limited.proves_refusals(10, 0, 1.0));
-    assert!(!limited.proves_refusals_of_address(10, 0, 2.0));
+    assert!(!limited.proves_address(10, 0, 2.0));
 }
 
 #[test]
@@ -297,7 +294,7 @@ proptest! {
         let bound = |lost| loss_bound(lost, lost + answered);
         prop_assert!(bound(lost + more) >= bound(lost) - 1e-12);
         let proves = |loss| Climate { round_trip: Some(0.02), loss, ..Climate::UNKNOWN }
-            .proves_address(tries, 10.0);
+            .proves_address(0, tries, 10.0);
         prop_assert!(proves(bound(lost)) || !proves(bound(lost + more)));
     }
 
@@ -305,7 +302,7 @@ proptest! {
     fn the_error_bound_holds(lost in 0_u32..100, answered in 0_u32..200, tries in 0_u32..100) {
         let loss = loss_bound(lost, lost + answered);
         let climate = Climate { round_trip: Some(0.02), loss, ..Climate::UNKNOWN };
-        if climate.proves_address(tries, 10.0) || climate.proves_row(tries, 10.0) {
+        if climate.proves_address(0, tries, 10.0) || climate.proves_row(tries, 10.0) {
             let n = i32::try_from(tries).unwrap();
             prop_assert!(loss.powi(n) <= ERROR_BOUND * 1.000_001);
         }

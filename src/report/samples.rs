@@ -274,7 +274,8 @@ fn base(verdict: Verdict, summary: &str) -> Report {
     }
 }
 
-fn options() -> Options {
+/// The options of a check without arguments.
+pub(crate) fn options() -> Options {
     Options {
         protocol: ProtocolChoice::Auto,
         edge_ip_version: IpVersionChoice::Auto,

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::flows::{Flow, flows};
+use super::flows::{FAMILIES, Flow, flows};
 use super::header::{Advice, Words, header};
-use super::lockdown::{Lockdown, Sources, Ssh};
+use super::lockdown::{Lockdown, Ssh};
 use super::{Dialect, Egress};
 use crate::model::Family;
 
@@ -102,14 +102,8 @@ const LONGEST_DESCRIPTION: usize = 255;
 /// What lets everything out is removed last: until then nothing changes for anybody.
 fn close(ssh: &Ssh) -> String {
     let mut text = String::from("allow udp 123 'NTP' 0.0.0.0/0 ::/0\n");
-    let mut from: Vec<String> = Vec::new();
-    for (family, everywhere) in [(Family::Ipv4, "0.0.0.0/0"), (Family::Ipv6, "::/0")] {
-        match ssh.sources(family) {
-            Sources::Everybody => from.push(everywhere.to_owned()),
-            Sources::Nobody => {}
-            Sources::These(some) => from.extend(some.iter().map(ToString::to_string)),
-        }
-    }
+    let of = |(family, everywhere, _): &(Family, &str, _)| ssh.sources(*family).words(everywhere);
+    let from: Vec<String> = FAMILIES.iter().flat_map(of).collect();
     for port in &ssh.ports {
         let _ = writeln!(text, "ingress tcp {port} 'SSH' {}", from.join(" "));
     }

@@ -88,13 +88,12 @@ fn own_needs(text: &mut String, lockdown: &Lockdown) {
     for port in &ssh.ports {
         let port = port.to_string();
         for family in Family::BOTH {
-            let sources = match ssh.sources(family) {
-                // Once for both families.
-                Sources::Everybody if family == Family::Ipv4 => vec!["any".to_owned()],
-                Sources::Everybody | Sources::Nobody => Vec::new(),
-                Sources::These(some) => some.iter().map(ToString::to_string).collect(),
-            };
-            for source in sources {
+            let sources = ssh.sources(family);
+            // Once for both families.
+            if sources == Sources::Everybody && family == Family::Ipv6 {
+                continue;
+            }
+            for source in sources.words("any") {
                 let flow = ["in", "permit", "tcp", &source, "any", "any", &port];
                 add(flow, "ssh", "the administrator's way in");
             }

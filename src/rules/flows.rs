@@ -72,6 +72,12 @@ pub(super) fn flows(egress: &Egress, resolvers: bool) -> Vec<Flow<'_>> {
     flows
 }
 
+/// Each family with the network that is all of it, and its name in the names of rules.
+pub(super) const FAMILIES: &[(Family, &str, &str)] = &[
+    (Family::Ipv4, "0.0.0.0/0", "ipv4"),
+    (Family::Ipv6, "::/0", "ipv6"),
+];
+
 /// An address as a network of one.
 pub(super) fn cidr(ip: IpAddr) -> String {
     match Family::of(ip) {

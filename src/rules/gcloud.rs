@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::flows::{Flow, flows};
+use super::flows::{FAMILIES, Flow, flows};
 use super::header::{Advice, Words, header};
-use super::lockdown::{Lockdown, Sources, Ssh};
+use super::lockdown::{Lockdown, Ssh};
 use super::{Dialect, Egress};
-use crate::model::Family;
 
 /// The script.
 pub(super) fn render(egress: &Egress, lockdown: Option<&Lockdown>) -> String {
@@ -103,18 +102,15 @@ fn close(ssh: &Ssh) -> String {
     );
     let ports: Vec<_> = ssh.ports.iter().map(|port| format!("tcp:{port}")).collect();
     for (family, everywhere, name) in FAMILIES {
-        let from = match ssh.sources(*family) {
-            Sources::Everybody => (*everywhere).to_owned(),
-            Sources::Nobody => continue,
-            Sources::These(some) => {
-                let some: Vec<_> = some.iter().map(ToString::to_string).collect();
-                some.join(",")
-            }
-        };
+        let from = ssh.sources(*family).words(everywhere);
+        if from.is_empty() {
+            continue;
+        }
         let _ = writeln!(
             text,
-            "ingress tunnelcheck-ssh-{name} ALLOW 1000 {} {from} 'SSH'",
-            ports.join(",")
+            "ingress tunnelcheck-ssh-{name} ALLOW 1000 {} {} 'SSH'",
+            ports.join(","),
+            from.join(",")
         );
     }
     text.push_str("\n# Everything else, last of all.\n");
@@ -128,11 +124,6 @@ fn close(ssh: &Ssh) -> String {
     }
     text
 }
-
-const FAMILIES: &[(Family, &str, &str)] = &[
-    (Family::Ipv4, "0.0.0.0/0", "ipv4"),
-    (Family::Ipv6, "::/0", "ipv6"),
-];
 
 fn words(closed: bool) -> Words {
     let run = if closed {

@@ -79,6 +79,17 @@ pub enum Sources {
     These(Vec<Cidr>),
 }
 
+impl Sources {
+    /// Them as words of a rule, with the one for everybody.
+    pub(super) fn words(&self, everybody: &str) -> Vec<String> {
+        match self {
+            Self::Everybody => vec![everybody.to_owned()],
+            Self::Nobody => Vec::new(),
+            Self::These(networks) => networks.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
 /// The SSH session that a process runs in, as sshd tells it (`SSH_CONNECTION`, ssh(1)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Session {

@@ -8,25 +8,8 @@ use crate::model::{
     Answer, Family, IpVersionChoice, Lookup, LookupStatus, Millis, Options, ProtocolChoice,
     RecordType, Via,
 };
+pub(crate) use crate::report::samples::options;
 use crate::targets::record_type;
-
-/// The options of a check without arguments.
-pub(crate) fn options() -> Options {
-    Options {
-        protocol: ProtocolChoice::Auto,
-        edge_ip_version: IpVersionChoice::Auto,
-        region: None,
-        edge: Vec::new(),
-        edge_bind_address: None,
-        cacert: None,
-        team: None,
-        optional: true,
-        resolver: Vec::new(),
-        timeout_s: 10.0,
-        allow_degraded: false,
-        strict: false,
-    }
-}
 
 /// A Debian host with two resolvers.
 pub(crate) fn surroundings() -> Surroundings {

@@ -133,18 +133,24 @@ pub(crate) fn binary() -> PathBuf {
         .map_or_else(|| env!("CARGO_BIN_EXE_tunnelcheck").into(), PathBuf::from)
 }
 
-/// Waits for the end, which is enforced. The wait is a poll because the standard library has no
-/// wait with a deadline.
+/// Waits for the end, which is enforced.
 fn finish(mut child: Child) -> Outcome<ExitStatus> {
-    let deadline = Instant::now() + KILL_AFTER;
+    ends_within(&mut child, KILL_AFTER)?
+        .ok_or_else(|| format!("still running after {} s, killed", KILL_AFTER.as_secs()).into())
+}
+
+/// Waits for the end of a child; one that does not come in time is killed, and has no status. The wait
+/// is a poll because the standard library has no wait with a deadline.
+pub(crate) fn ends_within(child: &mut Child, patience: Duration) -> Outcome<Option<ExitStatus>> {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(status);
+            return Ok(Some(status));
         }
         if Instant::now() > deadline {
             child.kill()?;
             child.wait()?;
-            return Err(format!("still running after {} s, killed", KILL_AFTER.as_secs()).into());
+            return Ok(None);
         }
         std::thread::sleep(Duration::from_millis(2));
     }

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Outcome;
-use crate::runner::World;
+use crate::runner::{World, ends_within};
 use crate::sandbox::tool;
 use crate::scenario;
 use crate::terminal::Screen;
@@ -74,16 +74,10 @@ fn interrupt(child: &Child) -> Outcome {
 
 /// Waits for the end, which a child that was interrupted has at once.
 fn exit_code(mut child: Child) -> Outcome<Option<i32>> {
-    let deadline = Instant::now() + DEADLINE;
-    while Instant::now() < deadline {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.code());
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.kill()?;
-    child.wait()?;
-    Err("it does not end when it is interrupted".into())
+    let status = ends_within(&mut child, DEADLINE)?;
+    Ok(status
+        .ok_or("it does not end when it is interrupted")?
+        .code())
 }
 
 /// The lines of a child as they come.

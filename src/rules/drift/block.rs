@@ -37,6 +37,12 @@ impl Block {
         }
     }
 
+    /// Every address of the families that a rule without a destination is for.
+    pub(super) fn everywhere(fits: impl Fn(Family) -> bool) -> Vec<Self> {
+        let families = Family::BOTH.into_iter().filter(|family| fits(*family));
+        families.map(Self::all).collect()
+    }
+
     /// Reads `ADDRESS`, `ADDRESS/PREFIX`, `ADDRESS/NETMASK` (IPv4) or `ADDRESS-ADDRESS`; an IPv6
     /// address may stand in brackets.
     #[must_use]

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Reading;
 use super::block::Block;
-use super::permit::{Permit, Ports, Said, combinations, ports, transport};
+use super::permit::{Ports, Said, combinations, some_ports, transport};
 use crate::model::{Family, Transport};
 
 /// Reads the words of a command. False when it is none of these.
@@ -61,14 +61,9 @@ type Rule = (Said<Transport>, Said<Ports>);
 
 impl Reading {
     pub(super) fn add(&mut self, allows: bool, blocks: &[Block], rules: &[Rule], line: usize) {
-        let list = if allows {
-            &mut self.permits
-        } else {
-            &mut self.denies
-        };
         for (transport, ports) in rules {
-            let made: Vec<Permit> = combinations(blocks, &[*transport], &[*ports], false, line);
-            list.extend(made);
+            let made = combinations(blocks, &[*transport], &[*ports], false, line);
+            self.take(allows, made);
         }
     }
 }
@@ -80,17 +75,14 @@ pub(super) fn blocks<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Block>
 /// Service tags name what cannot be known here, but for the one that is everything.
 pub(super) fn azure_blocks(texts: &[&str]) -> Vec<Block> {
     match texts {
-        ["*" | "Internet"] => Family::BOTH.map(Block::all).to_vec(),
+        ["*" | "Internet"] => Block::everywhere(|_| true),
         some => blocks(some.iter().copied()),
     }
 }
 
-pub(super) fn rules_of(protocols: &[&str], ports_: &[&str]) -> Vec<Rule> {
+pub(super) fn rules_of(protocols: &[&str], ports: &[&str]) -> Vec<Rule> {
     let protocols: Vec<_> = protocols.iter().filter_map(|p| transport(p)).collect();
-    let ports: Vec<_> = ports_
-        .iter()
-        .map(|p| ports(p).unwrap_or(Said::Unclear))
-        .collect();
+    let ports: Vec<_> = ports.iter().map(|p| some_ports(p)).collect();
     let pairs = protocols
         .iter()
         .flat_map(|p| ports.iter().map(|port| (*p, *port)));
@@ -217,10 +209,7 @@ mod tests {
     use super::*;
 
     fn best(reading: &Reading) -> Fit {
-        let address = "198.41.192.7".parse().unwrap();
-        let fits = reading.permits.iter();
-        let fits = fits.map(|p| p.fit(address, Transport::Tcp, 7844));
-        fits.max().unwrap_or(Fit::No)
+        reading.fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
     }
 
     fn fit(words: &[&str]) -> Fit {

@@ -114,19 +114,18 @@ fn gap(entry: &Entry, reading: &Reading, fate: Fate) -> Option<Gap> {
 }
 
 fn fate_of(entry: &Entry, address: IpAddr, reading: &Reading) -> Fate {
-    let fit = |rule: &Permit| rule.fit(address, entry.transport, entry.port);
-    let by_name = reading
-        .names
-        .iter()
-        .map(|named| named.fit(entry.host.as_str(), entry.transport, entry.port));
-    let best = reading.permits.iter().map(fit).chain(by_name).max();
+    let (transport, port) = (entry.transport, entry.port);
+    let names = reading.names.iter();
+    let by_name = names.map(|named| named.fit(entry.host.as_str(), transport, port));
+    let best = by_name.fold(reading.fit(address, transport, port), Fit::max);
     // The rule that drops the rest is no contradiction.
     let aimed = reading
         .denies
         .iter()
         .filter(|rule| !rule.block.is_everything());
-    let denied = aimed.map(fit).any(|fit| fit > Fit::No);
-    match (best.unwrap_or(Fit::No), denied) {
+    let mut fits = aimed.map(|rule| rule.fit(address, transport, port));
+    let denied = fits.any(|fit| fit > Fit::No);
+    match (best, denied) {
         (Fit::Yes, false) => Fate::Present,
         (Fit::Yes, true) => Fate::Contradicted,
         (Fit::Perhaps, _) => Fate::Unclear,

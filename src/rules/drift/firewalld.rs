@@ -6,7 +6,7 @@ use super::Reading;
 use super::block::Block;
 use super::iptables;
 use super::lex::{SHELL, commands, lex};
-use super::permit::{Ports, Said, combinations, ports, transport};
+use super::permit::{Ports, Said, combinations, some_ports, transport};
 use crate::model::{Family, Transport};
 
 /// The address sets of a file by name.
@@ -121,10 +121,8 @@ fn rich_rule(text: &str, sets: &Sets, line: usize, into: &mut Reading) {
         return;
     }
     let permits = rule.permits(line);
-    match rule.accepts {
-        Some(true) => into.permits.extend(permits),
-        Some(false) => into.denies.extend(permits),
-        None => {}
+    if let Some(accepts) = rule.accepts {
+        into.take(accepts, permits);
     }
 }
 
@@ -148,7 +146,7 @@ impl Rich {
                 self.to_some = true;
                 self.blocks.extend(sets.get(value).into_iter().flatten());
             }
-            ("port", "port") => self.ports.push(ports(value).unwrap_or(Said::Unclear)),
+            ("port", "port") => self.ports.push(some_ports(value)),
             ("port", "protocol") => self.transports.extend(transport(value)),
             ("protocol", "value") => match transport(value) {
                 Some(known) => self.transports.push(known),
@@ -173,15 +171,9 @@ impl Rich {
 
     fn permits(&mut self, line: usize) -> Vec<super::Permit> {
         if !self.to_some {
-            let all = Family::BOTH.into_iter();
-            let fits = |f: &Family| self.families.is_empty() || self.families.contains(f);
-            self.blocks = all.filter(fits).map(Block::all).collect();
-        }
-        if self.transports.is_empty() {
-            self.transports.push(Said::Any);
-        }
-        if self.ports.is_empty() {
-            self.ports.push(Said::Any);
+            let families = &self.families;
+            let fits = |family| families.is_empty() || families.contains(&family);
+            self.blocks = Block::everywhere(fits);
         }
         combinations(
             &self.blocks,
@@ -205,10 +197,7 @@ mod tests {
             learn(&words, &mut sets);
             command(&words, &sets, line, &mut reading);
         }
-        let address = "198.41.192.7".parse().unwrap();
-        let fits = reading.permits.iter();
-        let fits = fits.map(|p| p.fit(address, Transport::Tcp, 7844));
-        fits.max().unwrap_or(Fit::No)
+        reading.fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
     }
 
     #[test]

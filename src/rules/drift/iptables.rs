@@ -2,7 +2,7 @@
 
 use super::Reading;
 use super::block::Block;
-use super::permit::{Ports, Said, combinations, ports, transport};
+use super::permit::{Ports, Said, combinations, some_ports, transport};
 use crate::model::{Family, Transport};
 
 /// Reads the words of one rule, from `-A CHAIN` on. False when they are no rule.
@@ -23,8 +23,8 @@ pub(super) fn rule(
     if rule.is_egress() {
         let permits = rule.permits(family, line);
         match rule.target {
-            Some("ACCEPT") => into.permits.extend(permits),
-            Some("DROP" | "REJECT") => into.denies.extend(permits),
+            Some("ACCEPT") => into.take(true, permits),
+            Some("DROP" | "REJECT") => into.take(false, permits),
             _ => {}
         }
         if rule.names_a_host {
@@ -58,9 +58,7 @@ impl<'a> Rule<'a> {
             },
             "-d" | "--dst" | "--destination" => self.destinations(value()),
             "--dport" | "--dports" | "--destination-port" | "--destination-ports" => {
-                let all = value().split(',');
-                self.ports
-                    .extend(all.map(|p| ports(p).unwrap_or(Said::Unclear)));
+                self.ports.extend(value().split(',').map(some_ports));
             }
             "--ctstate" | "--state" => self.irrelevant |= !value().contains("NEW"),
             "-o" | "--out-interface" => match value() {
@@ -107,23 +105,15 @@ impl<'a> Rule<'a> {
             return Vec::new();
         }
         // Without a destination the rule is for all of the family, which the file may leave open.
-        let everywhere = |family: Option<Family>| match family {
-            Some(family) => vec![Block::all(family)],
-            None => Family::BOTH.map(Block::all).to_vec(),
-        };
         let open = self.blocks.is_empty() && family.is_none();
         let blocks = if self.blocks.is_empty() {
-            everywhere(family)
+            Block::everywhere(|own| family.is_none_or(|family| family == own))
         } else {
             self.blocks.clone()
         };
-        let ports = if self.ports.is_empty() {
-            vec![Said::Any]
-        } else {
-            self.ports.clone()
-        };
-        let transport = [self.transport.unwrap_or(Said::Any)];
-        combinations(&blocks, &transport, &ports, self.conditional || open, line)
+        let transport = self.transport.as_slice();
+        let conditional = self.conditional || open;
+        combinations(&blocks, transport, &self.ports, conditional, line)
     }
 }
 
@@ -142,10 +132,7 @@ mod tests {
     }
 
     fn fit(text: &str) -> Fit {
-        let address = "198.41.192.7".parse().unwrap();
-        let permits = read(text).permits;
-        let fits = permits.iter().map(|p| p.fit(address, Transport::Tcp, 7844));
-        fits.max().unwrap_or(Fit::No)
+        read(text).fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
     }
 
     #[test]

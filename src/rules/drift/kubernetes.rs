@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::block::Block;
-use super::permit::{Ports, Said, combinations, ports, transport};
+use super::permit::{Ports, Said, combinations, some_ports, transport};
 use super::{Named, Reading};
-use crate::model::{Family, Transport};
+use crate::model::Transport;
 
 /// Reads objects, and lists of them. False when none is a policy.
 pub(super) fn read(documents: &[Value], into: &mut Reading) -> bool {
@@ -49,7 +49,7 @@ fn plain_rule(rule: &Value, into: &mut Reading) {
         pairs.push((Said::Any, Said::Any));
     }
     if rule.get("to").is_none() {
-        add(&Family::BOTH.map(Block::all), false, &pairs, into);
+        add(&Block::everywhere(|_| true), false, &pairs, into);
     }
     for peer in list(rule.get("to")) {
         if let Some(block) = peer.get("ipBlock") {
@@ -71,7 +71,7 @@ fn cilium_rule(rule: &Value, into: &mut Reading) {
         add_block(set, &pairs, into);
     }
     if list(rule.get("toEntities")).any(|entity| entity == "world" || entity == "all") {
-        add(&Family::BOTH.map(Block::all), false, &pairs, into);
+        add(&Block::everywhere(|_| true), false, &pairs, into);
     }
     for name in list(rule.get("toFQDNs")) {
         let pattern = name.get("matchName").or_else(|| name.get("matchPattern"));
@@ -95,7 +95,7 @@ fn add_block(block: &Value, pairs: &[Pair], into: &mut Reading) {
 fn add(blocks: &[Block], conditional: bool, pairs: &[Pair], into: &mut Reading) {
     for (transport, ports) in pairs {
         let made = combinations(blocks, &[*transport], &[*ports], conditional, 0);
-        into.permits.extend(made);
+        into.take(true, made);
     }
 }
 
@@ -113,8 +113,8 @@ fn pair(value: &Value, usual: &str) -> Option<Pair> {
     let range = match (text("port"), text("endPort")) {
         (None, _) => Said::Any,
         (Some(zero), _) if zero == "0" => Said::Any,
-        (Some(port), None) => ports(&port).unwrap_or(Said::Unclear),
-        (Some(port), Some(end)) => ports(&format!("{port}-{end}")).unwrap_or(Said::Unclear),
+        (Some(port), None) => some_ports(&port),
+        (Some(port), Some(end)) => some_ports(&format!("{port}-{end}")),
     };
     Some((transport(protocol)?, range))
 }
@@ -130,10 +130,7 @@ mod tests {
         let mut reading = Reading::default();
         let object = json!({"kind": "List", "items": [{"kind": kind, "spec": {"egress": [rule]}}]});
         assert!(read(&[object], &mut reading));
-        let address = "198.41.192.7".parse().unwrap();
-        let fits = reading.permits.iter();
-        let fits = fits.map(|p| p.fit(address, Transport::Tcp, 7844));
-        fits.max().unwrap_or(Fit::No)
+        reading.fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
     }
 
     #[test]

@@ -81,10 +81,7 @@ mod tests {
     use crate::model::Transport;
 
     fn best(reading: &Reading) -> Fit {
-        let address = "198.41.192.7".parse().unwrap();
-        let fits = reading.permits.iter();
-        let fits = fits.map(|p| p.fit(address, Transport::Tcp, 7844));
-        fits.max().unwrap_or(Fit::No)
+        reading.fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
     }
 
     #[test]

@@ -58,6 +58,23 @@ impl Reading {
         self.hosts.push(line);
     }
 
+    /// Takes what a rule lets out, or keeps in.
+    fn take(&mut self, lets_out: bool, rules: impl IntoIterator<Item = Permit>) {
+        let list = if lets_out {
+            &mut self.permits
+        } else {
+            &mut self.denies
+        };
+        list.extend(rules);
+    }
+
+    /// How the rule that lets out most stands to a flow.
+    fn fit(&self, address: IpAddr, transport: Transport, port: u16) -> Fit {
+        let permits = self.permits.iter();
+        let fits = permits.map(|permit| permit.fit(address, transport, port));
+        fits.max().unwrap_or(Fit::No)
+    }
+
     fn is_empty(&self) -> bool {
         self.permits.is_empty() && self.denies.is_empty() && self.names.is_empty()
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Reading;
 use super::block::Block;
-use super::permit::{Permit, Ports, Said, combinations, ports, transport};
+use super::permit::{Permit, Ports, Said, combinations, some_ports, transport};
 use super::statements::{Item, Statement, statements};
 use crate::model::{Family, Transport};
 
@@ -137,10 +137,8 @@ fn rule(statement: &Statement, names: &Names, into: &mut Reading) {
     } else {
         rule.permits(family_of(statement), statement.line)
     };
-    match accepts {
-        Some(true) => into.permits.extend(permits),
-        Some(false) => into.denies.extend(permits),
-        None => {}
+    if let Some(accepts) = accepts {
+        into.take(accepts, permits);
     }
 }
 
@@ -212,8 +210,7 @@ impl Rule {
             }
             ("tcp" | "udp" | "th", "dport") => {
                 self.transports.extend(transport(word));
-                let read = values.iter().map(|v| ports(v).unwrap_or(Said::Unclear));
-                self.ports.extend(read);
+                self.ports.extend(values.iter().map(|v| some_ports(v)));
             }
             ("meta", "l4proto") | ("ip", "protocol") | ("ip6", "nexthdr") => {
                 let known: Vec<_> = values.iter().filter_map(|v| transport(v)).collect();
@@ -237,24 +234,14 @@ impl Rule {
 
     fn permits(mut self, family: Option<Family>, line: usize) -> Vec<Permit> {
         if !self.to_some {
-            let all = Family::BOTH.into_iter();
-            let fits = |f: &Family| {
-                family.is_none_or(|family| family == *f) && self.family.is_none_or(|own| own == *f)
-            };
-            self.blocks = all.filter(fits).map(Block::all).collect();
+            let is = |said: Option<Family>, family| said.is_none_or(|said| said == family);
+            self.blocks = Block::everywhere(|f| is(family, f) && is(self.family, f));
         }
-        if self.transports.is_empty() {
-            self.transports.push(Said::Any);
-        }
-        if self.ports.is_empty() {
-            self.ports.push(Said::Any);
-        }
-        let conditional = self.conditional;
         combinations(
             &self.blocks,
             &self.transports,
             &self.ports,
-            conditional,
+            self.conditional,
             line,
         )
     }
@@ -275,10 +262,7 @@ mod tests {
         let text = format!(
             "table inet t {{\n set edge {{ type ipv4_addr; flags interval\n elements = {{ 198.41.192.7,\n 198.41.200.0/24 }}\n }}\n chain out {{\n type filter hook output priority 0; policy drop;\n {rule}\n }}\n}}\n"
         );
-        let address = "198.41.192.7".parse().unwrap();
-        let permits = read(&text).permits;
-        let fits = permits.iter().map(|p| p.fit(address, Transport::Tcp, 7844));
-        fits.max().unwrap_or(Fit::No)
+        read(&text).fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
     }
 
     #[test]

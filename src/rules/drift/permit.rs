@@ -103,7 +103,12 @@ pub(super) fn ports(text: &str) -> Option<Said<Ports>> {
     (first <= last).then_some(Said::Only((first, last)))
 }
 
-/// Every combination of what a rule lists.
+/// The same, where a rule names some port: what is not understood is one that nobody knows.
+pub(super) fn some_ports(text: &str) -> Said<Ports> {
+    ports(text).unwrap_or(Said::Unclear)
+}
+
+/// Every combination of what a rule lists. A rule that names no protocol, or no port, holds for all.
 pub(super) fn combinations(
     blocks: &[Block],
     transports: &[Said<Transport>],
@@ -111,6 +116,16 @@ pub(super) fn combinations(
     conditional: bool,
     line: usize,
 ) -> Vec<Permit> {
+    let transports = if transports.is_empty() {
+        &[Said::Any]
+    } else {
+        transports
+    };
+    let ports = if ports.is_empty() {
+        &[Said::Any]
+    } else {
+        ports
+    };
     let mut permits = Vec::new();
     for block in blocks {
         for transport in transports {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Reading;
 use super::block::Block;
-use super::permit::{Permit, Ports, Said, combinations, ports, transport};
+use super::permit::{Permit, Ports, Said, combinations, some_ports, transport};
 use super::statements::{Item, Statement, statements};
 use crate::model::{Family, Transport};
 
@@ -19,8 +19,8 @@ pub(super) fn read(text: &str, into: &mut Reading) {
                 let blocks = list.filter_map(Block::parse).collect();
                 tables.insert(name.to_owned(), blocks);
             }
-            Some("pass") => into.permits.extend(rule(&statement, &tables)),
-            Some("block") => into.denies.extend(rule(&statement, &tables)),
+            Some("pass") => into.take(true, rule(&statement, &tables)),
+            Some("block") => into.take(false, rule(&statement, &tables)),
             _ => {}
         }
     }
@@ -95,10 +95,7 @@ impl Rule {
                 self.destinations(&values(), tables);
             }
             "port" if self.after_to => {
-                let read = values()
-                    .into_iter()
-                    .map(|p| ports(p).unwrap_or(Said::Unclear));
-                self.ports.extend(read);
+                self.ports.extend(values().into_iter().map(some_ports));
             }
             // What leaves from a port of this host is an answer, or no flow of cloudflared's.
             "port" => {
@@ -125,14 +122,7 @@ impl Rule {
         if self.to_some {
             self.blocks.retain(|block| fits(block.family()));
         } else {
-            let all = Family::BOTH.into_iter().filter(|family| fits(*family));
-            self.blocks = all.map(Block::all).collect();
-        }
-        if self.transports.is_empty() {
-            self.transports.push(Said::Any);
-        }
-        if self.ports.is_empty() {
-            self.ports.push(Said::Any);
+            self.blocks = Block::everywhere(fits);
         }
         combinations(
             &self.blocks,
@@ -153,10 +143,7 @@ mod tests {
         let text = format!("table <edge> const {{ 198.41.192.7\n 2606:4700:a0::1 }}\n{rule}\n");
         let mut reading = Reading::default();
         read(&text, &mut reading);
-        let address = "198.41.192.7".parse().unwrap();
-        let fits = reading.permits.iter();
-        let fits = fits.map(|p| p.fit(address, Transport::Tcp, 7844));
-        fits.max().unwrap_or(Fit::No)
+        reading.fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
     }
 
     #[test]

@@ -216,10 +216,7 @@ mod tests {
     fn fit(text: &str, address: &str) -> Fit {
         let mut reading = Reading::default();
         read(text, &mut reading);
-        let address = address.parse().unwrap();
-        let fits = reading.permits.iter();
-        let fits = fits.map(|p| p.fit(address, Transport::Tcp, 7844));
-        fits.max().unwrap_or(Fit::No)
+        reading.fit(address.parse().unwrap(), Transport::Tcp, 7844)
     }
 
     #[test]

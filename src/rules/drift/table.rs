@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use super::Reading;
 use super::block::Block;
-use super::permit::{Said, combinations, ports, transport};
-use crate::model::Family;
+use super::permit::{combinations, some_ports, transport};
 use crate::rules::csv::COLUMNS;
 
 /// Whether the first row names the columns that are needed.
@@ -29,18 +28,16 @@ pub(super) fn read(text: &str, into: &mut Reading) {
             continue;
         }
         let blocks = match cell("destination") {
-            "any" => Family::BOTH.map(Block::all).to_vec(),
+            "any" => Block::everywhere(|_| true),
             some => Block::parse(some).into_iter().collect(),
         };
         let Some(transport) = transport(cell("protocol")) else {
             continue;
         };
-        let ports = ports(cell("destination_port")).unwrap_or(Said::Unclear);
+        let ports = some_ports(cell("destination_port"));
         let permits = combinations(&blocks, &[transport], &[ports], false, line);
-        match cell("action") {
-            "permit" | "allow" | "accept" | "" => into.permits.extend(permits),
-            _ => into.denies.extend(permits),
-        }
+        let lets_out = matches!(cell("action"), "permit" | "allow" | "accept" | "");
+        into.take(lets_out, permits);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::Reading;
 use super::block::Block;
-use super::permit::{Permit, Ports, Said, combinations, ports, transport};
-use crate::model::{Family, Transport};
+use super::permit::{Permit, Ports, Said, combinations, some_ports, transport};
+use crate::model::Transport;
 
 /// Reads the words after `ufw`. False when they are no rule.
 pub(super) fn command(words: &[String], line: usize, into: &mut Reading) -> bool {
@@ -24,11 +24,7 @@ pub(super) fn command(words: &[String], line: usize, into: &mut Reading) -> bool
     } else {
         Vec::new()
     };
-    if allows {
-        into.permits.extend(permits);
-    } else {
-        into.denies.extend(permits);
-    }
+    into.take(allows, permits);
     if rule.names_a_host {
         into.named(line);
     }
@@ -89,23 +85,17 @@ impl Rule {
     }
 
     fn ports_of(&mut self, text: &str) {
-        let read = text.split(',').map(|p| ports(p).unwrap_or(Said::Unclear));
-        self.ports.extend(read);
+        self.ports.extend(text.split(',').map(some_ports));
     }
 
     fn permits(&self, line: usize) -> Vec<Permit> {
         let blocks = match self.block {
             Some(block) => vec![block],
             None if self.names_a_host => Vec::new(),
-            None => Family::BOTH.map(Block::all).to_vec(),
+            None => Block::everywhere(|_| true),
         };
-        let ports = if self.ports.is_empty() {
-            vec![Said::Any]
-        } else {
-            self.ports.clone()
-        };
-        let transport = [self.transport.unwrap_or(Said::Any)];
-        combinations(&blocks, &transport, &ports, self.conditional, line)
+        let transport = self.transport.as_slice();
+        combinations(&blocks, transport, &self.ports, self.conditional, line)
     }
 }
 
@@ -118,10 +108,7 @@ mod tests {
         let mut reading = Reading::default();
         let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
         command(&words, 1, &mut reading);
-        let address = "198.41.192.7".parse().unwrap();
-        let fits = reading.permits.iter();
-        let fits = fits.map(|p| p.fit(address, Transport::Tcp, 7844));
-        fits.max().unwrap_or(Fit::No)
+        reading.fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
     }
 
     #[test]

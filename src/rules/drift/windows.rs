@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use super::Reading;
 use super::block::Block;
 use super::lex::{Kind, POWERSHELL, lex};
-use super::permit::{Said, combinations, ports, transport};
-use crate::model::Family;
+use super::permit::{combinations, some_ports, transport};
 
 /// Reads a file.
 pub(super) fn read(text: &str, into: &mut Reading) {
@@ -124,31 +123,26 @@ fn rule(parameters: &Parameters<'_>, line: usize, into: &mut Reading) {
     let everyone = |said: &str| said.eq_ignore_ascii_case("any");
     let addresses = list("remoteaddress");
     let blocks = if addresses.iter().all(|said| everyone(said)) {
-        Family::BOTH.map(Block::all).to_vec()
+        Block::everywhere(|_| true)
     } else {
         let said = addresses.iter();
         said.filter_map(|said| Block::parse(said)).collect()
     };
-    let transports = match list("protocol").as_slice() {
-        [] => vec![Said::Any],
-        said => said.iter().filter_map(|said| transport(said)).collect(),
-    };
-    let ports = match list("remoteport").as_slice() {
-        [] => vec![Said::Any],
-        said => said
-            .iter()
-            .map(|said| ports(said).unwrap_or(Said::Unclear))
-            .collect(),
-    };
+    let protocols = list("protocol");
+    let transports: Vec<_> = protocols
+        .iter()
+        .filter_map(|said| transport(said))
+        .collect();
+    if transports.is_empty() && !protocols.is_empty() {
+        return;
+    }
+    let ports = list("remoteport").into_iter().map(some_ports);
+    let ports: Vec<_> = ports.collect();
     let known = |name: &String| HARMLESS.contains(&name.as_str());
     let one_profile = list("profile").iter().any(|said| !everyone(said));
     let conditional = one_profile || !parameters.keys().all(known);
     let permits = combinations(&blocks, &transports, &ports, conditional, line);
-    if is("action", &["Block"]) {
-        into.denies.extend(permits);
-    } else {
-        into.permits.extend(permits);
-    }
+    into.take(!is("action", &["Block"]), permits);
 }
 
 #[cfg(test)]
@@ -160,10 +154,7 @@ mod tests {
     fn fit(text: &str) -> Fit {
         let mut reading = Reading::default();
         read(text, &mut reading);
-        let address = "198.41.192.7".parse().unwrap();
-        let fits = reading.permits.iter();
-        let fits = fits.map(|p| p.fit(address, Transport::Tcp, 7844));
-        fits.max().unwrap_or(Fit::No)
+        reading.fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
     }
 
     #[test]

@@ -123,10 +123,7 @@ mod tests {
     fn fit(text: &str) -> Fit {
         let mut reading = Reading::default();
         line(text, 1, &mut reading);
-        let address = "198.41.192.7".parse().unwrap();
-        let fits = reading.permits.iter();
-        let fits = fits.map(|permit| permit.fit(address, Transport::Tcp, 7844));
-        fits.max().unwrap_or(Fit::No)
+        reading.fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
     }
 
     #[test]

@@ -19,7 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::Outcome;
-use crate::runner::{World, binary};
+use crate::runner::{World, binary, ends_within};
 use crate::sandbox::{PATH, find, tool};
 use crate::scenario::Scenario;
 use crate::topology::cover;
@@ -418,16 +418,8 @@ impl Run {
 
     /// Waits for the end, which must have this exit code; `None` is an end by a signal.
     pub(super) fn ends(&mut self, code: Option<i32>) -> Outcome<String> {
-        let end = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait()? {
-                break status;
-            }
-            if Instant::now() > end {
-                return Err(format!("does not end:\n{}", self.said.join("\n")).into());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
+        let status = ends_within(&mut self.child, PATIENCE)?;
+        let status = status.ok_or_else(|| format!("does not end:\n{}", self.said.join("\n")))?;
         self.said
             .extend(self.lines.iter().take_while(|_| self.keys.is_none()));
         self.said.extend(self.lines.try_iter());
