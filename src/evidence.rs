@@ -434,7 +434,7 @@ fn tries(attempt: &Attempt, before: f64) -> u32 {
 }
 
 /// When the first packet of a flow is sent, and sent again, in seconds since its start.
-const fn first_packet_schedule(transport: Transport) -> &'static [f64] {
+pub(crate) const fn first_packet_schedule(transport: Transport) -> &'static [f64] {
     match transport {
         Transport::Tcp => catalog::SYN_SCHEDULE,
         Transport::Udp => catalog::QUIC_SCHEDULE,
@@ -456,5 +456,7 @@ pub(crate) fn loss_bound(lost: u32, tried: u32) -> f64 {
     (p + 2.0 * (p * (1.0 - p) / n).sqrt()).clamp(LEAST_LOSS, 0.95)
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

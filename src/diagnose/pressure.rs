@@ -130,7 +130,7 @@ impl Pressure {
                 .filter(in_vain)
                 .filter(|flow| flow.recovers)
                 .count(),
-            busy: handshake(attempts).is_some_and(|took| took > patience(quickest)),
+            busy: is_busy(attempts, quickest),
         })
     }
 
@@ -166,12 +166,16 @@ impl Pressure {
     }
 }
 
-/// A time that most handshakes stay below once the other side has answered, in seconds.
-fn handshake(attempts: &[&Attempt]) -> Option<f64> {
+/// Whether a quarter of the handshakes took far longer, once the other side had answered, than answers
+/// do or than the quickest of them.
+fn is_busy(attempts: &[&Attempt], quickest_answer: f64) -> bool {
     let took = attempts
         .iter()
         .filter_map(|a| evidence::handshake_after_contact(a));
-    evidence::upper_quartile(&evidence::sorted(took))
+    let took = evidence::sorted(took);
+    let quickest = took.first().copied().unwrap_or_default();
+    let bearable = patience(quickest_answer).min(0.1 + 4.0 * quickest);
+    evidence::upper_quartile(&took).is_some_and(|slow| slow > bearable)
 }
 
 /// When each address first passed, with each name. Experiments are left out: that one passes says

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::task::JoinMap;
 
 pub use self::names::look_up;
@@ -46,12 +46,17 @@ pub async fn observe(
         if run.is_complete() {
             break Ended::Complete;
         }
+        let looked = Instant::now();
         tokio::select! {
             progress = run.answers.recv() => run.learn(progress, on_event),
             () = run.board.next_end() => {}
             _ = tick.tick() => {}
             () = sleep_until(deadline) => break Ended::Budget,
             () = &mut interrupted => break Ended::Interrupted,
+        }
+        // Who did not run for a while has answers that lie unread: the probes come first.
+        if looked.elapsed() > STALL {
+            sleep(TICK).await;
         }
     };
     run.board.give_up();
@@ -86,6 +91,9 @@ pub fn now_to_the_second() -> String {
 
 /// How often silence is looked at; answers are looked at when they come.
 const TICK: Duration = Duration::from_millis(25);
+
+/// After so long between two looks this process, or the whole machine, did not run in between.
+const STALL: Duration = Duration::from_millis(100);
 
 /// How long the edge's addresses may take before the documented ones are probed in the meantime.
 const DNS_PATIENCE: Duration = Duration::from_millis(1200);

@@ -1,7 +1,8 @@
 //! PURE: flow by flow, where new flows to the edge may meet a limit.
 //!
 //! ```text
-//! until the calm                           nothing new; what is under way unanswered is given up
+//! until the calm                           nothing new; what is under way unanswered is given up before
+//!                                          it would be sent again
 //! after it                                 one new flow at a time, a gap apart
 //! a flow has failed since the last control a control: a fresh flow to an address that has passed
 //! the last control has failed              another control, twice as late
@@ -13,7 +14,7 @@
 use std::net::IpAddr;
 
 use crate::diagnose::{AddressState, Judgement, Passes, Pressure, Pressures, Role, service_of};
-use crate::evidence::Climate;
+use crate::evidence::{Climate, first_packet_schedule};
 use crate::model::{Attempt, Service, Transport};
 use crate::targets::Target;
 
@@ -101,8 +102,24 @@ pub(super) fn is_in_vain(attempt: &Attempt, pressure: &Pressure, climate: &Clima
         Transport::Tcp => 0.05,
         Transport::Udp => 0.25,
     };
-    let waited = attempt.elapsed_ms.secs() >= climate.patience() + second_try;
-    attempt.contact_ms.is_none() && (waited || attempt.started_ms.secs() < pressure.shows)
+    let waited = if attempt.started_ms.secs() < pressure.shows {
+        attempt.ended() >= last_call(attempt, pressure)
+    } else {
+        attempt.elapsed_ms.secs() >= climate.patience() + second_try
+    };
+    attempt.contact_ms.is_none() && waited
+}
+
+/// Until when a flow that was under way when the pressure showed is waited for, in seconds of the run. On
+/// a machine that was busy its answer may lie there unread, which is no limit; until it is sent again the
+/// waiting costs no packet, and when it is calm the way must be free.
+fn last_call(attempt: &Attempt, pressure: &Pressure) -> f64 {
+    /// Less than this before a packet it is too late to stop it.
+    const HAIR: f64 = 0.03;
+    let schedule = first_packet_schedule(attempt.transport).iter();
+    let sent_again = schedule.map(|sent| attempt.started_ms.secs() + sent - HAIR);
+    let next = sent_again.filter(|at| *at >= pressure.shows);
+    next.fold(pressure.calm, f64::min)
 }
 
 /// How the flows since the calm have fared.

@@ -278,3 +278,36 @@ fn under_pressure_what_goes_unanswered_is_given_up() {
     assert!(!given_up(&fresh));
     assert!(given_up(&stale));
 }
+
+/// A machine that was busy has answers that it has not read yet.
+#[test]
+fn what_was_under_way_is_given_up_before_it_would_be_sent_again() {
+    for (service, again) in [(Service::Quic, 0.6), (Service::Http2, f64::INFINITY)] {
+        let row = row_of(service);
+        let rows = std::slice::from_ref(&row);
+        let given_up = |now: f64| {
+            let burst = burst(&row, 2).into_iter();
+            let known: Vec<_> = burst
+                .map(|flow| match flow.passed() {
+                    true => flow,
+                    false => lasting(now - 0.03, flow),
+                })
+                .collect();
+            let seen: Vec<_> = known
+                .iter()
+                .map(|attempt| Seen {
+                    attempt,
+                    running: !attempt.passed(),
+                })
+                .collect();
+            let pressures = Pressures::of(&known.iter().collect::<Vec<_>>(), rows);
+            assert!(!pressures.is_none(), "at {now}");
+            Step::of(rows, &seen, &pressures, now).given_up.len()
+        };
+        // It shows at 0.37, and is calm at 0.87.
+        let last_call = (0.03 + again - 0.03_f64).min(0.87);
+        assert_eq!(given_up(0.38), 0);
+        assert_eq!(given_up(last_call - 0.01), 0);
+        assert_eq!(given_up(last_call + 0.01), 8);
+    }
+}

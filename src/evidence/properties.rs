@@ -1,0 +1,160 @@
+//! The published rule (`docs/evidence.md`), written a second time with its numbers, and the rule held
+//! against it at the very thresholds: one try less, or a moment earlier, must not suffice. So a
+//! threshold that is loosened, or tightened, fails here whatever its name is.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A moment, in seconds.
+const MOMENT: f64 = 1e-3;
+
+/// What the page says of a climate, in its words.
+struct Published(Climate);
+
+impl Published {
+    /// The tries that are needed at a loss.
+    fn tries(loss: f64) -> u32 {
+        let tries = (1..10_000).find(|t| f64::from(*t) * loss.ln() <= 1e-5_f64.ln() + 1e-12);
+        tries.unwrap_or(u32::MAX)
+    }
+
+    fn patience(answer: Option<f64>) -> f64 {
+        match answer {
+            Some(answer) => (0.15 + 3.0 * answer).min(3.0),
+            None => 1.8,
+        }
+    }
+
+    fn quiet(patience: f64) -> f64 {
+        (2.0 * patience).min(patience + 1.5).max(1.5)
+    }
+
+    fn span_of_a_row(&self) -> f64 {
+        match (self.0.round_trip, self.0.icmp_seen) {
+            (_, true) => 4.5,
+            (None, false) => 3.6,
+            (some, false) => Self::quiet(Self::patience(some)),
+        }
+    }
+
+    fn span_of_a_hush(&self, others_pass: bool) -> f64 {
+        match self.0.handshake {
+            None => 5.0,
+            some if others_pass => (2.0 * Self::patience(some)).max(2.0),
+            some => Self::quiet(Self::patience(some)),
+        }
+    }
+}
+
+/// Any path: how slow, how lossy, and what is known of it.
+fn paths() -> impl Strategy<Value = Climate> {
+    let time = || proptest::option::weighted(0.8, 0.0..1.5_f64);
+    let losses = (0.05..0.95_f64, 0.05..0.95_f64);
+    (time(), time(), losses, any::<bool>(), any::<bool>()).prop_map(
+        |(round_trip, handshake, (loss, refusing), icmp_seen, kin_answer)| Climate {
+            round_trip,
+            handshake,
+            loss,
+            refusing,
+            icmp_seen,
+            kin_answer,
+            ..Climate::UNKNOWN
+        },
+    )
+}
+
+/// Whether exactly so many tries over so long a span are the first that prove it.
+fn is_threshold(proves: impl Fn(u32, f64) -> bool, tries: u32, span: f64) -> bool {
+    proves(tries, span + MOMENT) && !proves(tries - 1, span + 100.0) && !proves(1000, span - MOMENT)
+}
+
+proptest! {
+    #[test]
+    fn a_row_is_silent_as_long_as_the_page_says(path in paths()) {
+        let span = Published(path).span_of_a_row();
+        let proves = |tries, span| path.proves_row(tries, span);
+        prop_assert!(is_threshold(proves, Published::tries(path.loss), span));
+    }
+
+    #[test]
+    fn an_address_among_others_needs_what_the_page_says(path in paths()) {
+        // Refusals are held against the share of refusals too: here they are as good as silence.
+        let path = Climate { refusing: path.loss, ..path };
+        let tries = Published::tries(path.loss).max(5);
+        let silent = |tries, span| path.proves_address(0, tries, span);
+        prop_assert!(is_threshold(silent, tries, 2.0));
+        let refused = |tries, span| path.proves_address(tries, 0, span);
+        prop_assert!(is_threshold(refused, tries, 2.0));
+    }
+
+    #[test]
+    fn refusals_need_what_the_page_says(path in paths()) {
+        let path = Climate { kin_answer: true, ..path };
+        let tries = Published::tries(path.loss.min(path.refusing));
+        let refused = |tries, span| path.proves_refusals(tries, 0, span);
+        prop_assert!(is_threshold(refused, tries, 1.0));
+        // Silence beside a refusal is held against the loss alone.
+        let among_silence = |tries: u32, span| path.proves_refusals(0, tries, span);
+        prop_assert!(is_threshold(among_silence, Published::tries(path.loss), 1.0));
+    }
+
+    #[test]
+    fn a_handshake_is_silent_as_long_as_the_page_says(path in paths(), others_pass: bool) {
+        let path = Climate { loss: path.loss.min(0.7), ..path };
+        let span = Published(path).span_of_a_hush(others_pass);
+        let tries = Published::tries(1.0 - (1.0 - path.loss).powi(3));
+        let proves = |tries, span| path.proves_hush(tries, span, others_pass);
+        prop_assert!(proves(tries, span + MOMENT));
+        prop_assert!(!proves(tries - 1, span + 100.0));
+        prop_assert!(!proves(10_000, span - MOMENT));
+    }
+
+    #[test]
+    fn a_try_counts_after_the_patience_that_the_page_says(path in paths(), again in 0..3_usize) {
+        let sent = [0.0, 1.0, 3.0][again];
+        let due = sent + Published::patience(path.round_trip);
+        let counted = |elapsed: f64| {
+            let attempt = tests::attempt(Transport::Tcp, elapsed, None);
+            path.silent_tries(&attempt)
+        };
+        prop_assert!(counted(due - MOMENT) < counted(due + MOMENT));
+    }
+
+    #[test]
+    fn the_loss_is_bounded_as_the_page_says(lost in 0_u32..400, answered in 0_u32..400) {
+        let tried = lost + answered;
+        let bound = if tried == 0 {
+            0.5
+        } else {
+            let m = f64::from(tried + 4);
+            let q = f64::from(lost + 2) / m;
+            (q + 2.0 * (q * (1.0 - q) / m).sqrt()).clamp(0.05, 0.95)
+        };
+        prop_assert!((loss_bound(lost, tried) - bound).abs() < 1e-12);
+    }
+
+    /// The chance that an open address is accused, over all estimates that its path may give, is below
+    /// what the page promises: an exact sum over the binomial distribution.
+    #[test]
+    fn an_open_address_is_accused_once_in_a_hundred_thousand(
+        loss in 0.005..0.5_f64, tried in 10_u32..120,
+    ) {
+        let mut chance_of = (1.0 - loss).powf(f64::from(tried));
+        let mut accused = 0.0;
+        for lost in 0..tried {
+            let estimate = Climate {
+                round_trip: Some(0.02),
+                loss: loss_bound(lost, tried),
+                refusing: 0.95,
+                ..Climate::UNKNOWN
+            };
+            let needed = (1..1000).find(|tries| estimate.proves_address(0, *tries, 60.0));
+            if let Some(needed) = needed {
+                accused += chance_of * loss.powf(f64::from(needed));
+            }
+            chance_of *= f64::from(tried - lost) / f64::from(lost + 1) * loss / (1.0 - loss);
+        }
+        prop_assert!(accused <= 2e-6, "{accused:e} at {loss} from {tried} tries");
+    }
+}
