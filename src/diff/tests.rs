@@ -172,3 +172,43 @@ fn findings_are_worth_what_their_severity_says() {
     let absent = Standing::of(&Subject::Finding { code }, None);
     assert_eq!(absent, Standing::Known(Level::All));
 }
+
+#[test]
+fn rows_stand_by_their_status() {
+    let standing = |status| {
+        let State::Destination(row) = row(EVERY, &[]) else {
+            unreachable!("a row");
+        };
+        let state = State::Destination(DestinationState { status, ..row });
+        Standing::of(&Subject::Verdict, Some(&state))
+    };
+    let known = Standing::Known;
+    for (status, expected) in [
+        (Status::Reachable, known(Level::All)),
+        (Status::Partial, known(Level::Some)),
+        (Status::Blocked, known(Level::None)),
+        (Status::Unresolved, known(Level::None)),
+        (Status::Unavailable, known(Level::None)),
+        (Status::Inconclusive, Standing::Uncertain),
+        (Status::Skipped, Standing::Apart),
+    ] {
+        assert_eq!(standing(status), expected, "{status:?}");
+    }
+}
+
+#[test]
+fn what_no_tunnel_needs_never_counts() {
+    for (after, trend) in [
+        (row(&[], EVERY), Trend::Worse),
+        (row(&[], &[]), Trend::NoLongerCertain),
+        (row(&[1], &[]), Trend::NoLongerCertain),
+    ] {
+        let mut changes = between(row(EVERY, &[]), after);
+        assert_ne!(outcome(&changes), Outcome::NotWorse);
+        for (_, change) in &mut changes {
+            change.required = false;
+        }
+        assert_eq!(changes[0].0, trend);
+        assert_eq!(outcome(&changes), Outcome::NotWorse);
+    }
+}
