@@ -143,6 +143,8 @@ pub struct DestinationState {
     pub passing: BTreeSet<IpAddr>,
     /// The addresses that are proven blocked.
     pub blocked: BTreeSet<IpAddr>,
+    /// The addresses of which too little is known.
+    pub undecided: BTreeSet<IpAddr>,
 }
 
 impl DestinationState {
@@ -153,8 +155,15 @@ impl DestinationState {
             total: 0,
             passing: BTreeSet::new(),
             blocked: BTreeSet::new(),
+            undecided: BTreeSet::new(),
             ..self.clone()
         }
+    }
+
+    /// The addresses of which enough is known.
+    #[must_use]
+    pub(super) fn decided(&self) -> BTreeSet<IpAddr> {
+        &self.passing | &self.blocked
     }
 }
 
@@ -411,6 +420,7 @@ fn row_state(row: &Destination, judgement: Option<&Judgement>) -> DestinationSta
         total: row.addresses.total,
         passing: addresses(|state| state == AddressState::Reachable),
         blocked: addresses(|state| matches!(state, AddressState::Blocked(_))),
+        undecided: addresses(|state| state == AddressState::Open),
     }
 }
 

@@ -13,11 +13,14 @@
 //!   not comparable  anything        changed, as where the options differ
 //!   the same        the same        by the addresses of the row: those that stopped passing are
 //!                                   worse, those that started are better; else changed (a cause)
+//!   known           known           besides, by the addresses of the row: those that are undecided now
+//!                                   are no longer certain, those that were before are now certain
 //! ```
-//! Times never count. An address of which too little is known is no difference, and neither is one
-//! that DNS added or withdrew: it has moved.
+//! Times never count. An address that was undecided and still is makes no difference, and neither does
+//! one that DNS added or withdrew: it has moved.
 
 mod caveat;
+mod crossed;
 mod facts;
 mod words;
 
@@ -31,6 +34,7 @@ pub use caveat::Caveat;
 pub use facts::{DestinationState, Facts, Level, Standing, State, Subject};
 pub use words::lines;
 
+use self::crossed::Crossed;
 use crate::exit::ExitStatus;
 use crate::model::{Family, Report, Tool, Verdict};
 
@@ -127,6 +131,12 @@ pub struct Change {
     /// The addresses that were proven blocked before and pass now.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub started: BTreeSet<IpAddr>,
+    /// The addresses that were known before and are not now.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub undecided: BTreeSet<IpAddr>,
+    /// The addresses that were not known before and are now.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub decided: BTreeSet<IpAddr>,
 }
 
 /// What DNS says of a host: addresses that came and went.
@@ -265,8 +275,25 @@ impl Change {
             && match (standing(&self.before), standing(&self.after)) {
                 (Standing::Known(before), Standing::Uncertain) => before != Level::None,
                 (Standing::Uncertain, Standing::Known(after)) => after != Level::All,
-                _ => false,
+                _ => self.may_have_lost_addresses(),
             }
+    }
+
+    /// The same for single addresses of a row that is known on both sides.
+    fn may_have_lost_addresses(&self) -> bool {
+        match (&self.before, &self.after) {
+            (Some(State::Destination(before)), Some(State::Destination(after))) => {
+                !self.undecided.is_disjoint(&before.passing)
+                    || !self.decided.is_disjoint(&after.blocked)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it is about single addresses of which one side does not know enough.
+    #[must_use]
+    pub(crate) fn is_of_undecided_addresses(&self) -> bool {
+        !self.undecided.is_empty() || !self.decided.is_empty()
     }
 }
 
@@ -306,63 +333,32 @@ fn changes(was: &Facts, is: &Facts) -> Vec<(Trend, Change)> {
 
 fn changes_of(subject: &Subject, was: &Facts, is: &Facts) -> Vec<(Trend, Change)> {
     let (before, after) = (was.states.get(subject), is.states.get(subject));
-    let (stopped, started) = crossed(before, after);
     let change = Change {
         required: was.required.contains(subject) || is.required.contains(subject),
         subject: subject.clone(),
         before: before.cloned(),
         after: after.cloned(),
-        stopped,
-        started,
+        stopped: BTreeSet::new(),
+        started: BTreeSet::new(),
+        undecided: BTreeSet::new(),
+        decided: BTreeSet::new(),
     };
+    let crossed = Crossed::between(before, after);
     let standings = [before, after].map(|state| Standing::of(subject, state));
     let trend = Trend::of(standings[0], standings[1]);
-    let quiet = change.stopped.is_empty() && change.started.is_empty();
-    match trend {
+    let quiet = crossed.stopped.is_empty() && crossed.started.is_empty();
+    let mut parts = match trend {
         Trend::Changed if quiet && said(before) == said(after) => Vec::new(),
-        Trend::Changed if !quiet => by_addresses(change),
-        trend => vec![(trend, change)],
-    }
-}
-
-/// A row whose standing is the same, and whose addresses are not. One that lost some addresses and
-/// won others got worse in part and better in part.
-fn by_addresses(change: Change) -> Vec<(Trend, Change)> {
-    let mut parts = Vec::new();
-    if !change.stopped.is_empty() {
-        let started = BTreeSet::new();
-        parts.push((
-            Trend::Worse,
-            Change {
-                started,
-                ..change.clone()
-            },
-        ));
-    }
-    if !change.started.is_empty() {
-        let stopped = BTreeSet::new();
-        parts.push((Trend::Better, Change { stopped, ..change }));
+        Trend::Changed if !quiet => crossed.losses_and_gains(&change),
+        trend => vec![(trend, crossed.told_with(&change))],
+    };
+    if standings
+        .iter()
+        .all(|standing| matches!(standing, Standing::Known(_)))
+    {
+        parts.extend(crossed.doubts(&change));
     }
     parts
-}
-
-/// The addresses of a row that stopped passing, and those that started to.
-fn crossed(before: Option<&State>, after: Option<&State>) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
-    match (before, after) {
-        (Some(State::Destination(before)), Some(State::Destination(after))) => (
-            before
-                .passing
-                .intersection(&after.blocked)
-                .copied()
-                .collect(),
-            before
-                .blocked
-                .intersection(&after.passing)
-                .copied()
-                .collect(),
-        ),
-        _ => Default::default(),
-    }
 }
 
 /// What a state says, without the counts that vary from run to run.

@@ -109,19 +109,25 @@ impl Change {
     }
 
     /// The addresses that stopped and started, where the row still passes in part: of one that is
-    /// wholly lost or won, everybody knows which.
+    /// wholly lost or won, everybody knows which. And those of which too little is known on one side.
     fn crossed(&self) -> String {
         let in_part = [&self.before, &self.after].into_iter().any(
             |state| matches!(state, Some(State::Destination(row)) if !row.passing.is_empty() && !row.blocked.is_empty()),
         );
-        let told = |what, addresses: &std::collections::BTreeSet<IpAddr>| {
-            if in_part && !addresses.is_empty() {
+        let told = |what, addresses: &std::collections::BTreeSet<IpAddr>, shown| {
+            if shown && !addresses.is_empty() {
                 format!("; {what}: {}", list(addresses))
             } else {
                 String::new()
             }
         };
-        told("stopped passing", &self.stopped) + &told("started to pass", &self.started)
+        [
+            told("stopped passing", &self.stopped, in_part),
+            told("started to pass", &self.started, in_part),
+            told("undecided now", &self.undecided, true),
+            told("undecided before", &self.decided, true),
+        ]
+        .concat()
     }
 }
 

@@ -43,7 +43,9 @@ impl News {
                 verdict: report.verdict,
             });
         self.untold = (!is_told).then_some(verdict);
-        let (changes, moves) = compare_facts(&told, &now);
+        let (mut changes, moves) = compare_facts(&told, &now);
+        // An address more or less that a check does not get to know is no news.
+        changes.retain(|(_, change)| !change.is_of_undecided_addresses());
         self.told = Some(now);
         let texts = texts(&changes, report, quiet);
         let moves = moves.iter().filter(|_| !quiet).map(ToString::to_string);

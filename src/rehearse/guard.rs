@@ -4,39 +4,45 @@
 //! | --- | --- |
 //! | told to apply | runs the tools; when one refuses, brings the old rules back |
 //! | told to keep, before the deadline | forgets the old rules |
-//! | told to restore | brings the old rules back |
+//! | told to restore | brings the old rules back, if it was ever told to apply |
 //! | the deadline passes | the same, whoever says what later |
 //! | the other end of its input closes, because the rehearsal is gone | the same |
 //! | SIGTERM or SIGINT: the machine goes down, or a session's processes are ended | the same |
 //! | SIGHUP and the rest of a terminal's signals | nothing |
 //! | it is killed | nothing: the rehearsal sees its output close, and brings them back |
 //!
-//! A tool that is at work while one of these happens is killed and waited for first, so that
-//! nothing is applied after the restoration. A tool holds the guard's output open: when the guard is
-//! killed, the rehearsal sees the end only after the tool's.
+//! A tool that is at work while one of these happens is killed and waited for first, with all that
+//! it has started, so that nothing is applied after the restoration. Where the guard is killed, the
+//! rehearsal inherits the tool (`kin.rs`) and does the same.
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, setsid};
+use nix::unistd::setsid;
 use thiserror::Error;
 
 use super::format::Rules;
+use super::kin;
+use super::run::{complaint, end};
 use super::snapshot::Snapshot;
 use super::state::{State, StateError};
-use super::tools::{ToolError, Tools, complaint};
+use super::tools::{ToolError, Tools};
 use super::words::{Order, Said};
 
 /// How often a tool at work is looked after.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// How often a guard that brings rules back says so.
+pub(super) const BEAT: Duration = Duration::from_secs(1);
 
 /// Why the guard cannot stand guard. Nothing has been touched.
 #[derive(Debug, Error)]
@@ -63,6 +69,7 @@ pub fn stand(deadline: Duration) -> Result<(), GuardError> {
     // Memory may run short under load. Without the privilege the guard is as likely to go as any.
     let _ = fs::write("/proc/self/oom_score_adj", "-1000");
     let ears = Ears::open(end)?;
+    kin::inherit()?;
     let state = State::present();
     let mut guard = Guard {
         ears,
@@ -70,6 +77,7 @@ pub fn stand(deadline: Duration) -> Result<(), GuardError> {
         snapshot: state.snapshot()?,
         rules: state.rules()?,
         state,
+        touched: false,
     };
     say(&Said::Ready);
     guard.serve();
@@ -83,6 +91,8 @@ struct Guard {
     /// In memory, so that no file is needed any more.
     snapshot: Snapshot,
     rules: Rules,
+    /// Whether rules may be others than before.
+    touched: bool,
 }
 
 /// What the guard hears.
@@ -102,7 +112,7 @@ impl Guard {
         if heard == Heard::Told(Order::Apply) {
             heard = self.apply();
         }
-        if heard == Heard::Told(Order::Keep) {
+        if heard == Heard::Told(Order::Keep) && self.touched {
             return self.keep();
         }
         if heard == Heard::Expired {
@@ -117,6 +127,7 @@ impl Guard {
             say(&Said::Refused(why.to_string()));
             return Heard::Told(Order::Restore);
         }
+        self.touched = true;
         let commands = self.commands();
         for command in commands {
             let done = command
@@ -152,9 +163,7 @@ impl Guard {
     /// Runs a tool to its end, or until something is heard that ends the rehearsal.
     fn run(&mut self, mut command: Command) -> Result<Option<Heard>, String> {
         let before = log().len();
-        let held = io::stdout().as_fd().try_clone_to_owned();
-        let held: OwnedFd = held.map_err(|why| why.to_string())?;
-        command.stdin(held).stdout(Stdio::null()).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         let mut child = command.spawn().map_err(|why| why.to_string())?;
         loop {
             if let Some(status) = child.try_wait().map_err(|why| why.to_string())? {
@@ -171,18 +180,23 @@ impl Guard {
     }
 
     fn keep(&self) {
-        if let Err(why) = self.state.remove() {
-            log_line(&format!("the files of the rehearsal stay: {why}"));
-        }
+        self.forget();
         say(&Said::Kept);
     }
 
     fn restore(&self) {
-        match self.snapshot.restore(&self.tools) {
+        if !self.touched {
+            self.forget();
+            return say(&Said::Untouched);
+        }
+        // Of a tool that was ended, commands that it had started.
+        if !kin::end_all() {
+            log_line("a tool does not end");
+        }
+        let restored = telling_of_it(|| self.snapshot.restore(&self.tools));
+        match restored {
             Ok(()) => {
-                if let Err(why) = self.state.remove() {
-                    log_line(&format!("the files of the rehearsal stay: {why}"));
-                }
+                self.forget();
                 say(&Said::Restored);
             }
             Err(why) => {
@@ -191,17 +205,27 @@ impl Guard {
             }
         }
     }
+
+    fn forget(&self) {
+        if let Err(why) = self.state.remove() {
+            log_line(&format!("the files of the rehearsal stay: {why}"));
+        }
+    }
 }
 
-/// Ends a tool with everything that it has started, and waits until all of it is gone.
-fn end(child: &mut Child) {
-    let group = i32::try_from(child.id()).map(Pid::from_raw);
-    let _ = group.map(|group| killpg(group, Signal::SIGKILL));
-    let _ = child.wait();
-    let patience = Instant::now() + Duration::from_secs(1);
-    while group.is_ok_and(|group| killpg(group, None).is_ok()) && Instant::now() < patience {
-        std::thread::sleep(LOOK);
-    }
+/// Does work that may take long, and says all the time that it is at it.
+fn telling_of_it<T>(work: impl FnOnce() -> T) -> T {
+    let (done, over) = channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while over.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
+                say(&Said::Working);
+            }
+        });
+        let outcome = work();
+        drop(done);
+        outcome
+    })
 }
 
 /// Whether anybody listens does not matter to the guard.

@@ -10,14 +10,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::kin;
 use super::snapshot::Snapshot;
 use super::state::{Lock, State};
 use super::tools::Tools;
 use super::words::{Order, Said};
 use super::{RehearsalError, Trouble};
 
-/// How long the guard may take to come up, and to bring rules back.
+/// How long the guard may take to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long it may be silent while it brings rules back: it says every second that it is at it, and
+/// before that it ends a tool.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// How long after the deadline the guard must have spoken.
 const GRACE: Duration = Duration::from_secs(2);
@@ -27,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) enum Event {
     /// The guard says something.
     Guard(Said),
-    /// The guard's output has closed, and no tool of its is at work.
+    /// The guard's output has closed.
     GuardGone,
     /// Ctrl-C, SIGTERM, or the terminal is gone.
     Interrupted,
@@ -152,6 +157,9 @@ pub(super) struct Hold {
     /// What the guard has said about the end.
     last: Option<Said>,
     gone: bool,
+    /// Whether it was told to apply the new rules, and to keep them.
+    applied: bool,
+    kept: bool,
     /// The end of the time, as the guard counts it.
     deadline: Instant,
 }
@@ -165,6 +173,8 @@ impl Hold {
         time: Duration,
     ) -> Result<Self, RehearsalError> {
         let log = lock.share()?;
+        let inherited = kin::inherit().map_err(io::Error::from);
+        inherited.map_err(RehearsalError::Guard)?;
         let started = Command::new("/proc/self/exe")
             .arg("rehearsal-guard")
             .arg(time.as_millis().to_string())
@@ -184,14 +194,18 @@ impl Hold {
             orders,
             last: None,
             gone: false,
+            applied: false,
+            kept: false,
             deadline,
         };
         match hold.next(events, Instant::now() + PATIENCE) {
             Some(Event::Guard(Said::Ready)) => Ok(hold),
-            Some(Event::Interrupted) => Err(RehearsalError::Interrupted),
-            _ => {
+            other => {
                 hold.end();
-                Err(RehearsalError::GuardSilent)
+                Err(match other {
+                    Some(Event::Interrupted) => RehearsalError::Interrupted,
+                    _ => RehearsalError::GuardSilent,
+                })
             }
         }
     }
@@ -213,6 +227,7 @@ impl Hold {
 
     /// Has the new rules applied.
     pub(super) fn apply(&mut self, events: &Events) -> Result<(), Trouble> {
+        self.applied = true;
         self.order(Order::Apply);
         match self.trouble(events)? {
             Event::Guard(Said::Applied) => Ok(()),
@@ -250,7 +265,9 @@ impl Hold {
     fn note(&mut self, event: &Event) {
         match event {
             Event::GuardGone => self.gone = true,
-            Event::Guard(said @ (Said::Kept | Said::Restored | Said::Unrestored(_))) => {
+            Event::Guard(
+                said @ (Said::Kept | Said::Restored | Said::Untouched | Said::Unrestored(_)),
+            ) => {
                 self.last = Some(said.clone());
             }
             _ => {}
@@ -264,6 +281,7 @@ impl Hold {
 
     /// Has the new rules kept. Only the guard knows whether the deadline came first.
     pub(super) fn keep(&mut self, events: &Events) -> bool {
+        self.kept = true;
         self.order(Order::Keep);
         self.conclude(events) == Some(Said::Kept)
     }
@@ -278,34 +296,64 @@ impl Hold {
         tools: &Tools,
         snapshot: &Snapshot,
         state: &State,
-    ) -> Result<(), String> {
+    ) -> Result<Back, String> {
         self.order(Order::Restore);
         match self.conclude(events) {
-            Some(Said::Restored) => Ok(()),
+            Some(Said::Restored) => Ok(Back::Restored),
+            Some(Said::Untouched) => Ok(Back::Untouched),
             Some(Said::Unrestored(why)) => Err(why),
             _ => {
                 // Two that change rules at once would undo each other's work.
                 self.end();
-                let done = snapshot.restore(tools).map_err(|why| why.to_string());
-                done.and_then(|()| state.remove().map_err(|why| why.to_string()))
+                let back = if self.may_have_touched(state) {
+                    snapshot.restore(tools).map_err(|why| why.to_string())?;
+                    Back::Restored
+                } else {
+                    Back::Untouched
+                };
+                state.remove().map_err(|why| why.to_string())?;
+                Ok(back)
             }
         }
     }
 
-    /// The guard's last word, waited for.
+    /// Whether a guard that cannot be asked any more may have changed rules. Its mark is gone as soon
+    /// as it keeps them.
+    fn may_have_touched(&self, state: &State) -> bool {
+        self.applied && (self.kept || state.is_touched())
+    }
+
+    /// The guard's last word, waited for as long as it says that it is at work.
     fn conclude(&mut self, events: &Events) -> Option<Said> {
-        let until = Instant::now() + PATIENCE;
-        while self.last.is_none() && !self.gone && self.next(events, until).is_some() {}
+        let mut until = Instant::now() + SILENCE;
+        while self.last.is_none() && !self.gone {
+            match self.next(events, until) {
+                None => break,
+                Some(Event::Guard(_)) => until = Instant::now() + SILENCE,
+                Some(_) => {}
+            }
+        }
         if self.last.is_some() {
             let _ = self.guard.wait();
         }
         self.last.clone()
     }
 
+    /// Ends the guard, and whatever tool it has left at work.
     fn end(&mut self) {
         let _ = self.guard.kill();
         let _ = self.guard.wait();
+        kin::end_all();
     }
+}
+
+/// How the old rules are in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Back {
+    /// They were brought back.
+    Restored,
+    /// They always were.
+    Untouched,
 }
 
 /// What an event means for the rehearsal: nothing, or its end.
@@ -314,7 +362,11 @@ fn refuse(event: Event) -> Result<Event, Trouble> {
         Event::Interrupted => Err(Trouble::Interrupted),
         Event::GuardGone => Err(Trouble::GuardGone),
         Event::Guard(Said::Refused(why)) => Err(Trouble::Refused(why)),
-        Event::Guard(Said::Expired | Said::Restored | Said::Unrestored(_)) => Err(Trouble::Expired),
+        Event::Guard(Said::Expired) => Err(Trouble::Expired),
+        // It does so unasked where somebody ends it.
+        Event::Guard(Said::Working | Said::Restored | Said::Untouched | Said::Unrestored(_)) => {
+            Err(Trouble::GuardGone)
+        }
         other => Ok(other),
     }
 }

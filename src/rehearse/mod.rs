@@ -10,12 +10,16 @@
 pub mod format;
 pub mod guard;
 mod hold;
+mod kin;
+mod mend;
 pub mod ruleset;
+mod run;
 mod shell;
 pub mod snapshot;
 pub mod state;
 mod tell;
 pub mod tools;
+mod trouble;
 pub mod words;
 
 use std::io::{self, IsTerminal, Write};
@@ -26,17 +30,24 @@ use nix::unistd::geteuid;
 use thiserror::Error;
 
 use self::format::Rules;
-use self::hold::{Event, Events, Hold};
+use self::hold::{Back, Event, Events, Hold};
 use self::snapshot::{Snapshot, SnapshotError};
 use self::state::{Lock, State, StateError};
 use self::tell::{Tell, differ, kept, kind, saved, told, unrestored, warn};
 use self::tools::{ToolError, Tools};
-use crate::diff::{self, Difference};
+use self::trouble::{Trouble, judge, ran_out};
+use crate::diff;
 use crate::exit::ExitStatus;
-use crate::model::{Ended, Report, Verdict};
+use crate::model::{Ended, Report};
 use crate::report::Progress;
 use crate::settings::Settings;
 use crate::{CheckError, check_until};
+
+/// What a second check leaves of the time before the deadline, for what comes after it.
+const RESERVE: Duration = Duration::from_secs(2);
+
+/// In how many seconds a check gets to know all of nearly every network.
+const AMPLE: f64 = 10.0;
 
 /// What is rehearsed, and how.
 #[derive(Debug, Clone)]
@@ -104,51 +115,6 @@ impl RehearsalError {
         match self {
             Self::Interrupted => ExitStatus::Inconclusive,
             _ => ExitStatus::Usage,
-        }
-    }
-}
-
-/// Why new rules go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Trouble {
-    /// Ctrl-C, SIGTERM, or the terminal is gone.
-    Interrupted,
-    /// The guard was killed.
-    GuardGone,
-    /// A tool refused them.
-    Refused(String),
-    /// The deadline has passed.
-    Expired,
-    /// The check could not be made.
-    Unchecked(String),
-    /// Something required is lost.
-    Lost,
-    /// Something required is not known any more.
-    Unknown,
-    /// The answer was not yes, or nobody could be asked.
-    Unconfirmed(&'static str),
-}
-
-impl Trouble {
-    fn words(&self) -> String {
-        let words = match self {
-            Self::Interrupted => "interrupted",
-            Self::GuardGone => "the guard was ended",
-            Self::Refused(why) => return format!("the rules could not be applied: {why}"),
-            Self::Expired => "the deadline has passed",
-            Self::Unchecked(why) => return format!("the check could not be made: {why}"),
-            Self::Lost => "something required was lost",
-            Self::Unknown => "something required is not known any more",
-            Self::Unconfirmed(why) => why,
-        };
-        words.to_owned()
-    }
-
-    const fn status(&self) -> ExitStatus {
-        match self {
-            Self::Lost => ExitStatus::Blocked,
-            Self::Refused(_) => ExitStatus::Usage,
-            _ => ExitStatus::Inconclusive,
         }
     }
 }
@@ -266,18 +232,50 @@ impl Prepared {
             "applied",
             "the new rules are in force; checking with new connections",
         );
-        let report = check(&rehearsal.check, &self.events, Some(self.hold.limit()));
-        self.hold.well(&self.events)?;
-        let report = report.map_err(|why| Trouble::Unchecked(why.to_string()))?;
-        tell.step("after", &told(&report));
-        let difference = diff::compare(&self.before, after.insert(report));
-        differ(&difference, tell);
-        judge(&difference, after.as_ref())?;
+        match self.check_after(&rehearsal.check, after, tell) {
+            Err(Trouble::Unknown) if ran_out(after.as_ref()) => {
+                let Some(longer) = self.with_more_time(&rehearsal.check) else {
+                    return Err(Trouble::Unknown);
+                };
+                let time = longer.options.timeout_s;
+                let text = format!("the time ran out; checking again, for at most {time:.0} s");
+                tell.step("after", &text);
+                self.check_after(&longer, after, tell)?;
+            }
+            judged => judged?,
+        }
         warn(tell);
         if rehearsal.yes {
             return Ok(());
         }
         self.confirm(tell)
+    }
+
+    /// Checks with the new rules in force, and holds the report against the one from before.
+    fn check_after(
+        &mut self,
+        settings: &Settings,
+        after: &mut Option<Report>,
+        tell: &mut Tell,
+    ) -> Result<(), Trouble> {
+        let report = check(settings, &self.events, Some(self.hold.limit()));
+        self.hold.well(&self.events)?;
+        let report = report.map_err(|why| Trouble::Unchecked(why.to_string()))?;
+        tell.step("after", &told(&report));
+        let difference = diff::compare(&self.before, after.insert(report));
+        differ(&difference, tell);
+        judge(&difference, after.as_ref())
+    }
+
+    /// The same check with more time, as far as the deadline leaves it.
+    fn with_more_time(&self, check: &Settings) -> Option<Settings> {
+        let left = self.hold.left().saturating_sub(RESERVE).as_secs_f64();
+        let longer = (check.options.timeout_s * 3.0).max(AMPLE).min(left);
+        (longer > check.options.timeout_s).then(|| {
+            let mut settings = check.clone();
+            settings.options.timeout_s = longer;
+            settings
+        })
     }
 
     fn confirm(&mut self, tell: &mut Tell) -> Result<(), Trouble> {
@@ -313,26 +311,17 @@ impl Prepared {
             .hold
             .restore(&self.events, tools, &self.snapshot, state);
         match restored {
-            Ok(()) => {
-                let text = format!("the old rules are back, as they were: {}", trouble.words());
-                tell.step("restored", &text);
+            Ok(back) => {
+                let how = match back {
+                    Back::Restored => "the old rules are back, as they were",
+                    Back::Untouched => "the old rules were not touched",
+                };
+                tell.step("restored", &format!("{how}: {}", trouble.words()));
                 trouble.status()
             }
             Err(why) => unrestored(&why, tell),
         }
     }
-}
-
-/// Rules are kept when nothing required is lost, and nothing required has become unknown.
-fn judge(difference: &Difference, after: Option<&Report>) -> Result<(), Trouble> {
-    if difference.lost_required().next().is_some() {
-        return Err(Trouble::Lost);
-    }
-    let unsure = after.is_some_and(|report| report.verdict == Verdict::Inconclusive);
-    if unsure || difference.uncertain_required().next().is_some() {
-        return Err(Trouble::Unknown);
-    }
-    Ok(())
 }
 
 /// Brings back what a rehearsal has left.

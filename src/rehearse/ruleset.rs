@@ -11,11 +11,18 @@
 //!
 //! The chains of all tables come in one transaction, so their order is the old one, and no packet
 //! meets half of what nft made. Tables that have not changed are left alone, as long as no table before
-//! them has changed: the kernel lists tables in the order in which they were made.
+//! them has changed: the kernel lists tables in the order in which they were made. Where a piece of a
+//! plan cannot be made, the others are made without it (`mend.rs`).
+
+mod mask;
+mod plan;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+
+use self::mask::mask;
+pub use self::plan::{Piece, Plan, plan, plan_blind, remake};
 
 /// Everything that packets meet, as the tools print it, with counters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +39,21 @@ pub struct Ruleset {
     pub legacy_ipv6: String,
 }
 
+/// One of the ways to look at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum View {
+    /// Everything that goes over nftables.
+    Nft,
+    /// What of it iptables knows.
+    Ipv4,
+    /// What of it ip6tables knows.
+    Ipv6,
+    /// The old interface of the kernel.
+    LegacyIpv4,
+    /// The same for IPv6.
+    LegacyIpv6,
+}
+
 /// The family and the name of a table.
 pub type TableId = (String, String);
 
@@ -44,23 +66,6 @@ pub struct Table {
     pub text: String,
 }
 
-/// What brings one ruleset back from another.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
-    /// For `nft -f`: away with what must go.
-    pub delete: String,
-    /// For `nft -f`, in the same transaction if the kernel allows it.
-    pub create: String,
-    /// For `iptables-restore --noflush --counters` over nftables.
-    pub ipv4: String,
-    /// For `ip6tables-restore --noflush --counters` over nftables.
-    pub ipv6: String,
-    /// For `iptables-legacy-restore --counters`.
-    pub legacy_ipv4: String,
-    /// For `ip6tables-legacy-restore --counters`.
-    pub legacy_ipv6: String,
-}
-
 impl Ruleset {
     /// The tables that can be changed: one with an owner belongs to a running program, and the
     /// kernel keeps everybody else from touching it.
@@ -71,10 +76,11 @@ impl Ruleset {
         tables
     }
 
-    /// The tables that iptables lists rules or chains of its own in.
+    /// The tables that iptables lists rules or chains of its own in. It makes none with sets, and of
+    /// one that nft has made with sets it shows rules without them, which let through or drop more.
     #[must_use]
     pub fn of_iptables(&self) -> BTreeSet<TableId> {
-        let listed = |table: &Table| self.section(&table.id).is_some();
+        let listed = |table: &Table| self.section(&table.id).is_some() && !table.has_sets();
         let tables = self.tables().into_iter().filter(listed);
         tables.map(|table| table.id).collect()
     }
@@ -84,6 +90,47 @@ impl Ruleset {
     pub fn unreadable_for_nft(&self) -> BTreeSet<TableId> {
         let tables = self.tables().into_iter().filter(Table::needs_iptables);
         tables.map(|table| table.id).collect()
+    }
+
+    /// These tables of nftables alone, as if there were no others.
+    #[must_use]
+    pub fn only(&self, wanted: impl Fn(&TableId) -> bool) -> Self {
+        let tables = self.tables().into_iter();
+        let tables: Vec<Table> = tables.filter(|table| wanted(&table.id)).collect();
+        let sections = |family: &str| {
+            let own = tables.iter().filter(|table| table.id.0 == family);
+            let sections = own.filter_map(|table| {
+                let lines = self.section(&table.id)?.join("\n");
+                Some(format!("*{}\n{lines}\nCOMMIT\n", table.id.1))
+            });
+            sections.collect()
+        };
+        Self {
+            nft: tables.iter().map(|table| &*table.text).collect(),
+            ipv4: sections("ip"),
+            ipv6: sections("ip6"),
+            ..Self::default()
+        }
+    }
+
+    /// Whether iptables and ip6tables show nothing of it that they do not show of the other one.
+    #[must_use]
+    pub fn shows_part_of(&self, other: &Self) -> bool {
+        [View::Ipv4, View::Ipv6].into_iter().all(|view| {
+            let (own, whole) = (self.comparable(view), other.comparable(view));
+            let lines: BTreeSet<&str> = whole.lines().collect();
+            own.lines().all(|line| lines.contains(line))
+        })
+    }
+
+    /// The rules of the old interface alone.
+    #[must_use]
+    pub fn legacy(&self) -> Self {
+        Self {
+            legacy_ipv4: self.legacy_ipv4.clone(),
+            legacy_ipv6: self.legacy_ipv6.clone(),
+            ..Self::default()
+        }
     }
 
     /// The lines of a table as iptables-save prints them.
@@ -96,139 +143,69 @@ impl Ruleset {
         section(text, name)
     }
 
-    fn same(&self, table: &Table, other: &Self, now: &Table) -> bool {
-        let lines = |set: &Self| set.section(&table.id).map(|lines| mask(&lines.join("\n")));
-        table.id == now.id && mask(&table.text) == mask(&now.text) && lines(self) == lines(other)
-    }
-
     /// The tables of this ruleset that are not the same in the other one.
     #[must_use]
     pub fn departures(&self, other: &Self) -> Vec<TableId> {
         let others = other.tables();
-        let has = |table: &Table| others.iter().any(|now| self.same(table, other, now));
+        let has = |table: &Table| others.iter().any(|now| same(self, table, other, now));
         let tables = self.tables().into_iter().filter(|table| !has(table));
         tables.map(|table| table.id).collect()
     }
 
-    /// The first line in which another ruleset differs, without what counts by itself: counters,
-    /// remaining times, elements that packets add, dates. `None` where they are the same.
+    /// What the tool of this view has printed, as far as it can be brought back: what counts by itself
+    /// is left out (counters, remaining times, elements that packets add, dates), and so are tables
+    /// with an owner, wherever they stand among the others.
+    fn comparable(&self, view: View) -> String {
+        match view {
+            View::Nft => {
+                let tables = self.tables();
+                mask(&tables.iter().map(|table| &*table.text).collect::<String>())
+            }
+            View::Ipv4 => mask(&self.ipv4),
+            View::Ipv6 => mask(&self.ipv6),
+            View::LegacyIpv4 => without_empty(&self.legacy_ipv4),
+            View::LegacyIpv6 => without_empty(&self.legacy_ipv6),
+        }
+    }
+
+    /// The first line in which another ruleset differs. `None` where they are the same.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Option<String> {
-        let views = [
-            ("nft list ruleset", &self.nft, &other.nft),
-            ("iptables-save", &self.ipv4, &other.ipv4),
-            ("ip6tables-save", &self.ipv6, &other.ipv6),
-        ];
-        let legacy = [
-            (
-                "iptables-legacy-save",
-                &self.legacy_ipv4,
-                &other.legacy_ipv4,
-            ),
-            (
-                "ip6tables-legacy-save",
-                &self.legacy_ipv6,
-                &other.legacy_ipv6,
-            ),
-        ];
-        let live = views.map(|(name, was, is)| (name, mask(was), mask(is)));
-        let legacy = legacy.map(|(name, was, is)| (name, without_empty(was), without_empty(is)));
-        let mut views = live.into_iter().chain(legacy);
-        views.find_map(|(name, was, is)| first_difference(name, &was, &is))
+        let mut views = View::ALL.into_iter();
+        views.find_map(|view| {
+            let (was, is) = (self.comparable(view), other.comparable(view));
+            first_difference(view.tool(), &was, &is)
+        })
     }
 }
 
-/// The way from `now` back to `saved`. Tables in `by_iptables` get their rules from iptables-restore.
-#[must_use]
-pub fn plan(saved: &Ruleset, by_iptables: &BTreeSet<TableId>, now: &Ruleset) -> Plan {
-    let (old, new) = (saved.tables(), now.tables());
-    let pairs = old.iter().zip(&new);
-    let kept = pairs
-        .take_while(|(old, new)| saved.same(old, now, new))
-        .count();
-    Plan {
-        delete: deletions(new.get(kept..).unwrap_or_default()),
-        legacy_ipv4: legacy(&saved.legacy_ipv4, &now.legacy_ipv4),
-        legacy_ipv6: legacy(&saved.legacy_ipv6, &now.legacy_ipv6),
-        ..creation(saved, by_iptables, old.get(kept..).unwrap_or_default())
-    }
-}
+impl View {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Nft,
+        Self::Ipv4,
+        Self::Ipv6,
+        Self::LegacyIpv4,
+        Self::LegacyIpv6,
+    ];
 
-/// The way from `saved` to itself by making every table of nftables anew.
-#[must_use]
-pub fn remake(saved: &Ruleset, by_iptables: &BTreeSet<TableId>) -> Plan {
-    let tables = saved.tables();
-    Plan {
-        delete: deletions(&tables),
-        ..creation(saved, by_iptables, &tables)
-    }
-}
-
-fn deletions(tables: &[Table]) -> String {
-    let ids = tables.iter().map(|table| &table.id);
-    ids.flat_map(|(family, name)| ["delete table ", family, " ", name, "\n"])
-        .collect()
-}
-
-fn creation(saved: &Ruleset, by_iptables: &BTreeSet<TableId>, tables: &[Table]) -> Plan {
-    let filled = |table: &&Table| by_iptables.contains(&table.id);
-    let text = |table: &Table| {
-        if by_iptables.contains(&table.id) {
-            table.chains()
-        } else {
-            table.text.clone()
+    /// What prints it.
+    #[must_use]
+    pub const fn tool(self) -> &'static str {
+        match self {
+            Self::Nft => "nft list ruleset",
+            Self::Ipv4 => "iptables-save",
+            Self::Ipv6 => "ip6tables-save",
+            Self::LegacyIpv4 => "iptables-legacy-save",
+            Self::LegacyIpv6 => "ip6tables-legacy-save",
         }
-    };
-    let rules_of = |family: &str| {
-        let tables = tables.iter().filter(|table| table.id.0 == family);
-        tables
-            .filter(filled)
-            .map(|table| rules(saved, table))
-            .collect()
-    };
-    Plan {
-        create: tables.iter().map(text).collect(),
-        ipv4: rules_of("ip"),
-        ipv6: rules_of("ip6"),
-        ..Plan::default()
     }
 }
 
-/// The rules of a table, and the counters of its chains' policies, which nft does not show. The
-/// chains exist by then; iptables lists others as well, which naming them would make.
-fn rules(saved: &Ruleset, table: &Table) -> String {
-    let lines = saved.section(&table.id).unwrap_or_default();
-    let wanted = |line: &&str| match line.strip_prefix(':') {
-        Some(chain) => !chain.contains(" - ") && table.has_chain(first_word(chain)),
-        None => true,
-    };
-    let rules = lines.into_iter().filter(wanted);
-    let rules: String = rules.flat_map(|line| [line, "\n"]).collect();
-    if rules.is_empty() {
-        return rules;
-    }
-    format!("*{}\n{rules}COMMIT\n", table.id.1)
-}
-
-/// Tables of the old interface cannot be deleted: one that was not there before is emptied.
-fn legacy(saved: &str, now: &str) -> String {
-    if without_empty(saved) == without_empty(now) {
-        return String::new();
-    }
-    let new = table_names(now).into_iter();
-    let new = new.filter(|name| section(saved, name).is_none());
-    let emptied = new.filter_map(|name| {
-        let lines = section(now, name)?;
-        let chains = lines.into_iter().filter(|line| line.starts_with(':'));
-        let builtin = chains.filter(|line| !line.contains(" - "));
-        let opened = builtin.filter_map(|line| line.split(' ').next());
-        let chains: String = opened
-            .flat_map(|chain| [chain, " ACCEPT [0:0]\n"])
-            .collect();
-        Some(format!("*{name}\n{chains}COMMIT\n"))
-    });
-    let emptied: String = emptied.collect();
-    saved.to_owned() + &emptied
+/// Whether a table of one ruleset is the same in another.
+fn same(saved: &Ruleset, table: &Table, other: &Ruleset, now: &Table) -> bool {
+    let lines = |set: &Ruleset| set.section(&table.id).map(|lines| mask(&lines.join("\n")));
+    table.id == now.id && mask(&table.text) == mask(&now.text) && lines(saved) == lines(other)
 }
 
 fn first_word(line: &str) -> &str {
@@ -315,6 +292,18 @@ impl Table {
             .any(|word| self.text.contains(word))
     }
 
+    /// Whether it has sets or maps with names.
+    pub(super) fn has_sets(&self) -> bool {
+        let named = |line: &str| line.starts_with("\tset ") || line.starts_with("\tmap ");
+        self.text.lines().any(named)
+    }
+
+    /// As a person calls it.
+    pub(super) fn name(&self) -> String {
+        let (family, name) = &self.id;
+        format!("table {family} {name}")
+    }
+
     fn has_owner(&self) -> bool {
         let own = |line: &str| line.starts_with("\tflags ") && line.contains("owner");
         self.text.lines().any(own)
@@ -331,67 +320,6 @@ impl Table {
         let lines = self.text.lines().filter(|line| !is_rule(line));
         lines.flat_map(|line| [line, "\n"]).collect()
     }
-}
-
-/// Takes away what changes by itself: `packets 1 bytes 2`, `expires 3s`, `used 4 bytes`, `[1:2]`,
-/// comments with dates, and the elements of sets that rules add to.
-fn mask(text: &str) -> String {
-    let mut masked = String::with_capacity(text.len());
-    let mut dynamic = false;
-    let mut within = false;
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let word = line.trim_start();
-        if word.starts_with("set ") || word.starts_with("map ") {
-            dynamic = false;
-        }
-        dynamic |= word.starts_with("flags ") && word.contains("dynamic");
-        within |= dynamic && word.starts_with("elements = ");
-        if !within {
-            mask_line(line, &mut masked);
-        }
-        within &= !line.ends_with('}');
-    }
-    masked
-}
-
-fn mask_line(line: &str, masked: &mut String) {
-    let words: Vec<&str> = line.split(' ').collect();
-    let mut kept = Vec::new();
-    let mut rest = words.as_slice();
-    while let Some((word, after)) = rest.split_first() {
-        let counting = counting(rest);
-        if counting == 0 {
-            kept.push(*word);
-        }
-        rest = rest
-            .get(counting..)
-            .filter(|_| counting > 0)
-            .unwrap_or(after);
-    }
-    masked.push_str(&kept.join(" "));
-    masked.push('\n');
-}
-
-/// How many of the first words only say how much has been counted, or how long is left.
-fn counting(words: &[&str]) -> usize {
-    let number = |word: &str| word.starts_with(|first: char| first.is_ascii_digit());
-    match words {
-        [packets, n, "bytes", m, ..] if packets.trim() == "packets" && number(n) && number(m) => 4,
-        ["used", n, _, ..] if number(n) => 3,
-        ["expires", time, ..] if number(time) => 2,
-        [word, ..] if is_counter(word) => 1,
-        _ => 0,
-    }
-}
-
-/// `[12:3456]`, as iptables-save prints counters.
-fn is_counter(word: &str) -> bool {
-    let inner = word
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    let numbers = inner.and_then(|inner| inner.split_once(':'));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    numbers.is_some_and(|(packets, bytes)| digits(packets) && digits(bytes))
 }
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ impl State {
     /// Where one has been left whose rules may be in force.
     pub fn make(_lock: &Lock) -> Result<Self, StateError> {
         let state = Self::present();
-        if state.path("touched").exists() {
+        if state.is_touched() {
             return Err(StateError::Leftover);
         }
         // Without the mark no rule was ever touched.
@@ -155,7 +155,7 @@ impl State {
     /// Where none was, or in another network namespace.
     pub fn left(_lock: &Lock) -> Result<(Self, Snapshot), StateError> {
         let state = Self::present();
-        if !state.path("touched").exists() {
+        if !state.is_touched() {
             return Err(StateError::NothingLeft);
         }
         if state.read("namespace")? != namespace()? {
@@ -242,11 +242,23 @@ impl State {
         self.write("touched", b"")
     }
 
-    /// Forgets the rehearsal.
+    /// Whether rules may have been touched.
+    #[must_use]
+    pub fn is_touched(&self) -> bool {
+        self.path("touched").try_exists().unwrap_or(true)
+    }
+
+    /// Forgets the rehearsal. The mark goes first: one that is left alone, because this was cut short,
+    /// would ask for a restoration that has nothing to restore from.
     ///
     /// # Errors
     /// The system's.
     pub fn remove(&self) -> Result<(), StateError> {
+        let mark = self.path("touched");
+        match fs::remove_file(&mark) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(at(&mark)(why)),
+            _ => {}
+        }
         match fs::remove_dir_all(&self.directory) {
             Err(why) if why.kind() != io::ErrorKind::NotFound => Err(at(&self.directory)(why)),
             _ => Ok(()),

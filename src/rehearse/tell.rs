@@ -40,12 +40,17 @@ pub(super) const fn kind(rules: &Rules) -> &'static str {
 
 /// How sure it is that the old rules can come back.
 pub(super) fn saved(trial: &Trial) -> String {
-    match trial {
-        Trial::Passed => "the present rules; tried out, they come back exactly".to_owned(),
-        Trial::Impossible(why) => format!(
-            "the present rules; whether they come back exactly could not be tried out: {why}"
-        ),
+    let untried = trial.untried.iter();
+    let untried: Vec<String> = untried
+        .map(|(what, why)| format!("{what} could not be tried out ({why})"))
+        .collect();
+    if untried.is_empty() {
+        return "the present rules; tried out, they come back exactly".to_owned();
     }
+    format!(
+        "the present rules; tried out, they come back exactly, but {}",
+        untried.join("; ")
+    )
 }
 
 /// What a check came to.

@@ -2,50 +2,18 @@
 //! thread.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-use thiserror::Error;
+use std::process::Command;
 
 use super::format::{Part, Rules};
-use super::ruleset::{Plan, Ruleset};
+use super::mend::{Setback, load};
+use super::ruleset::{Piece, Plan, Ruleset, View};
+pub use super::run::ToolError;
+use super::run::{command, find, run};
 use crate::model::Family;
-
-/// Where tools are beside `PATH`: the one of an ordinary user often lacks the `sbin` directories.
-const USUAL: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What runs scripts.
 const SHELL: &str = "/bin/sh";
-
-/// A tool that is missing or that failed.
-#[derive(Debug, Error)]
-pub enum ToolError {
-    /// It is not installed.
-    #[error("{tool} is missing; install the package {package}")]
-    Missing {
-        /// The program.
-        tool: &'static str,
-        /// What it comes with.
-        package: &'static str,
-    },
-    /// It cannot be run.
-    #[error("{tool} cannot be run: {why}")]
-    Start {
-        /// The program.
-        tool: String,
-        /// The system's error.
-        why: io::Error,
-    },
-    /// It ran, and said no.
-    #[error("{tool}: {complaint}")]
-    Failed {
-        /// The program with its arguments.
-        tool: String,
-        /// The first lines that it said.
-        complaint: String,
-    },
-}
 
 /// The tools that are here.
 #[derive(Debug, Clone)]
@@ -140,18 +108,35 @@ impl Tools {
     /// # Errors
     /// A tool that fails, and rules of the old interface without the tool that shows them.
     pub fn look(&self) -> Result<Ruleset, ToolError> {
-        let [ipv4, ipv6] = FAMILIES.map(|family| match &self.over_nftables[at(family)] {
+        let look = self.look_around();
+        match look.unseen.into_iter().next() {
+            None => Ok(look.ruleset),
+            Some((_, why)) => Err(why),
+        }
+    }
+
+    /// The same, as far as the tools can show it.
+    #[must_use]
+    pub fn look_around(&self) -> Look {
+        let over_nftables = |family| match &self.over_nftables[at(family)] {
             Some(tool) => run(&tool.save, &["-c"], ""),
             None => Ok(String::new()),
-        });
-        let [legacy_ipv4, legacy_ipv6] = FAMILIES.map(|family| self.look_at_legacy(family));
-        Ok(Ruleset {
-            nft: run(&self.nft, &["list", "ruleset"], "")?,
-            ipv4: ipv4?,
-            ipv6: ipv6?,
-            legacy_ipv4: legacy_ipv4?,
-            legacy_ipv6: legacy_ipv6?,
-        })
+        };
+        let mut unseen = Vec::new();
+        let mut seen = |view, shown: Result<String, ToolError>| {
+            shown.unwrap_or_else(|why| {
+                unseen.push((view, why));
+                String::new()
+            })
+        };
+        let ruleset = Ruleset {
+            nft: seen(View::Nft, run(&self.nft, &["list", "ruleset"], "")),
+            ipv4: seen(View::Ipv4, over_nftables(Family::Ipv4)),
+            ipv6: seen(View::Ipv6, over_nftables(Family::Ipv6)),
+            legacy_ipv4: seen(View::LegacyIpv4, self.look_at_legacy(Family::Ipv4)),
+            legacy_ipv6: seen(View::LegacyIpv6, self.look_at_legacy(Family::Ipv6)),
+        };
+        Look { ruleset, unseen }
     }
 
     /// The kernel lists the old interface's tables here as soon as there are any; the file of the
@@ -178,51 +163,74 @@ impl Tools {
     /// # Errors
     /// What it has against it.
     pub fn test_plan(&self, plan: &Plan) -> Result<(), ToolError> {
-        let transaction = [&*plan.delete, &plan.create].concat();
+        let transaction = plan.delete.concat() + &Piece::joined(&plan.create);
         run(&self.nft, &["-c", "-f", "-"], &transaction).map(drop)
     }
 
-    /// Carries out a plan. Everything is tried, whatever fails before: half of the old rules is
-    /// better than none.
-    ///
-    /// # Errors
-    /// The first failure.
-    pub fn carry_out(&self, plan: &Plan) -> Result<(), ToolError> {
-        let results = [
+    /// Carries out a plan, and returns what could not be done. Everything is tried, whatever fails
+    /// before: half of the old rules is better than none.
+    #[must_use]
+    pub fn carry_out(&self, plan: &Plan) -> Vec<Setback> {
+        let (over_nftables, legacy) = (&self.over_nftables, &self.legacy);
+        [
             self.transact(&plan.delete, &plan.create),
-            refill(self.over_nftables.as_ref(), Family::Ipv4, &plan.ipv4, true),
-            refill(self.over_nftables.as_ref(), Family::Ipv6, &plan.ipv6, true),
-            refill(self.legacy.as_ref(), Family::Ipv4, &plan.legacy_ipv4, false),
-            refill(self.legacy.as_ref(), Family::Ipv6, &plan.legacy_ipv6, false),
-        ];
-        results.into_iter().collect()
+            refill(over_nftables, Family::Ipv4, &plan.ipv4, true),
+            refill(over_nftables, Family::Ipv6, &plan.ipv6, true),
+            refill(legacy, Family::Ipv4, &plan.legacy_ipv4, false),
+            refill(legacy, Family::Ipv6, &plan.legacy_ipv6, false),
+        ]
+        .concat()
     }
 
-    /// One transaction; two where the kernel does not let hooks of devices go and come at once.
-    fn transact(&self, delete: &str, create: &str) -> Result<(), ToolError> {
+    /// One transaction; more where the kernel does not let hooks of devices go and come at once, or
+    /// does not take one of the tables any more.
+    fn transact(&self, delete: &[String], create: &[Piece]) -> Vec<Setback> {
         if delete.is_empty() && create.is_empty() {
-            return Ok(());
+            return Vec::new();
         }
-        let load = |text: &str| run(&self.nft, &["-f", "-"], text).map(drop);
-        load(&[delete, create].concat()).or_else(|_| {
-            load(delete)?;
-            load(create)
-        })
+        let nft = |text: &str| run(&self.nft, &["-f", "-"], text).map(drop);
+        let whole = delete.concat() + &Piece::joined(create);
+        match nft(&whole) {
+            Ok(()) => return Vec::new(),
+            Err(why @ ToolError::Endless { .. }) => return vec![Setback::new("nftables", &why)],
+            Err(_) => {}
+        }
+        // One that is gone already must not keep the others.
+        let alone = |command: &String| {
+            let why = nft(command).err()?;
+            Some(Setback::new(format!("`{}`", command.trim()), &why))
+        };
+        let kept = match nft(&delete.concat()) {
+            Ok(()) => Vec::new(),
+            Err(_) => delete.iter().filter_map(alone).collect(),
+        };
+        [kept, load(create, &nft)].concat()
     }
 }
 
+/// What the tools have shown.
+#[derive(Debug)]
+pub struct Look {
+    /// As far as it is known.
+    pub ruleset: Ruleset,
+    /// What is not, and why.
+    pub unseen: Vec<(View, ToolError)>,
+}
+
 fn refill(
-    tools: &[Option<Xtables>],
+    tools: &[Option<Xtables>; 2],
     family: Family,
-    text: &str,
+    pieces: &[Piece],
     noflush: bool,
-) -> Result<(), ToolError> {
-    let Some(Some(tool)) = tools.get(at(family)).filter(|_| !text.is_empty()) else {
-        return Ok(());
+) -> Vec<Setback> {
+    let Some(tool) = &tools[at(family)] else {
+        return Vec::new();
     };
     let mut arguments = vec!["--counters"];
     arguments.extend(noflush.then_some("--noflush"));
-    run(&tool.restore, &arguments, text).map(drop)
+    load(pieces, &|text| {
+        run(&tool.restore, &arguments, text).map(drop)
+    })
 }
 
 impl Xtables {
@@ -252,63 +260,4 @@ fn restore_of(family: Family) -> Result<PathBuf, ToolError> {
         tool,
         package: "iptables",
     })
-}
-
-fn search_path() -> String {
-    let own = std::env::var("PATH").unwrap_or_default();
-    [&own, USUAL].join(":")
-}
-
-fn find(name: &str) -> Option<PathBuf> {
-    let path = search_path();
-    let directories = path
-        .split(':')
-        .filter(|directory| directory.starts_with('/'));
-    let mut candidates = directories.map(|directory| Path::new(directory).join(name));
-    candidates.find(|candidate| candidate.is_file())
-}
-
-fn command(tool: &Path) -> Command {
-    let mut command = Command::new(tool);
-    command.env("PATH", search_path()).env("LC_ALL", "C");
-    command
-}
-
-/// Runs a tool to its end and returns what it printed.
-fn run(tool: &Path, arguments: &[&str], input: &str) -> Result<String, ToolError> {
-    let name = tool.file_name().unwrap_or_default().to_string_lossy();
-    let start = |why| ToolError::Start {
-        tool: name.to_string(),
-        why,
-    };
-    let mut child = command(tool)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(start)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A tool that reads no further has said why.
-        let _ = stdin.write_all(input.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(start)?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(ToolError::Failed {
-        tool: format!("{name} {}", arguments.join(" ")),
-        complaint: complaint(&output.stderr, output.status),
-    })
-}
-
-/// What a tool said, in one line.
-pub fn complaint(stderr: &[u8], status: std::process::ExitStatus) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let said: Vec<&str> = lines.take(3).collect();
-    if said.is_empty() {
-        return status.to_string();
-    }
-    said.join(" | ")
 }

@@ -23,6 +23,10 @@ pub enum Said {
     Refused(String),
     /// The time is over; the old rules come back.
     Expired,
+    /// It brings the old rules back, and is at it.
+    Working,
+    /// Nothing was touched, so there was nothing to bring back.
+    Untouched,
     /// The new rules stay.
     Kept,
     /// The old rules are back.
@@ -60,6 +64,8 @@ impl Said {
             Self::Applied => "applied",
             Self::Refused(why) => return format!("refused {}", one_line(why)),
             Self::Expired => "expired",
+            Self::Working => "working",
+            Self::Untouched => "untouched",
             Self::Kept => "kept",
             Self::Restored => "restored",
             Self::Unrestored(why) => return format!("unrestored {}", one_line(why)),
@@ -76,6 +82,8 @@ impl Said {
             "applied" => Self::Applied,
             "refused" => Self::Refused(rest.to_owned()),
             "expired" => Self::Expired,
+            "working" => Self::Working,
+            "untouched" => Self::Untouched,
             "kept" => Self::Kept,
             "restored" => Self::Restored,
             "unrestored" => Self::Unrestored(rest.to_owned()),
@@ -99,6 +107,8 @@ mod tests {
             Said::Applied,
             Said::Refused("line 2: no".to_owned()),
             Said::Expired,
+            Said::Working,
+            Said::Untouched,
             Said::Kept,
             Said::Restored,
             Said::Unrestored("nft: no".to_owned()),

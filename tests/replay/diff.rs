@@ -184,6 +184,8 @@ fn mirrored(difference: Difference) -> Difference {
             after: change.before,
             stopped: change.started,
             started: change.stopped,
+            undecided: change.decided,
+            decided: change.undecided,
             ..change
         });
         flipped.collect()

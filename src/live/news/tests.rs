@@ -124,3 +124,18 @@ fn a_report_without_a_time_is_told_too() {
     let told = tell(&mut News::default(), &report);
     assert!(told[0].starts_with("yesterday ready: "));
 }
+
+#[test]
+fn an_address_that_a_check_does_not_get_to_know_is_no_news() {
+    let mut full = checked();
+    "quic.cftunnel.com".clone_into(&mut full.destinations[0].probes[0].sni);
+    let mut short = full.clone();
+    short.destinations[0].probes.clear();
+    let difference = crate::diff::compare(&full, &short);
+    assert_eq!(difference.no_longer_certain.len(), 1, "{difference:?}");
+    let mut news = News::default();
+    tell(&mut news, &full);
+    for report in [&short, &short, &full] {
+        assert_eq!(tell(&mut news, report), [""; 0]);
+    }
+}

@@ -80,6 +80,13 @@ fn id(family: &str, name: &str) -> TableId {
     (family.to_owned(), name.to_owned())
 }
 
+fn piece(name: &str, text: &str) -> Piece {
+    Piece {
+        table: format!("table {name}"),
+        text: text.to_owned(),
+    }
+}
+
 fn old() -> Ruleset {
     ruleset(&[FILTER, NATIVE], SAVE)
 }
@@ -99,7 +106,7 @@ fn a_listing_is_cut_into_its_tables() {
 #[test]
 fn chains_come_back_without_the_rules_of_iptables() {
     let plan = plan(&old(), &old().of_iptables(), &Ruleset::default());
-    assert_eq!(plan.delete, "");
+    assert!(plan.delete.is_empty());
     let chains = "\
 table ip filter {
 	chain INPUT {
@@ -110,7 +117,8 @@ table ip filter {
 	}
 }
 ";
-    assert_eq!(plan.create, [chains, NATIVE].concat());
+    let create = [piece("ip filter", chains), piece("inet own", NATIVE)];
+    assert_eq!(plan.create, create);
     let rules = "\
 *filter
 :INPUT DROP [5:300]
@@ -120,7 +128,8 @@ table ip filter {
 [0:0] -A OWN -p tcp -m tcp --dport 22 -j ACCEPT
 COMMIT
 ";
-    assert_eq!((&*plan.ipv4, &*plan.ipv6), (rules, ""));
+    assert_eq!(plan.ipv4, [piece("ip filter", rules)]);
+    assert!(plan.ipv6.is_empty());
 }
 
 #[test]
@@ -130,7 +139,7 @@ fn what_has_not_changed_is_left_alone() {
     let added = "table inet tunnelcheck {\n}\n";
     let now = ruleset(&[FILTER, NATIVE, added], SAVE);
     let expected = Plan {
-        delete: "delete table inet tunnelcheck\n".to_owned(),
+        delete: vec!["delete table inet tunnelcheck\n".to_owned()],
         ..Plan::default()
     };
     assert_eq!(plan(&old(), &by_iptables, &now), expected);
@@ -140,11 +149,10 @@ fn what_has_not_changed_is_left_alone() {
 fn a_table_that_changed_takes_those_after_it_along() {
     let now = ruleset(&[FILTER, NATIVE], &SAVE.replace("--dport 22", "--dport 23"));
     let plan = plan(&old(), &old().of_iptables(), &now);
-    assert_eq!(
-        plan.delete,
-        "delete table ip filter\ndelete table inet own\n"
-    );
-    assert!(plan.create.contains("table inet own") && plan.ipv4.contains("--dport 22"));
+    let delete = ["delete table ip filter\n", "delete table inet own\n"];
+    assert_eq!(plan.delete, delete);
+    assert!(Piece::joined(&plan.create).contains("table inet own"));
+    assert!(Piece::joined(&plan.ipv4).contains("--dport 22"));
     assert_eq!(remake(&old(), &old().of_iptables()), plan);
 }
 
@@ -203,7 +211,12 @@ fn a_new_table_of_the_old_interface_is_emptied() {
     );
     let back = plan(&with(LEGACY), &BTreeSet::new(), &with(&filled));
     let emptied = OPEN.replace("[9:9]", "[0:0]");
-    assert_eq!(back.legacy_ipv4, format!("{LEGACY}{emptied}"));
+    let pieces = [
+        ("filter of iptables-legacy", LEGACY),
+        ("nat of iptables-legacy", &emptied),
+    ];
+    let pieces = pieces.map(|(name, text)| piece(name, text));
+    assert_eq!(back.legacy_ipv4, pieces);
     // Emptied, it is as good as none.
     assert_eq!(
         with(LEGACY).difference(&with(&format!("{LEGACY}{OPEN}"))),
@@ -215,4 +228,67 @@ fn a_new_table_of_the_old_interface_is_emptied() {
         &with(&format!("{LEGACY}{OPEN}")),
     );
     assert_eq!(nothing, Plan::default());
+}
+
+#[test]
+fn tables_with_an_owner_make_no_difference_wherever_they_stand() {
+    let with = |tables: &[&str]| ruleset(tables, SAVE);
+    let saved = with(&[FILTER, OWNED, NATIVE]);
+    for now in [
+        with(&[OWNED, FILTER, NATIVE]),
+        with(&[FILTER, NATIVE]),
+        with(&[FILTER, NATIVE, &OWNED.replace("chain x", "chain y")]),
+    ] {
+        assert_eq!(saved.difference(&now), None);
+        assert_eq!(
+            plan(&saved, &saved.of_iptables(), &now),
+            Plan::default(),
+            "{now:?}"
+        );
+    }
+    assert!(saved.difference(&with(&[OWNED, NATIVE, FILTER])).is_some());
+}
+
+#[test]
+fn iptables_never_gets_a_table_with_sets() {
+    let set = "\tset some {\n\t\ttype ipv4_addr\n\t}\n\n";
+    for named in [set.to_owned(), set.replace("set some", "map some")] {
+        let table = FILTER.replace(
+            "table ip filter {\n",
+            &format!("table ip filter {{\n{named}"),
+        );
+        let misread = ruleset(&[&table], SAVE);
+        assert_eq!(misread.of_iptables(), BTreeSet::new(), "{table}");
+    }
+}
+
+#[test]
+fn what_nft_does_not_show_is_all_made_anew() {
+    let by_iptables = old().of_iptables();
+    let blind = plan_blind(&old(), &by_iptables, &old());
+    assert_eq!(blind.delete, ["flush ruleset\n"]);
+    let whole = remake(&old(), &by_iptables);
+    assert_eq!((blind.create, blind.ipv4), (whole.create, whole.ipv4));
+    // What iptables does not show is made anew as well.
+    let unseen = Ruleset {
+        ipv4: String::new(),
+        ..old()
+    };
+    let way = plan(&old(), &by_iptables, &unseen);
+    assert_eq!(way, remake(&old(), &by_iptables));
+}
+
+#[test]
+fn some_tables_are_taken_alone() {
+    let filter = old().only(|id| id.0 == "ip");
+    assert_eq!(filter.nft, FILTER);
+    assert_eq!(
+        filter.section(&id("ip", "filter")),
+        old().section(&id("ip", "filter"))
+    );
+    let own = old().only(|id| id.0 == "inet");
+    assert_eq!((&*own.nft, &*own.ipv4), (NATIVE, ""));
+    assert_eq!(old().legacy(), Ruleset::default());
+    let less = ruleset(&[], &SAVE.replace("[1:40] -A INPUT -j OWN\n", ""));
+    assert!(less.shows_part_of(&old()) && !old().shows_part_of(&less));
 }

@@ -3,6 +3,7 @@
 //!
 //! Nothing here waits for a time to pass: the program's own words tell how far it is.
 
+mod faults;
 mod session;
 mod stage;
 
@@ -92,6 +93,9 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("rules-that-cannot-be-tried-out", rules_of_this_namespace),
         trial("rules-of-nft-that-iptables-misreads", misread_rules),
     ]
+    .into_iter()
+    .chain(faults::trials())
+    .collect()
 }
 
 fn good_rules_are_kept_with_yes() -> Outcome {

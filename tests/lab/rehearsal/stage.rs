@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -175,10 +175,38 @@ impl Stage {
         }
         command
             .args(arguments)
-            .env("PATH", PATH)
+            .env("PATH", format!("{}:{PATH}", self.tools().display()))
             .env("TERM", "dumb")
             .env("SSL_CERT_FILE", self.world.trust_store());
         Ok(command)
+    }
+
+    /// Where the program looks for its tools first.
+    fn tools(&self) -> PathBuf {
+        self.files.path().join("bin")
+    }
+
+    /// Puts a shell script in the place of a tool, as the program sees it; `$REAL` is the tool, and
+    /// `$FAULT` a file that is there while [`Stage::fault`] is on.
+    pub(super) fn replaces(&self, name: &str, script: &str) -> Outcome {
+        let real = find(name).ok_or(format!("{name} is missing"))?;
+        let fault = self.fault();
+        let text = format!(
+            "#!/bin/sh\nREAL={}\nFAULT={}\n{script}\nexec \"$REAL\" \"$@\"\n",
+            real.display(),
+            fault.display()
+        );
+        std::fs::create_dir_all(self.tools())?;
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(0o755);
+        Ok(options
+            .open(self.tools().join(name))?
+            .write_all(text.as_bytes())?)
+    }
+
+    /// The file whose presence makes the tools of [`Stage::replaces`] fail.
+    pub(super) fn fault(&self) -> PathBuf {
+        self.files.path().join("fault")
     }
 
     /// What is in force now.
@@ -212,6 +240,12 @@ impl Stage {
 
     /// What is true of the rules once they are as before, to the last byte, and nothing is left.
     pub(super) fn is_as_before(&self) -> Outcome {
+        self.rules_are_as_before()?;
+        self.nothing_is_left()
+    }
+
+    /// The same where files may be left.
+    pub(super) fn rules_are_as_before(&self) -> Outcome {
         let now = self.listing()?;
         for (old, new) in self.before.0.iter().zip(&now.0) {
             if without_policies(old) != without_policies(new) {
@@ -222,7 +256,22 @@ impl Stage {
                 return Err(format!("counters began anew: {before:?}, {now:?}").into());
             }
         }
-        self.nothing_is_left()
+        Ok(())
+    }
+
+    /// Waits until this stands in the listing of nft.
+    pub(super) fn shows(&self, words: &str) -> Outcome {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let Listing([nft, ..]) = self.listing()?;
+            if nft.contains(words) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(format!("`{words}` is not in force:\n{nft}").into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub(super) fn nothing_is_left(&self) -> Outcome {

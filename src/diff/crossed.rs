@@ -1,0 +1,73 @@
+//! Which addresses of a row went from one state to another, and what that makes of the row.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::{Change, State, Trend};
+
+/// The addresses of a row that went from one state to another.
+#[derive(Debug, Default)]
+pub(super) struct Crossed {
+    pub(super) stopped: BTreeSet<IpAddr>,
+    pub(super) started: BTreeSet<IpAddr>,
+    undecided: BTreeSet<IpAddr>,
+    decided: BTreeSet<IpAddr>,
+}
+
+impl Crossed {
+    pub(super) fn between(before: Option<&State>, after: Option<&State>) -> Self {
+        let (Some(State::Destination(before)), Some(State::Destination(after))) = (before, after)
+        else {
+            return Self::default();
+        };
+        Self {
+            stopped: &before.passing & &after.blocked,
+            started: &before.blocked & &after.passing,
+            undecided: &before.decided() & &after.undecided,
+            decided: &before.undecided & &after.decided(),
+        }
+    }
+
+    /// A row whose standing is another, with what explains it.
+    pub(super) fn told_with(&self, change: &Change) -> Change {
+        Change {
+            stopped: self.stopped.clone(),
+            started: self.started.clone(),
+            ..change.clone()
+        }
+    }
+
+    /// A row whose standing is the same, and whose addresses are not. One that lost some addresses and
+    /// won others got worse in part and better in part.
+    pub(super) fn losses_and_gains(&self, change: &Change) -> Vec<(Trend, Change)> {
+        let (stopped, started) = (self.stopped.clone(), self.started.clone());
+        let worse = (!stopped.is_empty()).then(|| Change {
+            stopped,
+            ..change.clone()
+        });
+        let better = (!started.is_empty()).then(|| Change {
+            started,
+            ..change.clone()
+        });
+        let worse = worse.map(|change| (Trend::Worse, change));
+        let better = better.map(|change| (Trend::Better, change));
+        worse.into_iter().chain(better).collect()
+    }
+
+    /// A row that is known, and addresses of it that are not: whether the time ran out or they keep
+    /// silent, nobody can say that nothing happened to them.
+    pub(super) fn doubts(&self, change: &Change) -> Vec<(Trend, Change)> {
+        let (undecided, decided) = (self.undecided.clone(), self.decided.clone());
+        let doubted = (!undecided.is_empty()).then(|| Change {
+            undecided,
+            ..change.clone()
+        });
+        let cleared = (!decided.is_empty()).then(|| Change {
+            decided,
+            ..change.clone()
+        });
+        let doubted = doubted.map(|change| (Trend::NoLongerCertain, change));
+        let cleared = cleared.map(|change| (Trend::NowCertain, change));
+        doubted.into_iter().chain(cleared).collect()
+    }
+}
