@@ -178,7 +178,7 @@ fn rules(settings: &RulesSettings) -> ExitStatus {
         RulesTask::Compare(reading) => {
             let drift = drift::compare(&egress, reading, settings.lockdown.is_some());
             match print(&drift.to_string()) {
-                ExitStatus::Ready if drift.lacks_required() => ExitStatus::Blocked,
+                ExitStatus::Ready => drift.status(),
                 status => status,
             }
         }
