@@ -96,13 +96,8 @@ fn function(words: &[&str], line: usize, into: &mut Reading) -> bool {
         ] => {
             let (blocks, _) = azure_blocks(ranges);
             let found = permits(&blocks, &rules_of(&[protocol], &[port]), false, line);
-            // `$((PRIORITY+3))`: what PRIORITY is does not matter among rules that all have it.
-            let number = priority.trim_end_matches(')').rsplit('+').next();
-            let shift = if priority.contains('+') { 1000 } else { 0 };
-            let rank = number
-                .and_then(|number| number.parse::<i64>().ok())
-                .unwrap_or_default()
-                + shift;
+            // `-` is for one from PRIORITY on, which is below that of the rule that closes.
+            let rank = priority.parse().unwrap_or(1000);
             into.list(
                 AZURE,
                 Step::new(verdict(*access == "Allow"), found).ranked(rank),
