@@ -121,7 +121,7 @@ pub fn compare(egress: &Egress, reading: &Reading, closed: bool) -> Drift {
         unclear: gaps(Fate::Unclear),
         contradicted: gaps(Fate::Contradicted),
         superfluous: superfluous(egress, reading, &permits),
-        unknown: entries.iter().any(is_unknown),
+        unknown: entries.iter().any(is_unknown) || (closed && hides_resolvers(egress)),
         notes: notes(egress, reading, closed),
     }
 }
@@ -142,6 +142,12 @@ fn holds_dns(reading: &Reading, closed: bool) -> bool {
     );
     let tells = || reading.permits().iter().any(is_dns);
     reading.form != Form::Kubernetes && (closed || tells() || (here && reading.is_closed()))
+}
+
+/// Whether this host asks a resolver on itself, of which it is not known whom it asks in turn.
+fn hides_resolvers(egress: &Egress) -> bool {
+    let resolvers = || egress.entries.iter().filter(|e| e.purpose == Purpose::Dns);
+    resolvers().next().is_some() && resolvers().all(|entry| needed(entry).next().is_none())
 }
 
 fn gap(entry: &Entry, reading: &Reading, permits: &[Permit], fate: Fate) -> Option<Gap> {
@@ -230,6 +236,11 @@ fn notes(egress: &Egress, reading: &Reading, closed: bool) -> Vec<String> {
         notes.push(format!(
             "{place} may change what all rules mean (rules that are taken away, or are in another file), and is not followed: nothing counts as let out."
         ));
+    }
+    if closed && hides_resolvers(egress) {
+        notes.push(
+            "This host asks a resolver on itself, and whom that one asks in turn is not known: name its upstream resolvers with --resolver.".to_owned(),
+        );
     }
     for entry in egress
         .entries

@@ -44,6 +44,33 @@ pub(super) fn learn(words: &[String], sets: &mut Sets) {
     }
 }
 
+/// What the commands of a file say of each policy: `ingress ZONE` and `egress ZONE`.
+pub(super) type Zones = HashMap<String, Vec<String>>;
+
+/// Learns between which zones the policies of a file are.
+pub(super) fn learn_zones(words: &[String], zones: &mut Zones) {
+    let Some(policy) = value(words, "--policy") else {
+        return;
+    };
+    let known = zones.entry(policy.to_owned()).or_default();
+    for (option, side) in [
+        ("--add-ingress-zone", "ingress"),
+        ("--add-egress-zone", "egress"),
+    ] {
+        known.extend(value(words, option).map(|zone| format!("{side} {zone}")));
+    }
+}
+
+/// Whether a policy is for what leaves the host, to wherever: no, yes, or not surely.
+fn leaves(zones: Option<&Vec<String>>) -> Option<bool> {
+    let said: Vec<_> = zones.into_iter().flatten().map(String::as_str).collect();
+    let begins = |side: &str| said.iter().any(|zone| zone.starts_with(side));
+    if begins("ingress") && !said.contains(&"ingress HOST") {
+        return Some(false);
+    }
+    (said.contains(&"ingress HOST") && said.contains(&"egress ANY")).then_some(true)
+}
+
 /// The chain of the policies for what leaves the host.
 const LIST: &str = "firewalld";
 
@@ -56,7 +83,7 @@ const USUAL: i64 = -1;
 /// Reads the words after `firewall-cmd`. False when they are no rule.
 pub(super) fn command(
     words: &[String],
-    sets: &Sets,
+    (sets, zones): (&Sets, &Zones),
     tables: &mut Tables,
     line: usize,
     into: &mut Reading,
@@ -79,12 +106,14 @@ pub(super) fn command(
     let mut rules: Vec<_> = rules.collect();
     rules.extend(value(words, "--add-rich-rule").filter(|_| rules.is_empty()));
     // A zone's rules are about what comes in.
-    if value(words, "--policy").is_some() {
+    let policy = value(words, "--policy").map(|name| leaves(zones.get(name)));
+    if let Some(sure @ (None | Some(true))) = policy {
+        let conditional = sure.is_none();
         for rule in &rules {
-            rich_rule(rule, sets, (USUAL, false), line, into);
+            rich_rule(rule, sets, (USUAL, conditional), line, into);
         }
         if let Some(target) = value(words, "--set-target") {
-            close(target, USUAL, false, line, into);
+            close(target, USUAL, conditional, line, into);
         }
     }
     !rules.is_empty() || is("--add-entry") || is("--set-target")
@@ -323,9 +352,11 @@ mod tests {
         let mut reading = Reading::default();
         let mut sets = Sets::new();
         let mut tables = Tables::default();
+        let host = ["ingress HOST", "egress ANY"].map(str::to_owned).to_vec();
+        let zones = Zones::from([("out".to_owned(), host)]);
         for (line, words) in commands(&lex(text, SHELL), ";") {
             learn(&words, &mut sets);
-            command(&words, &sets, &mut tables, line, &mut reading);
+            command(&words, (&sets, &zones), &mut tables, line, &mut reading);
         }
         tables.finish(&mut reading);
         reading.fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
@@ -375,7 +406,7 @@ mod tests {
         assert!(policy(&file.replace("HOST", "ANY"), &mut reading));
         assert_eq!(reading.permits().len(), 1);
         assert_eq!(reading.permits()[0].line, 2);
-        let set = "firewall-cmd --permanent --ipset=e --add-entry=198.41.192.7; firewall-cmd --policy x --add-rich-rule 'rule family=ipv4 destination ipset=e port port=7844 protocol=tcp accept'";
+        let set = "firewall-cmd --permanent --ipset=e --add-entry=198.41.192.7; firewall-cmd --policy out --add-rich-rule 'rule family=ipv4 destination ipset=e port port=7844 protocol=tcp accept'";
         assert_eq!(fit(set), Fit::Yes);
     }
 }

@@ -94,8 +94,8 @@ impl Reading {
             Fit::No => {}
         }
         match (came.accept, came.deny, came.end) {
-            (false, true, false) => Way::Closed,
             _ if !self.doubts.is_empty() => Way::Unclear,
+            (false, true, false) => Way::Closed,
             (true, false, false) => Way::Open,
             (true, ..) => Way::Unclear,
             (false, ..) => Way::Unsaid,

@@ -88,7 +88,7 @@ impl Place {
                 let outer: Vec<_> = outer
                     .iter()
                     .map(String::as_str)
-                    .filter(|w| *w != "add")
+                    .filter(|w| !matches!(*w, "add" | "create"))
                     .collect();
                 let (family, table, _) = table(outer.get(1..).unwrap_or_default());
                 let chain = inner.last().map_or("", String::as_str);
@@ -182,10 +182,16 @@ fn policy_of(chain: &str, policy: &str, into: &mut Reading) {
 fn other(statement: &Statement, into: &mut Reading) {
     let words: Vec<_> = statement.items.iter().map(Item::word).collect();
     if !statement.within.is_empty() {
+        // A table that sleeps is asked nothing.
+        if words.first() == Some(&"flags") && words.contains(&"dormant") {
+            into.doubt(statement.line);
+        }
         return;
     }
     match words.as_slice() {
-        ["include" | "replace", ..] | ["delete", "rule", ..] => into.doubt(statement.line),
+        ["include" | "replace" | "rename", ..] | ["delete", "rule", ..] => {
+            into.doubt(statement.line)
+        }
         ["flush", "ruleset", ..] => into.ways.forget(is_chain),
         ["flush" | "delete" | "destroy", "table", rest @ ..] => {
             let (family, table, _) = table(rest);

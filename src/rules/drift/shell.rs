@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use super::block::Block;
-use super::firewalld::Sets;
+use super::firewalld::{Sets, Zones};
 use super::iptables::Tables;
 use super::lex::{SHELL, commands, lex};
 use super::{Reading, cloud, firewalld, nftables, ufw, words};
@@ -27,6 +27,7 @@ pub(super) fn read(text: &str, into: &mut Reading) -> bool {
         .collect();
     for (_, words, _) in all.iter().flat_map(|(commands, _)| commands) {
         firewalld::learn(words, &mut reader.sets);
+        firewalld::learn_zones(words, &mut reader.zones);
         learn(words, &mut reader.sets);
     }
     let mut known = own;
@@ -148,6 +149,7 @@ fn family_of(text: &str) -> Option<Family> {
 #[derive(Default)]
 struct Reader {
     sets: Sets,
+    zones: Zones,
     tables: Tables,
     /// The commands of nft, in the lines that they stand in.
     nft: String,
@@ -227,8 +229,17 @@ impl Reader {
                 ufw::command(rest, line, into);
                 true
             }
-            "firewall-cmd" | "firewall-offline-cmd" => {
-                firewalld::command(rest, &self.sets, &mut self.tables, line, into)
+            "firewall-cmd" | "firewall-offline-cmd" => firewalld::command(
+                rest,
+                (&self.sets, &self.zones),
+                &mut self.tables,
+                line,
+                into,
+            ),
+            // Which program that is, and so what it does, is not known.
+            name if name.starts_with('$') && !rest.is_empty() => {
+                into.doubt(line);
+                false
             }
             // What is printed is not done.
             "echo" | "printf" => return None,

@@ -25,8 +25,13 @@ pub(super) fn read(text: &str, into: &mut Reading) {
     for (line, cells) in rows {
         let row: HashMap<_, _> = names.iter().map(String::as_str).zip(&cells).collect();
         let cell = |name: &str| row.get(name).map_or("", |cell| cell.as_str());
-        let is_off = matches!(cell("enabled"), "false" | "no" | "0");
-        if !matches!(cell("direction"), "out" | "") || is_off {
+        let lower = |name: &str| cell(name).to_ascii_lowercase();
+        let is_off = matches!(lower("enabled").as_str(), "false" | "no" | "0");
+        let goes_out = matches!(
+            lower("direction").as_str(),
+            "out" | "outbound" | "egress" | ""
+        );
+        if !goes_out || is_off {
             continue;
         }
         let Some(elsewhere) =
@@ -46,7 +51,7 @@ pub(super) fn read(text: &str, into: &mut Reading) {
             continue;
         };
         let ports = some_ports(cell("destination_port"));
-        let verdict = match cell("action").to_ascii_lowercase().as_str() {
+        let verdict = match lower("action").as_str() {
             "permit" | "allow" | "accept" | "" => Verdict::Accept,
             "deny" | "drop" | "reject" | "block" => Verdict::Deny,
             _ => Verdict::Unknown,

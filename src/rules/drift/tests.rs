@@ -469,6 +469,29 @@ fn tables_chains_and_families_of_iptables_are_told_apart() {
     ]);
 }
 
+/// Each of these hides something that may matter.
+#[test]
+fn what_is_not_followed_leaves_everything_not_clear() {
+    assert_ways(&[
+        (
+            "$IPT -A OUTPUT -p tcp --dport 7844 -j DROP\niptables -A OUTPUT -j ACCEPT\n",
+            Way::Unclear,
+        ),
+        (
+            "table inet t { flags dormant; chain o { type filter hook output priority 0; accept; } }\n",
+            Way::Unclear,
+        ),
+        (
+            "include \"/etc/more.nft\"\ntable inet t { chain o { type filter hook output priority 0; drop; } }\n",
+            Way::Unclear,
+        ),
+        (
+            "New-NetFirewallRule -Direction Outbound -Action Allow -Enabled $false\nNew-NetFirewallRule -Direction Outbound -RemotePort 1 -Action Block\n",
+            Way::Unsaid,
+        ),
+    ]);
+}
+
 #[test]
 fn sets_are_known_where_the_file_holds_them() {
     let rule = "iptables -A OUTPUT -p tcp -m set --match-set edge dst --dport 7844 -j ACCEPT\n";
@@ -763,8 +786,19 @@ fn firewalld_is_asked_by_priorities() {
         (rule(0, "accept") + "firewall-cmd --policy=out --remove-rich-rule='x'\n", Way::Unclear),
         ("firewall-cmd --direct --add-rule ipv4 filter OUTPUT 9 -j ACCEPT\nfirewall-cmd --direct --add-rule ipv4 filter OUTPUT 1 -p tcp --dport 7844 -j DROP\n".to_owned(), Way::Closed),
     ] {
-        assert_eq!(way_of(&text), expected, "{text}");
+        let zones = "firewall-cmd --policy=out --add-ingress-zone=HOST\nfirewall-cmd --policy=out --add-egress-zone=ANY\n";
+        assert_eq!(way_of(&format!("{zones}{text}")), expected, "{text}");
     }
+    assert_eq!(
+        way_of(&rule(0, "accept")),
+        Way::Unclear,
+        "between which zones?"
+    );
+    let forwarding = "firewall-cmd --policy=out --add-ingress-zone=public\n";
+    assert_eq!(
+        way_of(&format!("{forwarding}{}", rule(0, "accept"))),
+        Way::Unsaid
+    );
     let policy = |target: &str, rules: &str| {
         format!(
             "<policy target=\"{target}\"><ingress-zone name=\"HOST\"/><egress-zone name=\"ANY\"/>{rules}</policy>\n"
@@ -1011,6 +1045,21 @@ fn what_is_required_and_not_clear_is_no_success() {
     edge.for_each(|entry| entry.addresses.clear());
     let drift = compare(&egress, &read(all.as_bytes()).unwrap(), false);
     assert_eq!(drift.status(), ExitStatus::Inconclusive);
+    // A resolver on this host, of which nobody knows whom it asks.
+    let mut egress = samples::http2_ipv4();
+    let dns = egress
+        .entries
+        .iter_mut()
+        .filter(|entry| entry.purpose == Purpose::Dns);
+    dns.for_each(|entry| {
+        entry.addresses.truncate(1);
+        entry.addresses[0].ip = "127.0.0.1".parse().unwrap();
+    });
+    let status = |closed| compare(&egress, &read(all.as_bytes()).unwrap(), closed).status();
+    assert_eq!(
+        (status(false), status(true)),
+        (ExitStatus::Ready, ExitStatus::Inconclusive)
+    );
     // What is optional and not clear is no failure.
     let text = format!(
         "{all}iptables -A OUTPUT -p udp --dport 7844 -j ACCEPT\nip6tables -A OUTPUT -p tcp --dport 7844 -j ACCEPT\nip6tables -A OUTPUT -p udp --dport 7844 -j ACCEPT\niptables -A OUTPUT -o eth0 -p tcp --dport 443 -j ACCEPT\n"

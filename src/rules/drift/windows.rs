@@ -155,7 +155,7 @@ fn rule(parameters: &Parameters<'_>, line: usize, into: &mut Reading) {
         said.into_iter()
             .any(|said| values.iter().any(|value| said.eq_ignore_ascii_case(value)))
     };
-    if !is("direction", &["Outbound", "out"]) || is("enabled", &["False", "no"]) {
+    if !is("direction", &["Outbound", "out"]) || is("enabled", &["False", "$false", "no"]) {
         return;
     }
     let list = |name: &str| parameters.get(name).cloned().unwrap_or_default();
