@@ -223,6 +223,29 @@ mod tests {
     }
 
     #[test]
+    fn an_interruption_is_told_where_nothing_else_has_been() {
+        let interrupted = Report {
+            ended: Ended::Interrupted,
+            ..report::samples::ready()
+        };
+        let mut checks = vec![
+            Ok(interrupted),
+            Err(CheckError::Runtime(io::Error::other("no more threads"))),
+        ];
+        let mut told = Vec::new();
+        repeat(
+            Duration::ZERO,
+            || checks.pop().unwrap(),
+            |_| false,
+            &mut |checked| {
+                told.push(checked.is_ok());
+                ControlFlow::Continue(())
+            },
+        );
+        assert_eq!(told, [false, true]);
+    }
+
+    #[test]
     fn a_check_that_cannot_be_made_ends_no_watch() {
         let mut told = 0;
         let mut pauses = 0;

@@ -124,3 +124,12 @@ fn a_report_without_a_time_is_told_too() {
     let told = tell(&mut News::default(), &report);
     assert!(told[0].starts_with("yesterday ready: "));
 }
+
+#[test]
+fn a_server_name_is_told_by_its_rows_alone() {
+    let mut news = News::default();
+    tell(&mut news, &checked());
+    let mut report = checked();
+    report.sni[0].status = Status::Blocked;
+    assert_eq!(tell(&mut news, &report), [""; 0]);
+}

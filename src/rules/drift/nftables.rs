@@ -190,7 +190,7 @@ fn other(statement: &Statement, into: &mut Reading) {
     }
     match words.as_slice() {
         ["include" | "replace" | "rename", ..] | ["delete", "rule", ..] => {
-            into.doubt(statement.line)
+            into.doubt(statement.line);
         }
         ["flush", "ruleset", ..] => into.ways.forget(is_chain),
         ["flush" | "delete" | "destroy", "table", rest @ ..] => {
