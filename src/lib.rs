@@ -29,6 +29,7 @@ pub mod targets;
 pub mod terminal;
 
 use std::io;
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,6 +52,14 @@ pub enum CheckError {
     /// The system gives no threads, timers or sockets to run on.
     #[error("the asynchronous runtime cannot be started: {0}")]
     Runtime(#[from] io::Error),
+    /// A lock-down would close the way of the resolver on this host, and with it all of DNS.
+    #[error(
+        "this host asks a resolver on itself ({}), and whom that one asks is not known: a lock-down would cut \
+         it off. Name its upstream resolvers with --resolver IP (as often as there are); where it asks the \
+         whole internet itself, have it forward to one, or let UDP and TCP 53 out by a rule of your own",
+        list(.0)
+    )]
+    HiddenResolvers(Vec<SocketAddr>),
 }
 
 /// Checks this network and diagnoses what was seen. Returns early when the user or the system asks
@@ -80,30 +89,47 @@ pub fn check_until(
 ///
 /// `interval` counts from the start of a check to the start of the next. Where a check takes longer,
 /// the next begins when it has ended; what was missed is not made up for. A check that is interrupted
-/// tells nothing, unless it is the first: then there is no other answer.
+/// tells nothing, unless it is the first: then there is no other answer. A check that cannot be made at
+/// all is told as well, and the next one is tried all the same.
 ///
 /// # Errors
-/// As [`check`].
+/// Only what keeps the process from hearing that it is asked to stop, or from waiting.
 pub fn watch(
     settings: &Settings,
     interval: Duration,
-    on_report: &mut dyn FnMut(Report) -> ControlFlow<()>,
+    on_check: &mut dyn FnMut(Result<Report, CheckError>) -> ControlFlow<()>,
 ) -> Result<(), CheckError> {
     let stop = Stop::listen()?;
     let timer = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()?;
+    let check = || look(settings, || Ok(stop.clone().asked()), &mut |_| {});
+    let asked_until = |next: Instant| {
+        let pause = async { tokio::time::timeout_at(next.into(), stop.clone().asked()).await };
+        timer.block_on(pause).is_ok()
+    };
+    repeat(interval, check, asked_until, on_check);
+    Ok(())
+}
+
+/// One check after the other. `asked_until` waits, and tells whether the process was asked to stop before.
+fn repeat(
+    interval: Duration,
+    mut check: impl FnMut() -> Result<Report, CheckError>,
+    mut asked_until: impl FnMut(Instant) -> bool,
+    on_check: &mut dyn FnMut(Result<Report, CheckError>) -> ControlFlow<()>,
+) {
     let mut is_first = true;
     loop {
         let next = Instant::now() + interval;
-        let report = look(settings, || Ok(stop.clone().asked()), &mut |_| {})?;
-        let interrupted = report.ended == Ended::Interrupted;
-        let enough = (is_first || !interrupted) && on_report(report).is_break();
-        let pause = async { tokio::time::timeout_at(next.into(), stop.clone().asked()).await };
-        if interrupted || enough || timer.block_on(pause).is_ok() {
-            return Ok(());
+        let checked = check();
+        let is_report = checked.is_ok();
+        let interrupted = matches!(&checked, Ok(report) if report.ended == Ended::Interrupted);
+        let enough = (is_first || !interrupted) && on_check(checked).is_break();
+        if interrupted || enough || asked_until(next) {
+            return;
         }
-        is_first = false;
+        is_first &= !is_report;
     }
 }
 
@@ -130,14 +156,32 @@ fn look<S: Future<Output = ()>>(
     report
 }
 
+/// Whether nobody but resolvers on this host itself is known: whom they ask in turn would be cut off.
+fn are_stubs(servers: &[SocketAddr]) -> bool {
+    servers.iter().all(|server| server.ip().is_loopback())
+}
+
+fn list(servers: &[SocketAddr]) -> String {
+    let servers: Vec<_> = servers
+        .iter()
+        .map(|server| server.ip().to_string())
+        .collect();
+    servers.join(", ")
+}
+
 /// Looks up what a firewall has to let out for cloudflared; nothing but DNS is sent. Returns nothing
 /// when the user or the system asks the process to stop before.
 ///
 /// # Errors
-/// Only what keeps the program from looking at all; without DNS the documented addresses are given.
+/// What keeps the program from looking at all (without DNS the documented addresses are given), and a
+/// lock-down that would cut this host's own resolver off.
 pub fn egress(settings: &RulesSettings) -> Result<Option<Egress>, CheckError> {
     let options = &settings.options;
     let resolvers = Resolvers::of(options);
+    let servers = dns::asked_by_this_host(&options.resolver);
+    if settings.is_for_this_host_alone() && are_stubs(&servers) {
+        return Err(CheckError::HiddenResolvers(servers));
+    }
     let lookups = if settings.offline {
         Some(Vec::new())
     } else {
@@ -152,14 +196,74 @@ pub fn egress(settings: &RulesSettings) -> Result<Option<Egress>, CheckError> {
         runtime.shutdown_background();
         found
     };
-    let mut servers = resolvers.servers.to_vec();
-    if servers.iter().any(|server| server.ip().is_loopback()) {
-        servers.extend(dns::upstream_resolvers());
-    }
     let surroundings = Surroundings {
         made_at: observe::now_to_the_second(),
         resolvers: servers,
         distribution: settings.distribution,
     };
     Ok(lookups.map(|lookups| Egress::new(options, &lookups, surroundings)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stub_that_hides_whom_it_asks_is_told_from_one_that_does_not() {
+        let servers = |texts: &[&str]| -> Vec<SocketAddr> {
+            texts.iter().map(|text| text.parse().unwrap()).collect()
+        };
+        assert!(are_stubs(&servers(&["127.0.0.1:53", "[::1]:53"])));
+        assert!(!are_stubs(&servers(&["127.0.0.1:53", "192.0.2.53:53"])));
+        let refused = CheckError::HiddenResolvers(servers(&["127.0.0.1:53"])).to_string();
+        assert!(
+            refused.contains("a resolver on itself (127.0.0.1)")
+                && refused.contains("--resolver IP")
+        );
+    }
+
+    #[test]
+    fn an_interruption_is_told_where_nothing_else_has_been() {
+        let interrupted = Report {
+            ended: Ended::Interrupted,
+            ..report::samples::ready()
+        };
+        let mut checks = vec![
+            Ok(interrupted),
+            Err(CheckError::Runtime(io::Error::other("no more threads"))),
+        ];
+        let mut told = Vec::new();
+        repeat(
+            Duration::ZERO,
+            || checks.pop().unwrap(),
+            |_| false,
+            &mut |checked| {
+                told.push(checked.is_ok());
+                ControlFlow::Continue(())
+            },
+        );
+        assert_eq!(told, [false, true]);
+    }
+
+    #[test]
+    fn a_check_that_cannot_be_made_ends_no_watch() {
+        let mut told = 0;
+        let mut pauses = 0;
+        let failure = || Err(CheckError::Runtime(io::Error::other("no more threads")));
+        let asked = |_| {
+            pauses += 1;
+            pauses == 3
+        };
+        repeat(Duration::ZERO, failure, asked, &mut |checked| {
+            told += usize::from(checked.is_err());
+            ControlFlow::Continue(())
+        });
+        assert_eq!(told, 3);
+        let mut told = 0;
+        repeat(Duration::ZERO, failure, |_| false, &mut |_| {
+            told += 1;
+            ControlFlow::Break(())
+        });
+        assert_eq!(told, 1);
+    }
 }

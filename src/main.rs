@@ -82,8 +82,14 @@ fn run(settings: &Settings) -> ExitStatus {
 fn watch(settings: &Settings, interval: Duration) -> ExitStatus {
     let mut live = Live::new(settings, interval);
     let mut told = Ok(());
-    let watched = tunnelcheck::watch(settings, interval, &mut |report| {
-        told = live.tell(report, Window::detect(), &mut io::stdout().lock());
+    let watched = tunnelcheck::watch(settings, interval, &mut |checked| {
+        told = match checked {
+            Ok(report) => live.tell(report, Window::detect(), &mut io::stdout().lock()),
+            Err(error) => {
+                complain(&format!("this check cannot be made: {error}"));
+                Ok(())
+            }
+        };
         match told {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
@@ -165,11 +171,20 @@ fn rules(settings: &RulesSettings) -> ExitStatus {
             complain("interrupted before all names were looked up; no rules are printed");
             return ExitStatus::Inconclusive;
         }
+        Err(error @ CheckError::HiddenResolvers(_)) => {
+            complain(&error.to_string());
+            return ExitStatus::Usage;
+        }
         Err(error) => {
             complain(&error.to_string());
             return ExitStatus::Inconclusive;
         }
     };
+    if settings.guesses_ssh() {
+        complain(
+            "no SSH session is known here: SSH stays open on port 22 alone; where sshd listens on another port, give it with --ssh-port, or the rules lock you out",
+        );
+    }
     for note in &egress.notes {
         complain(note);
     }
@@ -178,7 +193,7 @@ fn rules(settings: &RulesSettings) -> ExitStatus {
         RulesTask::Compare(reading) => {
             let drift = drift::compare(&egress, reading, settings.lockdown.is_some());
             match print(&drift.to_string()) {
-                ExitStatus::Ready if drift.lacks_required() => ExitStatus::Blocked,
+                ExitStatus::Ready => drift.status(),
                 status => status,
             }
         }

@@ -3,6 +3,7 @@
 #[cfg(target_os = "linux")]
 mod rehearse;
 mod rules;
+mod session;
 
 use std::fs::OpenOptions;
 use std::io;

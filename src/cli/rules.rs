@@ -24,7 +24,8 @@ pub struct RulesArgs {
     #[arg(long, help_heading = "The rules")]
     pub lockdown: bool,
 
-    /// Keep this port open for SSH; repeatable. Usually that of this session, else 22
+    /// Keep this port open for SSH; repeatable. Usually that of this session (`sudo` does not hide it),
+    /// else 22
     #[arg(
         long,
         value_name = "PORT",
@@ -46,8 +47,9 @@ pub struct RulesArgs {
     #[arg(long, help_heading = "The rules")]
     pub offline: bool,
 
-    /// Compare a rule file with what is needed today instead of printing one: exit 0 when nothing
-    /// required is missing, 1 when something is, 2 when it cannot be read; `-` reads standard input
+    /// Compare a rule file with what is needed today instead of printing one: exit 0 when all that is
+    /// required is let out, 1 when something is not, 4 when that is not clear, 2 when the file cannot be
+    /// read; `-` reads standard input
     #[arg(long, value_name = "FILE", help_heading = "The rules")]
     pub check_drift: Option<PathBuf>,
 }

@@ -128,3 +128,52 @@ fn lines(texts: &[String]) -> String {
         .flat_map(|text| [escape(text), "\n".into()])
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Status, Verdict};
+    use crate::report::{Style, samples};
+    use crate::settings::Presentation;
+
+    fn drawn(live: &mut Live<'_>, report: Report) -> String {
+        let mut out = Vec::new();
+        let window = Window {
+            columns: 200,
+            rows: 100,
+        };
+        live.tell(report, Some(window), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_table_has_the_first_verdict_and_the_last_changes_stand_above() {
+        let settings = Settings {
+            options: samples::options(),
+            cacert: None,
+            baseline: None,
+            watch: None,
+            presentation: Presentation {
+                format: Format::Table,
+                style: Style::new(false, None),
+                verbosity: Verbosity::default(),
+                outputs: Vec::new(),
+                redact: false,
+                progress: false,
+            },
+        };
+        let mut live = Live::new(&settings, Duration::from_secs(5));
+        let first = drawn(&mut live, samples::ready());
+        assert!(!first.contains("Z ready: "), "{first}");
+        let mut blocked = samples::ready();
+        blocked.destinations[0].status = Status::Blocked;
+        blocked.verdict = Verdict::Degraded;
+        let mut last = String::new();
+        for _ in 0..9 {
+            drawn(&mut live, blocked.clone());
+            last = drawn(&mut live, samples::ready());
+        }
+        let changes = last.lines().filter(|line| line.contains(" -> ")).count();
+        assert_eq!(changes, RECENT, "{last}");
+    }
+}

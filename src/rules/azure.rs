@@ -18,11 +18,11 @@ pub(super) fn render(egress: &Egress, lockdown: Option<&Lockdown>) -> String {
     );
     let flows = flows(egress, lockdown.is_some());
     let mut rules = String::new();
-    for (number, flow) in flows.iter().enumerate() {
-        rule(&mut rules, number, flow);
+    for flow in &flows {
+        rule(&mut rules, flow);
     }
     let inbound = lockdown.map_or("", |_| INBOUND);
-    let close = lockdown.map_or_else(String::new, |lockdown| close(&lockdown.ssh, flows.len()));
+    let close = lockdown.map_or_else(String::new, |lockdown| close(&lockdown.ssh));
     format!("#!/bin/sh\n{header}\nset -eu\n{BEGIN}{inbound}\n{rules}{close}")
 }
 
@@ -31,9 +31,32 @@ const BEGIN: &str = "\
 : \"${NSG:?names the network security group}\"
 PRIORITY=\"${PRIORITY:-1000}\"
 
-# outbound NAME PRIORITY ACCESS PROTOCOL PORT DESCRIPTION PREFIX...: makes the rule, or renews it.
+# slot DIRECTION NAME: the priority that the rule has, else the first from PRIORITY on that none has.
+slot() {
+    rules=$(az network nsg rule list --resource-group \"$RESOURCE_GROUP\" --nsg-name \"$NSG\" \\
+        --query \"[?direction=='$1'].[name,priority]\" --output tsv)
+    own='' used=' '
+    while read -r name priority; do
+        [ \"$name\" != \"$2\" ] || own=$priority
+        used=\"$used$priority \"
+    done <<RULES
+$rules
+RULES
+    free=$PRIORITY
+    while :; do
+        case $used in
+        *\" $free \"*) free=$((free+1)) ;;
+        *) break ;;
+        esac
+    done
+    echo \"${own:-$free}\"
+}
+
+# outbound NAME PRIORITY ACCESS PROTOCOL PORT DESCRIPTION PREFIX...: makes the rule, or renews it; - is for
+# the priority that it has, or a free one.
 outbound() {
     name=$1 priority=$2 access=$3 protocol=$4 port=$5 description=$6
+    [ \"$priority\" != - ] || priority=$(slot Outbound \"$name\")
     shift 6
     az network nsg rule create --resource-group \"$RESOURCE_GROUP\" --nsg-name \"$NSG\" \\
         --name \"$name\" --priority \"$priority\" --direction Outbound --access \"$access\" \\
@@ -44,9 +67,11 @@ outbound() {
 ";
 
 const INBOUND: &str = "
-# inbound NAME PRIORITY ACCESS PROTOCOL PORT DESCRIPTION PREFIX...: makes the rule, or renews it.
+# inbound NAME PRIORITY ACCESS PROTOCOL PORT DESCRIPTION PREFIX...: makes the rule, or renews it; - is for
+# the priority that it has, or a free one.
 inbound() {
     name=$1 priority=$2 access=$3 protocol=$4 port=$5 description=$6
+    [ \"$priority\" != - ] || priority=$(slot Inbound \"$name\")
     shift 6
     az network nsg rule create --resource-group \"$RESOURCE_GROUP\" --nsg-name \"$NSG\" \\
         --name \"$name\" --priority \"$priority\" --direction Inbound --access \"$access\" \\
@@ -60,7 +85,7 @@ inbound() {
 const LONGEST_DESCRIPTION: usize = 140;
 
 /// The families have rules of their own, because one rule must not mix them.
-fn rule(text: &mut String, number: usize, flow: &Flow<'_>) {
+fn rule(text: &mut String, flow: &Flow<'_>) {
     text.push_str(&flow.remarks("# "));
     let protocol = match flow.entry.protocol() {
         "tcp" => "Tcp",
@@ -69,7 +94,7 @@ fn rule(text: &mut String, number: usize, flow: &Flow<'_>) {
     // Writing to a string cannot fail.
     let _ = writeln!(
         text,
-        "outbound {} $((PRIORITY+{number})) Allow {protocol} {} \\\n    '{}' \\\n    {}",
+        "outbound {} - Allow {protocol} {} \\\n    '{}' \\\n    {}",
         flow.name,
         flow.entry.port,
         flow.label(LONGEST_DESCRIPTION),
@@ -78,7 +103,7 @@ fn rule(text: &mut String, number: usize, flow: &Flow<'_>) {
 }
 
 /// The denials come last. 4096 is the last priority before the rules that every group has.
-fn close(ssh: &Ssh, number: usize) -> String {
+fn close(ssh: &Ssh) -> String {
     let from: Vec<_> = ssh.from.iter().map(ToString::to_string).collect();
     let (v6, v4): (Vec<_>, Vec<_>) = from.into_iter().partition(|cidr| cidr.contains(':'));
     let everybody = vec!["'*'".to_owned()];
@@ -88,17 +113,14 @@ fn close(ssh: &Ssh, number: usize) -> String {
         (true, false) => vec![("-ipv6", v6)],
         (false, false) => vec![("-ipv4", v4), ("-ipv6", v6)],
     };
-    let mut text =
-        format!("outbound tunnelcheck-ntp $((PRIORITY+{number})) Allow Udp 123 'NTP' '*'\n");
-    let mut priority = 0;
+    let mut text = "outbound tunnelcheck-ntp - Allow Udp 123 'NTP' '*'\n".to_owned();
     for port in &ssh.ports {
         for (family, prefixes) in &sources {
             let _ = writeln!(
                 text,
-                "inbound tunnelcheck-ssh-{port}{family} $((PRIORITY+{priority})) Allow Tcp {port} 'SSH' {}",
+                "inbound tunnelcheck-ssh-{port}{family} - Allow Tcp {port} 'SSH' {}",
                 prefixes.join(" ")
             );
-            priority += 1;
         }
     }
     text.push_str(
@@ -113,7 +135,7 @@ fn words(closed: bool) -> Words {
     let mut apply = vec![
         Advice::command("RESOURCE_GROUP=mine NSG=cloudflared-nsg sh FILE"),
         Advice::text(
-            "The rules have the priorities from PRIORITY on (1000 unless set); no other rule of the same direction may have one of them. A second run renews rules of the same name. To remove a rule:",
+            "The rules have the first priorities from PRIORITY on (1000 unless set) that no other rule of the same direction has; a rule that denies with a smaller one comes before them. A second run renews rules of the same name, at the priorities that they have. Rules for hosts that are no longer on the list stay. To remove a rule:",
         ),
         Advice::command(
             "az network nsg rule delete --resource-group mine --nsg-name cloudflared-nsg --name NAME",

@@ -41,32 +41,55 @@ TARGET_TAGS=\"${TARGET_TAGS:?names the network tags of the machines that are to 
 ";
 
 const EGRESS: &str = "
+# there NAME: the network of the rule, nothing where there is no such rule.
+there() {
+    gcloud compute firewall-rules describe \"$1\" --format='value(network.basename())' 2>/dev/null || :
+}
+
 # egress NAME ACTION PRIORITY PROTOCOL:PORT RANGES DESCRIPTION: makes the rule, or renews it.
 egress() {
-    if gcloud compute firewall-rules describe \"$1\" >/dev/null 2>&1; then
-        gcloud compute firewall-rules update \"$1\" --priority=\"$3\" --rules=\"$4\" \\
-            --destination-ranges=\"$5\" --description=\"$6\"
-    else
+    network=$(there \"$1\")
+    case $network in
+    '')
         gcloud compute firewall-rules create \"$1\" --network=\"$NETWORK\" \\
             --direction=EGRESS --action=\"$2\" --priority=\"$3\" --rules=\"$4\" \\
             --destination-ranges=\"$5\" --description=\"$6\" \\
             ${TARGET_TAGS:+\"--target-tags=$TARGET_TAGS\"}
-    fi
+        ;;
+    \"${NETWORK##*/}\")
+        gcloud compute firewall-rules update \"$1\" --priority=\"$3\" --rules=\"$4\" \\
+            --destination-ranges=\"$5\" --description=\"$6\" \\
+            \"--target-tags=$TARGET_TAGS\"
+        ;;
+    *)
+        echo \"$1 is a rule of the network $network: remove it first, or set NETWORK\" >&2
+        exit 1
+        ;;
+    esac
 }
 ";
 
 const INGRESS: &str = "
 # ingress NAME ACTION PRIORITY PROTOCOL:PORT RANGES DESCRIPTION: makes the rule, or renews it.
 ingress() {
-    if gcloud compute firewall-rules describe \"$1\" >/dev/null 2>&1; then
-        gcloud compute firewall-rules update \"$1\" --priority=\"$3\" --rules=\"$4\" \\
-            --source-ranges=\"$5\" --description=\"$6\"
-    else
+    network=$(there \"$1\")
+    case $network in
+    '')
         gcloud compute firewall-rules create \"$1\" --network=\"$NETWORK\" \\
             --direction=INGRESS --action=\"$2\" --priority=\"$3\" --rules=\"$4\" \\
             --source-ranges=\"$5\" --description=\"$6\" \\
             ${TARGET_TAGS:+\"--target-tags=$TARGET_TAGS\"}
-    fi
+        ;;
+    \"${NETWORK##*/}\")
+        gcloud compute firewall-rules update \"$1\" --priority=\"$3\" --rules=\"$4\" \\
+            --source-ranges=\"$5\" --description=\"$6\" \\
+            \"--target-tags=$TARGET_TAGS\"
+        ;;
+    *)
+        echo \"$1 is a rule of the network $network: remove it first, or set NETWORK\" >&2
+        exit 1
+        ;;
+    esac
 }
 ";
 
@@ -134,7 +157,7 @@ fn words(closed: bool) -> Words {
     let mut apply = vec![
         Advice::command(run),
         Advice::text(
-            "The rules are for the machines with one of these network tags, without TARGET_TAGS for all machines of the network. A second run renews rules of the same name. To remove them:",
+            "The rules are for the machines with one of these network tags, without TARGET_TAGS for all machines of the network. A second run renews the rules and puts them on the tags that it is given, so name all of them at once: TARGET_TAGS=a,b. Rules for hosts that are no longer on the list stay. To remove all of them:",
         ),
         Advice::command(
             "gcloud compute firewall-rules list --filter='name~^tunnelcheck-' --format='value(name)' | xargs gcloud compute firewall-rules delete --quiet",

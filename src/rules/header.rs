@@ -14,6 +14,9 @@ pub(super) enum Advice {
     Command(String),
 }
 
+/// For rules that firewalld knows nothing of.
+pub(super) const BESIDE_FIREWALLD: &str = "Where firewalld runs (`firewall-cmd --state`), it loads its own rules at boot and at each reload, and what it drops stays dropped: take --format firewalld there, or `systemctl disable --now firewalld` first.";
+
 impl Advice {
     pub(super) fn text(text: &str) -> Self {
         Self::Text(text.to_owned())
@@ -58,7 +61,7 @@ pub(super) fn header(
         paragraph(&[Advice::Text(format!("Note: {note}"))]);
     }
     if let Some(lockdown) = lockdown {
-        paragraph(&ssh(lockdown));
+        paragraph(&ssh(dialect, lockdown));
     }
     paragraph(&[&[Advice::text("To apply:")], &words.apply[..]].concat());
     paragraph(
@@ -111,7 +114,7 @@ fn opening(
     ]
 }
 
-fn ssh(lockdown: &Lockdown) -> Vec<Advice> {
+fn ssh(dialect: Dialect, lockdown: &Lockdown) -> Vec<Advice> {
     let ssh = &lockdown.ssh;
     let ports: Vec<_> = ssh.ports.iter().map(ToString::to_string).collect();
     let ports = ports.join(", ");
@@ -130,7 +133,8 @@ fn ssh(lockdown: &Lockdown) -> Vec<Advice> {
             "This session comes from {} to port {}.",
             session.peer, session.port
         ),
-        None => "SSH_CONNECTION is not set here (sudo drops it): should sshd listen on another port, give it with --ssh-port, or this locks you out.".to_owned(),
+        None if dialect.is_for_this_host() && ssh.guessed => "No SSH session is known here, neither from SSH_CONNECTION nor from the processes around this one: should sshd listen on another port, give it with --ssh-port, or this locks you out.".to_owned(),
+        None => "Whether that is how you come in was not checked: no SSH session is known here.".to_owned(),
     }));
     for family in Family::BOTH {
         if ssh.sources(family) == Sources::Nobody {

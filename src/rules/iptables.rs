@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::egress::Egress;
-use super::header::{Advice, Words, header};
+use super::header::{Advice, BESIDE_FIREWALLD, Words, header};
 use super::lockdown::{ICMP, ICMPV6, Lockdown, Sources, Ssh};
 use super::{Dialect, Distribution};
 use crate::model::Family;
@@ -167,7 +167,7 @@ fn words(distribution: Distribution, closed: bool) -> Words {
 
 fn permanent(distribution: Distribution) -> Vec<Advice> {
     let commands = |lines: &[&str]| lines.iter().map(|line| Advice::command(line)).collect();
-    match distribution {
+    let mut advice: Vec<Advice> = match distribution {
         Distribution::Debian => commands(&[
             "apt-get install iptables-persistent",
             "netfilter-persistent save",
@@ -188,7 +188,9 @@ fn permanent(distribution: Distribution) -> Vec<Advice> {
         Distribution::Suse | Distribution::Other => vec![Advice::text(
             "have `sh FILE` run at boot before the network is up, such as by a systemd unit with Before=network-pre.target and Wants=network-pre.target.",
         )],
-    }
+    };
+    advice.push(Advice::text(BESIDE_FIREWALLD));
+    advice
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ pub struct Ssh {
     pub from: Vec<Cidr>,
     /// The session in which the rules were printed, where there is one.
     pub session: Option<Session>,
+    /// Whether the port is the usual one because nothing tells another.
+    pub guessed: bool,
 }
 
 impl Ssh {

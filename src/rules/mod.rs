@@ -76,6 +76,20 @@ impl Dialect {
         matches!(self, Self::Gcloud | Self::Aws | Self::Azure)
     }
 
+    /// Whether the rules close the host that they are applied on, with whatever runs on it.
+    #[must_use]
+    pub const fn is_for_this_host(self) -> bool {
+        matches!(
+            self,
+            Self::Nftables
+                | Self::Iptables
+                | Self::Ufw
+                | Self::Firewalld
+                | Self::Windows
+                | Self::Pf
+        )
+    }
+
     /// The word of `--format`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

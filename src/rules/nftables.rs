@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::egress::{Egress, Entry};
-use super::header::{Advice, Words, header};
+use super::header::{Advice, BESIDE_FIREWALLD, Words, header};
 use super::lockdown::{ICMP, ICMPV6, Lockdown, Sources, Ssh};
 use super::{Dialect, Distribution};
 use crate::model::Family;
@@ -193,18 +193,32 @@ fn permanent(distribution: Distribution) -> Vec<Advice> {
             Advice::command("systemctl enable nftables"),
         ]
     };
-    match distribution {
-        Distribution::Debian | Distribution::Arch => included("/etc/nftables.conf"),
+    let drops = |file: &str| {
+        Advice::Text(format!(
+            "before that, take the table `inet filter` out of {file}, which {} ships: its chains drop by themselves, and an accept in another table does not outweigh that.",
+            distribution.name()
+        ))
+    };
+    let mut advice = match distribution {
+        Distribution::Debian => included("/etc/nftables.conf"),
+        Distribution::Arch => [
+            vec![drops("/etc/nftables.conf")],
+            included("/etc/nftables.conf"),
+        ]
+        .concat(),
         Distribution::RedHat => included("/etc/sysconfig/nftables.conf"),
         Distribution::Suse => included("/etc/nftables/rules/main.nft"),
         Distribution::Alpine => vec![
+            drops("/etc/nftables.nft"),
             Advice::command("install -m 0644 FILE /etc/nftables.d/tunnelcheck.nft"),
             Advice::command("rc-update add nftables boot"),
         ],
         Distribution::Other => vec![Advice::text(
             "have FILE loaded with nft --file at boot, after the rest of the ruleset.",
         )],
-    }
+    };
+    advice.push(Advice::text(BESIDE_FIREWALLD));
+    advice
 }
 
 #[cfg(test)]
@@ -220,6 +234,25 @@ mod tests {
     #[test]
     fn a_whole_lockdown() {
         insta::assert_snapshot!(render(&samples::whole(), Some(&samples::lockdown())));
+    }
+
+    #[test]
+    fn what_a_distribution_ships_is_told() {
+        for (distribution, file) in [
+            (Distribution::Arch, "/etc/nftables.conf, which Arch ships"),
+            (
+                Distribution::Alpine,
+                "/etc/nftables.nft, which Alpine ships",
+            ),
+        ] {
+            let mut egress = samples::http2_ipv4();
+            egress.surroundings.distribution = distribution;
+            let text = render(&egress, Some(&samples::lockdown())).replace("\n# ", " ");
+            assert!(
+                text.contains(file) && text.contains("Where firewalld runs"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

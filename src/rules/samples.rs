@@ -118,6 +118,7 @@ pub(crate) fn lockdown() -> Lockdown {
                 peer: "192.0.2.7".parse().unwrap(),
                 port: 22,
             }),
+            guessed: false,
         },
     }
 }
@@ -129,6 +130,7 @@ pub(crate) fn narrow() -> Lockdown {
             ports: vec![22, 2222],
             from: vec!["192.0.2.0/24".parse().unwrap()],
             session: None,
+            guessed: false,
         },
     }
 }

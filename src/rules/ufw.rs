@@ -140,5 +140,19 @@ mod tests {
         let last_allow = text.rfind("ufw allow").unwrap();
         assert!(ssh < last_allow && last_allow < at("\nufw default deny incoming"));
         assert!(at("\nufw default deny outgoing") < at("\nufw --force enable"));
+        let anybody =
+            |line: &&str| line.starts_with("ufw allow in") && !line.contains("from 192.0.2.0/24");
+        assert_eq!(text.lines().find(anybody), None);
+    }
+
+    /// A lock-down closes IPv6 even where nothing that is needed has an address there.
+    #[test]
+    fn ufw_has_to_look_after_ipv6() {
+        let mut egress = samples::http2_ipv4();
+        for entry in &mut egress.entries {
+            entry.addresses.retain(|address| address.ip.is_ipv4());
+        }
+        assert!(!render(&egress, None).contains("IPV6="));
+        assert!(render(&egress, Some(&samples::lockdown())).contains("IPV6="));
     }
 }

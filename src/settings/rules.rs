@@ -1,9 +1,10 @@
 //! What `rules` was meant to print.
 
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
-use std::{env, fs};
 
+use super::session::session;
 use super::{UsageError, edge_options};
 use crate::cli::RulesArgs;
 use crate::model::Options;
@@ -39,8 +40,7 @@ impl RulesSettings {
     pub(super) fn new(args: &RulesArgs) -> Result<Self, UsageError> {
         // The rules of clouds are for other machines than this one.
         let elsewhere = args.format.is_some_and(Dialect::is_for_other_machines);
-        let session = env::var("SSH_CONNECTION").unwrap_or_default();
-        let session = Session::parse(&session).filter(|_| !elsewhere);
+        let session = session().filter(|_| !elsewhere);
         let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         Ok(Self {
             options: edge_options(&args.edge)?,
@@ -49,6 +49,25 @@ impl RulesSettings {
             offline: args.offline,
             distribution: Distribution::parse(&os_release),
         })
+    }
+}
+
+impl RulesSettings {
+    /// Whether rules are to be printed that close this host, so that what it needs itself has to be known.
+    #[must_use]
+    pub fn is_for_this_host_alone(&self) -> bool {
+        let here = matches!(&self.task, RulesTask::Print(dialect) if dialect.is_for_this_host());
+        here && self.lockdown.is_some()
+    }
+
+    /// Whether the port of SSH is the usual one because nothing tells another.
+    #[must_use]
+    pub fn guesses_ssh(&self) -> bool {
+        let guessed = self
+            .lockdown
+            .as_ref()
+            .is_some_and(|closed| closed.ssh.guessed);
+        guessed && self.is_for_this_host_alone()
     }
 }
 
@@ -89,7 +108,8 @@ fn lockdown(args: &RulesArgs, session: Option<Session>) -> Result<Option<Lockdow
         .collect::<Result<Vec<_>, _>>()?;
     // The session in which somebody reads this must not be the first thing that is closed.
     ports.extend(session.map(|session| session.port));
-    if ports.is_empty() {
+    let guessed = ports.is_empty();
+    if guessed {
         ports.push(Ssh::PORT);
     }
     ports.sort_unstable();
@@ -112,6 +132,7 @@ fn lockdown(args: &RulesArgs, session: Option<Session>) -> Result<Option<Lockdow
             ports,
             from,
             session,
+            guessed,
         },
     }))
 }

@@ -38,7 +38,8 @@ fn tunnelcheck(args: &[&str]) -> Command {
     for name in ours.filter(|name| name.to_string_lossy().starts_with("TUNNEL_")) {
         command.env_remove(name);
     }
-    command.env_remove("NO_COLOR").env_remove("SSH_CONNECTION");
+    // Set and empty: no session, not even one of the processes around this one.
+    command.env_remove("NO_COLOR").env("SSH_CONNECTION", "");
     command
 }
 

@@ -61,7 +61,15 @@ fn options_and_variables_are_those_of_a_check() {
 #[test]
 fn the_session_stays_open() {
     let lockdown = |args: &[&str], session: &str| {
-        let fixed = ["rules", "--format", "nftables", "--offline", "--lockdown"];
+        let fixed = [
+            "rules",
+            "--format",
+            "nftables",
+            "--offline",
+            "--lockdown",
+            "--resolver",
+            "9.9.9.9",
+        ];
         let mut command = tunnelcheck(&[&fixed, args].concat());
         command.env("SSH_CONNECTION", session).output().unwrap()
     };
@@ -85,6 +93,50 @@ fn the_session_stays_open() {
         &lockdown(&["--ssh-from", "10.0.0.0/8"], session),
         "this session comes from 192.0.2.7, which would be locked out; add --ssh-from 192.0.2.7",
     );
+}
+
+/// As under `sudo`, which drops the variable; the shell that runs it has it still.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_session_that_sudo_hides_is_found() {
+    let script = "env -u SSH_CONNECTION \"$0\" rules --format nftables --offline --lockdown --resolver 9.9.9.9 \"$@\"; exit $?";
+    let run = |args: &[&str]| {
+        let mut shell = std::process::Command::new("/bin/sh");
+        shell
+            .args(["-c", script, env!("CARGO_BIN_EXE_tunnelcheck")])
+            .args(args);
+        shell
+            .env("SSH_CONNECTION", "192.0.2.7 51234 198.51.100.2 2222")
+            .output()
+            .unwrap()
+    };
+    let rules = text(&run(&[]).stdout);
+    assert!(
+        rules.contains("tcp dport { 2222 } accept comment \"SSH\""),
+        "{rules}"
+    );
+    assert_refused(
+        &run(&["--ssh-from", "10.0.0.0/8"]),
+        "this session comes from 192.0.2.7",
+    );
+}
+
+#[test]
+fn a_port_that_is_guessed_is_told() {
+    let said = |args: &[&str]| {
+        let fixed = [
+            "rules",
+            "--format",
+            "nftables",
+            "--offline",
+            "--lockdown",
+            "--resolver",
+            "9.9.9.9",
+        ];
+        text(&run(&[&fixed[..], args].concat()).stderr)
+    };
+    assert!(said(&[]).contains("no SSH session is known here: SSH stays open on port 22 alone"));
+    assert!(!said(&["--ssh-port", "22"]).contains("SSH"));
 }
 
 #[test]

@@ -139,3 +139,12 @@ fn an_address_that_a_check_does_not_get_to_know_is_no_news() {
         assert_eq!(tell(&mut news, report), [""; 0]);
     }
 }
+
+#[test]
+fn a_server_name_is_told_by_its_rows_alone() {
+    let mut news = News::default();
+    tell(&mut news, &checked());
+    let mut report = checked();
+    report.sni[0].status = Status::Blocked;
+    assert_eq!(tell(&mut news, &report), [""; 0]);
+}

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub use hosts::Hosts;
 pub use message::Question;
-pub use system::{Resolvers, system_options, system_resolvers, upstream_resolvers};
+pub use system::{Resolvers, asked_by_this_host, system_options, system_resolvers};
 
 use self::message::Reply;
 use super::trust::Trust;

@@ -35,23 +35,51 @@ impl Resolvers {
     }
 }
 
-/// Where resolvers on this host write down whom they ask themselves: systemd-resolved
-/// (systemd-resolved.service(8), "/ETC/RESOLV.CONF"), and `NetworkManager` in front of dnsmasq.
-const UPSTREAM_FILES: [&str; 2] = [
-    "/run/systemd/resolve/resolv.conf",
-    "/run/NetworkManager/no-stub-resolv.conf",
-];
+/// Where a resolver on this host writes down whom it asks itself: systemd-resolved, whose stub has
+/// addresses of its own (systemd-resolved.service(8), "/ETC/RESOLV.CONF"), or else `NetworkManager` in
+/// front of dnsmasq, and Debian's resolvconf.
+fn upstream_files(stub: IpAddr) -> &'static [&'static str] {
+    match stub {
+        IpAddr::V4(stub) if matches!(stub.octets(), [127, 0, 0, 53 | 54]) => {
+            &["/run/systemd/resolve/resolv.conf"]
+        }
+        _ => &[
+            "/run/NetworkManager/no-stub-resolv.conf",
+            "/run/dnsmasq/resolv.conf",
+        ],
+    }
+}
 
-/// The resolvers that a stub on this host asks in turn, as far as it writes them down, each once.
+/// Whom this host asks when cloudflared looks something up, each once: those `given`, the system's
+/// resolvers, and those that a stub among these asks in turn, as far as it writes them down.
 #[must_use]
-pub fn upstream_resolvers() -> Vec<SocketAddr> {
-    let mut found = Vec::new();
-    for file in UPSTREAM_FILES {
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        for server in name_servers(&text) {
-            if !server.ip().is_loopback() && !found.contains(&server) {
-                found.push(server);
-            }
+pub fn asked_by_this_host(given: &[SocketAddr]) -> Vec<SocketAddr> {
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    with_upstreams(given, &system_resolvers(), read)
+}
+
+fn with_upstreams(
+    given: &[SocketAddr],
+    system: &[SocketAddr],
+    read: impl Fn(&str) -> String,
+) -> Vec<SocketAddr> {
+    let mut found: Vec<SocketAddr> = Vec::new();
+    let mut add = |server: SocketAddr| {
+        if !found.contains(&server) {
+            found.push(server);
+        }
+    };
+    for server in given.iter().chain(system) {
+        add(*server);
+    }
+    for stub in system.iter().filter(|server| server.ip().is_loopback()) {
+        for file in upstream_files(stub.ip()) {
+            let text = read(file);
+            let upstreams = name_servers(&text);
+            upstreams
+                .into_iter()
+                .filter(|server| !server.ip().is_loopback())
+                .for_each(&mut add);
         }
     }
     found
@@ -163,6 +191,39 @@ fn server(text: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_are_for_all_whom_this_host_asks() {
+        let read = |file: &str| {
+            let server = match file {
+                "/run/systemd/resolve/resolv.conf" => "192.0.2.53",
+                "/run/NetworkManager/no-stub-resolv.conf" => "192.0.2.54",
+                _ => return String::new(),
+            };
+            format!("nameserver {server}\nnameserver 127.0.0.1\n")
+        };
+        let found = |given: &[&str], system: &[&str]| {
+            let parse = |texts: &[&str]| -> Vec<SocketAddr> {
+                texts
+                    .iter()
+                    .map(|text| SocketAddr::new(text.parse().unwrap(), 53))
+                    .collect()
+            };
+            let found = with_upstreams(&parse(given), &parse(system), read);
+            let found: Vec<_> = found.iter().map(|server| server.ip().to_string()).collect();
+            found.join(" ")
+        };
+        assert_eq!(found(&[], &["9.9.9.9"]), "9.9.9.9");
+        // Who is asked by hand is asked beside the system's.
+        assert_eq!(found(&["1.1.1.1"], &["9.9.9.9"]), "1.1.1.1 9.9.9.9");
+        assert_eq!(found(&[], &["127.0.0.53"]), "127.0.0.53 192.0.2.53");
+        // What systemd-resolved would ask says nothing about another stub.
+        assert_eq!(found(&[], &["127.0.0.1"]), "127.0.0.1 192.0.2.54");
+        assert_eq!(
+            found(&["1.1.1.1"], &["127.0.0.53"]),
+            "1.1.1.1 127.0.0.53 192.0.2.53"
+        );
+    }
 
     #[test]
     fn what_cannot_be_read_is_skipped() {

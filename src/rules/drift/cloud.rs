@@ -4,8 +4,15 @@ use serde_json::Value;
 
 use super::Reading;
 use super::block::Block;
-use super::permit::{Ports, Said, combinations, some_ports, transport};
+use super::permit::{Permit, Ports, Said, combinations, is_variable, some_ports, transport};
+use super::ways::{Policy, Step, Verdict, denial_first};
 use crate::model::{Family, Transport};
+
+/// The chains of the clouds' rules.
+pub(super) const GCLOUD: &str = "gcloud";
+pub(super) const GROUP: &str = "security group";
+pub(super) const ACL: &str = "network acl";
+pub(super) const AZURE: &str = "azure";
 
 /// Reads the words of a command. False when it is none of these.
 pub(super) fn command(words: &[String], line: usize, into: &mut Reading) -> bool {
@@ -16,72 +23,149 @@ pub(super) fn command(words: &[String], line: usize, into: &mut Reading) -> bool
             aws(&words, line, into);
             true
         }
-        ["az", "network", "nsg", "rule", "create" | "update", ..] => azure(&words, line, into),
+        [
+            "aws",
+            "ec2",
+            "create-network-acl-entry" | "replace-network-acl-entry",
+            ..,
+        ] => {
+            acl(&words, line, into);
+            true
+        }
+        ["az", "network", "nsg", "rule", "create", ..] => {
+            azure(&words, line, into);
+            true
+        }
+        // What takes rules away or changes them, and is not looked at.
+        [
+            "aws",
+            "ec2",
+            "revoke-security-group-egress"
+            | "modify-security-group-rules"
+            | "delete-network-acl-entry",
+            ..,
+        ]
+        | ["az", "network", "nsg", "rule", "update" | "delete", ..] => {
+            into.doubt(line);
+            true
+        }
+        ["aws" | "az", ..] => true,
         // The functions of the printed scripts.
+        printed if into.ours => function(printed, line, into),
+        _ => false,
+    }
+}
+
+fn function(words: &[&str], line: usize, into: &mut Reading) -> bool {
+    match words {
         [
             "egress",
             _,
             action @ ("ALLOW" | "DENY"),
-            _,
+            priority,
             rules,
             ranges,
             _,
         ] => {
-            let rules = gcloud_rules(rules);
-            into.add(*action == "ALLOW", &blocks(ranges.split(',')), &rules, line);
-            true
+            let found = permits(
+                &blocks(ranges.split(',')),
+                &gcloud_rules(rules),
+                false,
+                line,
+            );
+            let rank = gcloud_rank(priority.parse().ok(), *action == "ALLOW");
+            into.list(
+                GCLOUD,
+                Step::new(verdict(*action == "ALLOW"), found).ranked(rank),
+            );
         }
         ["allow", protocol @ ("tcp" | "udp"), port, _, ranges @ ..] => {
             let rules = rules_of(&[protocol], &[port]);
-            into.add(true, &blocks(ranges.iter().copied()), &rules, line);
-            true
+            let found = permits(&blocks(ranges.iter().copied()), &rules, false, line);
+            into.list(GROUP, Step::new(Verdict::Accept, found));
         }
         [
             "outbound",
             _,
-            _,
+            priority,
             access @ ("Allow" | "Deny"),
             protocol,
             port,
             _,
             ranges @ ..,
         ] => {
-            let rules = rules_of(&[protocol], &[port]);
-            into.add(*access == "Allow", &azure_blocks(ranges), &rules, line);
-            true
+            let (blocks, _) = azure_blocks(ranges);
+            let found = permits(&blocks, &rules_of(&[protocol], &[port]), false, line);
+            // `-` is for one from PRIORITY on, which is below that of the rule that closes.
+            let rank = priority.parse().unwrap_or(1000);
+            into.list(
+                AZURE,
+                Step::new(verdict(*access == "Allow"), found).ranked(rank),
+            );
         }
-        // What else these tools do, and the other functions of the printed scripts.
-        ["aws" | "az" | "ingress" | "inbound" | "revoke", ..] => true,
-        _ => false,
+        ["ingress" | "inbound" | "revoke", ..] => {}
+        _ => return false,
+    }
+    true
+}
+
+pub(super) const fn verdict(allows: bool) -> Verdict {
+    if allows {
+        Verdict::Accept
+    } else {
+        Verdict::Deny
     }
 }
 
 /// A protocol with a range of ports.
-type Rule = (Said<Transport>, Said<Ports>);
+pub(super) type Rule = (Said<Transport>, Said<Ports>);
 
-impl Reading {
-    pub(super) fn add(&mut self, allows: bool, blocks: &[Block], rules: &[Rule], line: usize) {
-        for (transport, ports) in rules {
-            let made = combinations(blocks, &[*transport], &[*ports], false, line);
-            self.take(allows, made);
-        }
-    }
+pub(super) fn permits(
+    blocks: &[Block],
+    rules: &[Rule],
+    conditional: bool,
+    line: usize,
+) -> Vec<Permit> {
+    let each = rules.iter().flat_map(|(transport, ports)| {
+        combinations(blocks, &[*transport], &[*ports], conditional, line)
+    });
+    each.collect()
+}
+
+/// Of two rules with the same priority (1000 where none is given) the one that denies comes first.
+pub(super) fn gcloud_rank(priority: Option<i64>, allows: bool) -> i64 {
+    2 * priority.unwrap_or(1000) + denial_first(allows)
 }
 
 pub(super) fn blocks<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<Block> {
     texts.into_iter().filter_map(Block::parse).collect()
 }
 
-/// Service tags name what cannot be known here, but for the one that is everything.
-pub(super) fn azure_blocks(texts: &[&str]) -> Vec<Block> {
-    match texts {
-        ["*" | "Internet"] => Block::everywhere(|_| true),
-        some => blocks(some.iter().copied()),
+/// The blocks, and whether all are understood: service tags name what cannot be known here, but for
+/// those of everything, and of what is never the edge.
+pub(super) fn azure_blocks(texts: &[&str]) -> (Vec<Block>, bool) {
+    let mut blocks = Vec::new();
+    let mut understood = true;
+    for text in texts {
+        match (*text, Block::parse(text)) {
+            (_, Some(block)) => blocks.push(block),
+            ("*" | "Internet" | "0.0.0.0/0", None) => blocks.extend(Block::everywhere(|_| true)),
+            ("VirtualNetwork" | "AzureLoadBalancer", None) => {}
+            (_, None) => {
+                understood = false;
+                blocks.extend(Block::everywhere(|_| true));
+            }
+        }
     }
+    (blocks, understood)
 }
 
 pub(super) fn rules_of(protocols: &[&str], ports: &[&str]) -> Vec<Rule> {
-    let protocols: Vec<_> = protocols.iter().filter_map(|p| transport(p)).collect();
+    let said = |text: &&str| match transport(text) {
+        None if is_variable(text) => Some(Said::Unclear),
+        known => known,
+    };
+    let protocols: Vec<_> = protocols.iter().filter_map(said).collect();
     let ports: Vec<_> = ports.iter().map(|p| some_ports(p)).collect();
     let pairs = protocols
         .iter()
@@ -114,15 +198,19 @@ fn option<'a>(words: &[&'a str], name: &str) -> Vec<&'a str> {
 }
 
 fn gcloud(words: &[&str], line: usize, into: &mut Reading) -> bool {
-    let makes = words.contains(&"firewall-rules")
-        && words.iter().any(|w| matches!(*w, "create" | "update"));
     let egress = option(words, "--direction")
         .iter()
         .any(|d| matches!(*d, "EGRESS" | "OUT"));
-    if !makes {
+    let is = |word: &str| words.contains(&word);
+    if !is("firewall-rules") {
         return false;
     }
-    if !egress {
+    if is("update") || is("delete") {
+        // What rule that is, and what it says otherwise, is not in the file.
+        into.doubt(line);
+        return true;
+    }
+    if !is("create") || !egress || (is("--disabled") && !is("--no-disabled")) {
         return true;
     }
     let text = |name| option(words, name).join(",");
@@ -130,36 +218,75 @@ fn gcloud(words: &[&str], line: usize, into: &mut Reading) -> bool {
     let ranges = text("--destination-ranges");
     let blocks = if ranges.is_empty() {
         vec![Block::all(Family::Ipv4)]
+    } else if is_variable(&ranges) {
+        Block::everywhere(|_| true)
     } else {
         blocks(ranges.split(','))
     };
-    let denies = text("--action").eq_ignore_ascii_case("deny");
-    into.add(
-        !denies,
+    let allows = !text("--action").eq_ignore_ascii_case("deny");
+    let found = permits(
         &blocks,
         &gcloud_rules(rules.trim_matches(',')),
+        is_variable(&ranges),
         line,
     );
+    let priority = text("--priority");
+    let scope = format!(
+        "{} {}",
+        text("--target-tags"),
+        text("--target-service-accounts")
+    );
+    let step = Step {
+        scope: Some(scope).filter(|scope| !scope.trim().is_empty()),
+        ..Step::new(verdict(allows), found).ranked(gcloud_rank(priority.parse().ok(), allows))
+    };
+    into.list(GCLOUD, step);
+    if !priority.is_empty() && priority.parse::<i64>().is_err() {
+        into.doubt(line);
+    }
     true
 }
 
 fn aws(words: &[&str], line: usize, into: &mut Reading) {
+    let scope = option(words, "--group-id").join(",");
     let lists = option(words, "--ip-permissions");
-    let lists = lists
-        .iter()
-        .filter_map(|text| serde_json::from_str::<Value>(text).ok());
-    for list in lists {
-        for permission in list.as_array().into_iter().flatten() {
-            aws_permission(permission, line, into);
+    for text in &lists {
+        match serde_json::from_str::<Value>(text) {
+            Ok(list) => {
+                for permission in list.as_array().into_iter().flatten() {
+                    aws_permission(permission, Some(scope.clone()), line, into);
+                }
+            }
+            // The short form, or another file.
+            Err(_) => into.doubt(line),
         }
     }
     if let [cidr] = option(words, "--cidr")[..] {
         let rules = rules_of(&option(words, "--protocol"), &option(words, "--port"));
-        into.add(true, &blocks([cidr]), &rules, line);
+        let variable = is_variable(cidr);
+        let blocks = if variable {
+            Block::everywhere(|_| true)
+        } else {
+            blocks([cidr])
+        };
+        let step = Step::new(Verdict::Accept, permits(&blocks, &rules, variable, line));
+        into.list(
+            GROUP,
+            Step {
+                scope: Some(scope),
+                ..step
+            },
+        );
     }
 }
 
-pub(super) fn aws_permission(permission: &Value, line: usize, into: &mut Reading) {
+/// Rules of several groups are rules of several machines, as far as this program can know.
+pub(super) fn aws_permission(
+    permission: &Value,
+    scope: Option<String>,
+    line: usize,
+    into: &mut Reading,
+) {
     let protocol = text(permission, "IpProtocol");
     let port = |name: &str| permission.get(name).and_then(Value::as_i64).unwrap_or(-1);
     let range = match (port("FromPort"), port("ToPort")) {
@@ -169,15 +296,65 @@ pub(super) fn aws_permission(permission: &Value, line: usize, into: &mut Reading
     let of = |list: &str, name: &str| strings(permission.get(list), name);
     let mut cidrs = [of("IpRanges", "CidrIp"), of("Ipv6Ranges", "CidrIpv6")].concat();
     cidrs.extend([text(permission, "CidrIpv4"), text(permission, "CidrIpv6")]);
-    into.add(
-        true,
-        &blocks(cidrs),
-        &rules_of(&[protocol], &[&range]),
-        line,
+    let rules = rules_of(&[protocol], &[&range]);
+    let mut found = permits(&blocks(cidrs), &rules, false, line);
+    // What a prefix list holds is not in the file.
+    let lists = of("PrefixListIds", "PrefixListId");
+    if !lists.is_empty() || !text(permission, "PrefixListId").is_empty() {
+        found.extend(permits(&Block::everywhere(|_| true), &rules, true, line));
+    }
+    let step = Step::new(Verdict::Accept, found);
+    into.list(
+        GROUP,
+        Step {
+            scope: scope.filter(|scope| !scope.is_empty()),
+            ..step
+        },
     );
 }
 
-fn azure(words: &[&str], line: usize, into: &mut Reading) -> bool {
+/// An entry of a network ACL: the smallest number comes first, and what none allows is denied.
+fn acl(words: &[&str], line: usize, into: &mut Reading) {
+    if !words.contains(&"--egress") {
+        return;
+    }
+    let text = |name| option(words, name).join(",");
+    let ports = option(words, "--port-range").join(",").replace("From=", "");
+    let ports = ports.replace("To=", "").replacen(',', "-", 1);
+    let cidr = [text("--cidr-block"), text("--ipv6-cidr-block")].concat();
+    acl_entry(
+        &text("--protocol"),
+        &ports,
+        &cidr,
+        (&text("--rule-action"), text("--rule-number").parse().ok()),
+        line,
+        into,
+    );
+}
+
+pub(super) fn acl_entry(
+    protocol: &str,
+    ports: &str,
+    cidr: &str,
+    (action, number): (&str, Option<i64>),
+    line: usize,
+    into: &mut Reading,
+) {
+    let ports = if ports.is_empty() { "any" } else { ports };
+    let rules = rules_of(&[protocol], &[ports]);
+    let found = match Block::parse(cidr) {
+        Some(block) => permits(&[block], &rules, false, line),
+        None => permits(&Block::everywhere(|_| true), &rules, true, line),
+    };
+    if number.is_none() {
+        into.doubt(line);
+    }
+    let step = Step::new(verdict(action == "allow"), found).ranked(number.unwrap_or(0));
+    into.list(ACL, step);
+    into.ways.hook(ACL, None, Policy::Deny, true);
+}
+
+fn azure(words: &[&str], line: usize, into: &mut Reading) {
     if option(words, "--direction") == ["Outbound"] {
         let or = |name, usual: &'static str| match option(words, name) {
             none if none.is_empty() => vec![usual],
@@ -185,11 +362,28 @@ fn azure(words: &[&str], line: usize, into: &mut Reading) -> bool {
         };
         let protocols = or("--protocol", "*");
         let ports = or("--destination-port-ranges", "80");
-        let blocks = azure_blocks(&or("--destination-address-prefixes", "*"));
+        let (blocks, understood) = azure_blocks(&or("--destination-address-prefixes", "*"));
+        let narrow = or("--source-address-prefixes", "*") != ["*"]
+            || or("--source-port-ranges", "*") != ["*"]
+            || words.iter().any(|word| word.contains("-asgs"));
         let allows = option(words, "--access") != ["Deny"];
-        into.add(allows, &blocks, &rules_of(&protocols, &ports), line);
+        let found = permits(
+            &blocks,
+            &rules_of(&protocols, &ports),
+            narrow || !understood,
+            line,
+        );
+        let priority = option(words, "--priority")
+            .first()
+            .and_then(|text| text.parse().ok());
+        if priority.is_none() {
+            into.doubt(line);
+        }
+        into.list(
+            AZURE,
+            Step::new(verdict(allows), found).ranked(priority.unwrap_or(0)),
+        );
     }
-    true
 }
 
 pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -272,6 +466,8 @@ mod tests {
             "create",
             "--direction",
             "Outbound",
+            "--priority",
+            "100",
             "--access",
         ];
         let rest = [

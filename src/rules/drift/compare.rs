@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::permit::{Fit, Permit, Said};
-use super::{Form, Reading};
+use super::{Form, Reading, Way};
+use crate::exit::ExitStatus;
 use crate::model::{Requirement, Transport};
 use crate::rules::{Egress, Entry, Purpose};
 
@@ -19,10 +20,12 @@ pub struct Drift {
     pub missing: Vec<Gap>,
     /// What may be let out: the file is not clear about it.
     pub unclear: Vec<Gap>,
-    /// What is let out by one rule and kept in by another, whose order is not looked at.
+    /// What a rule would let out, were it not that another one comes first and keeps it in.
     pub contradicted: Vec<Gap>,
     /// Rules for cloudflared's ports to what is not needed today.
     pub superfluous: Vec<Permit>,
+    /// Whether something that a tunnel needs has no address today, so that no rule can be held against it.
+    pub unknown: bool,
     /// What else could not be judged, in sentences.
     pub notes: Vec<String>,
 }
@@ -43,22 +46,53 @@ pub struct Gap {
 }
 
 impl Drift {
-    /// Whether something is missing that a tunnel needs.
+    /// Whether something is missing that a tunnel needs, or is kept in.
     #[must_use]
     pub fn lacks_required(&self) -> bool {
-        let mut missing = self.missing.iter();
-        missing.any(|gap| gap.requirement == Requirement::Required)
+        let mut lacking = self.missing.iter().chain(&self.contradicted);
+        lacking.any(Gap::is_required)
+    }
+
+    /// Whether it is not known of something that a tunnel needs how the file stands to it.
+    #[must_use]
+    pub fn leaves_required_open(&self) -> bool {
+        self.unknown || self.unclear.iter().any(Gap::is_required)
+    }
+
+    /// What a script is told: 0 is for a file that surely lets out everything that a tunnel needs.
+    ///
+    /// | required | exit |
+    /// | --- | --- |
+    /// | something missing, or kept in | 1 |
+    /// | else something not clear | 4 |
+    /// | all of it let out | 0 |
+    #[must_use]
+    pub fn status(&self) -> ExitStatus {
+        if self.lacks_required() {
+            ExitStatus::Blocked
+        } else if self.leaves_required_open() {
+            ExitStatus::Inconclusive
+        } else {
+            ExitStatus::Ready
+        }
+    }
+}
+
+impl Gap {
+    fn is_required(&self) -> bool {
+        self.requirement == Requirement::Required
     }
 }
 
 /// How a file stands to one destination.
 ///
-/// | a rule lets it out | one may | a rule about it keeps it in | fate |
-/// | --- | --- | --- | --- |
-/// | yes | | no | present |
-/// | yes | | yes | contradicted |
-/// | no | yes | | unclear |
-/// | no | no | | missing |
+/// | what the file does with it | a rule would let it out | fate |
+/// | --- | --- | --- |
+/// | lets it out | | present |
+/// | keeps it in | yes, or it may | contradicted |
+/// | keeps it in | no | missing |
+/// | says nothing | | missing |
+/// | is not clear | | unclear |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Present,
@@ -73,17 +107,21 @@ enum Fate {
 pub fn compare(egress: &Egress, reading: &Reading, closed: bool) -> Drift {
     let judged = |entry: &&Entry| entry.purpose != Purpose::Dns || holds_dns(reading, closed);
     let entries: Vec<_> = egress.entries.iter().filter(judged).collect();
+    let permits = reading.permits();
     let gaps = |fate| {
-        let with_fate = entries.iter().filter_map(|entry| gap(entry, reading, fate));
-        with_fate.collect::<Vec<_>>()
+        let of_entry = |entry: &&Entry| gap(entry, reading, &permits, fate);
+        entries.iter().filter_map(of_entry).collect::<Vec<_>>()
     };
+    let is_unknown =
+        |entry: &&Entry| entry.requirement == Requirement::Required && entry.addresses.is_empty();
     Drift {
         form: reading.form,
         needed: entries.iter().map(|entry| needed(entry).count()).sum(),
         missing: gaps(Fate::Missing),
         unclear: gaps(Fate::Unclear),
         contradicted: gaps(Fate::Contradicted),
-        superfluous: superfluous(egress, reading),
+        superfluous: superfluous(egress, reading, &permits),
+        unknown: entries.iter().any(is_unknown) || (closed && hides_resolvers(egress)),
         notes: notes(egress, reading, closed),
     }
 }
@@ -94,15 +132,27 @@ fn needed(entry: &Entry) -> impl Iterator<Item = IpAddr> {
     addresses.filter(|ip| !ip.is_loopback())
 }
 
-/// A file for cloudflared alone has no rules for the resolvers. Pods do not ask this host's.
+/// A file for cloudflared alone has no rules for the resolvers; one that keeps in all the rest has to.
+/// Pods do not ask this host's, and what a cloud's own resolver is asked is never filtered.
 fn holds_dns(reading: &Reading, closed: bool) -> bool {
     let is_dns = |permit: &Permit| permit.ports == Said::Only((53, 53));
-    reading.form != Form::Kubernetes && (closed || reading.permits.iter().any(is_dns))
+    let here = matches!(
+        reading.form,
+        Form::Nftables | Form::Commands | Form::Policy | Form::Pf | Form::Windows
+    );
+    let tells = || reading.permits().iter().any(is_dns);
+    reading.form != Form::Kubernetes && (closed || tells() || (here && reading.is_closed()))
 }
 
-fn gap(entry: &Entry, reading: &Reading, fate: Fate) -> Option<Gap> {
+/// Whether this host asks a resolver on itself, of which it is not known whom it asks in turn.
+fn hides_resolvers(egress: &Egress) -> bool {
+    let resolvers = || egress.entries.iter().filter(|e| e.purpose == Purpose::Dns);
+    resolvers().next().is_some() && resolvers().all(|entry| needed(entry).next().is_none())
+}
+
+fn gap(entry: &Entry, reading: &Reading, permits: &[Permit], fate: Fate) -> Option<Gap> {
     let addresses: Vec<_> = needed(entry)
-        .filter(|address| fate_of(entry, *address, reading) == fate)
+        .filter(|address| fate_of(entry, *address, reading, permits) == fate)
         .collect();
     (!addresses.is_empty()).then(|| Gap {
         host: entry.host.to_string(),
@@ -113,29 +163,25 @@ fn gap(entry: &Entry, reading: &Reading, fate: Fate) -> Option<Gap> {
     })
 }
 
-fn fate_of(entry: &Entry, address: IpAddr, reading: &Reading) -> Fate {
+fn fate_of(entry: &Entry, address: IpAddr, reading: &Reading, permits: &[Permit]) -> Fate {
     let (transport, port) = (entry.transport, entry.port);
-    let names = reading.names.iter();
-    let by_name = names.map(|named| named.fit(entry.host.as_str(), transport, port));
-    let best = by_name.fold(reading.fit(address, transport, port), Fit::max);
-    // The rule that drops the rest is no contradiction.
-    let aimed = reading
-        .denies
-        .iter()
-        .filter(|rule| !rule.block.is_everything());
-    let mut fits = aimed.map(|rule| rule.fit(address, transport, port));
-    let denied = fits.any(|fit| fit > Fit::No);
-    match (best, denied) {
-        (Fit::Yes, false) => Fate::Present,
-        (Fit::Yes, true) => Fate::Contradicted,
-        (Fit::Perhaps, _) => Fate::Unclear,
-        (Fit::No, _) => Fate::Missing,
+    let would = || {
+        let mut fits = permits
+            .iter()
+            .map(|rule| rule.fit(address, transport, port));
+        fits.any(|fit| fit > Fit::No)
+    };
+    match reading.way(entry.host.as_str(), address, transport, port) {
+        Way::Open => Fate::Present,
+        Way::Unclear => Fate::Unclear,
+        Way::Closed if would() => Fate::Contradicted,
+        Way::Closed | Way::Unsaid => Fate::Missing,
     }
 }
 
 /// Rules to cloudflared's ports that serve nothing that is needed. Other ports than the edge's are
 /// those of half the world: only in a file of this program's own are they known to be for cloudflared.
-fn superfluous(egress: &Egress, reading: &Reading) -> Vec<Permit> {
+fn superfluous(egress: &Egress, reading: &Reading, permits: &[Permit]) -> Vec<Permit> {
     let ours = |entry: &&Entry| match entry.purpose {
         Purpose::Quic | Purpose::Http2 => true,
         Purpose::Https | Purpose::DnsOverTls => reading.ours && !entry.addresses.is_empty(),
@@ -153,7 +199,7 @@ fn superfluous(egress: &Egress, reading: &Reading) -> Vec<Permit> {
             needed(entry).any(|address| rule.fit(address, entry.transport, entry.port) > Fit::No)
         })
     };
-    let rules = reading.permits.iter().filter(about);
+    let rules = permits.iter().filter(about);
     let mut unneeded: Vec<_> = rules.filter(|rule| !serves(rule)).copied().collect();
     unneeded.sort_unstable();
     unneeded.dedup_by_key(|rule| Permit { line: 0, ..*rule });
@@ -166,7 +212,7 @@ fn notes(egress: &Egress, reading: &Reading, closed: bool) -> Vec<String> {
     note(
         reading.guessed,
         "Some lines are in a form that is not known: addresses were taken from them, with the \
-         protocol and port that stand beside. Check those by hand.",
+         protocol and port that stand beside. What they mean is not known.",
     );
     note(
         !reading.hosts.is_empty(),
@@ -178,8 +224,24 @@ fn notes(egress: &Egress, reading: &Reading, closed: bool) -> Vec<String> {
     );
     note(
         reading.form != Form::Kubernetes,
-        "Rules alone were looked at, not their order, nor whether they are what is applied; where a policy lets out what no rule drops, nothing is missing.",
+        "Whether the file is what is applied, and the whole of it, was not judged. What the policy of a chain lets out and no rule names is not clear: another table may keep it in.",
     );
+    if !reading.doubts.is_empty() {
+        let lines: Vec<_> = reading.doubts.iter().filter(|line| **line > 0).collect();
+        let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
+        let place = match lines.as_slice() {
+            [] => "Something in the file".to_owned(),
+            lines => format!("Line {}", lines.join(", ")),
+        };
+        notes.push(format!(
+            "{place} may change what all rules mean (rules that are taken away, or are in another file), and is not followed: nothing counts as let out."
+        ));
+    }
+    if closed && hides_resolvers(egress) {
+        notes.push(
+            "This host asks a resolver on itself, and whom that one asks in turn is not known: name its upstream resolvers with --resolver.".to_owned(),
+        );
+    }
     for entry in egress
         .entries
         .iter()
@@ -208,12 +270,22 @@ impl fmt::Display for Drift {
         };
         section(f, "Missing, required", &of(Requirement::Required))?;
         section(f, "Missing, optional", &of(Requirement::Optional))?;
+        let kept_in = "Kept in by a rule that comes before the one that would let it out";
+        section(f, kept_in, &self.contradicted.iter().collect())?;
+        let of = |wanted: Requirement| {
+            let gaps = self.unclear.iter();
+            gaps.filter(move |gap| gap.requirement == wanted).collect()
+        };
         section(
             f,
-            "Let out and kept in at once",
-            &self.contradicted.iter().collect(),
+            "Not clear from the file, required",
+            &of(Requirement::Required),
         )?;
-        section(f, "Not clear from the file", &self.unclear.iter().collect())?;
+        section(
+            f,
+            "Not clear from the file, optional",
+            &of(Requirement::Optional),
+        )?;
         if !self.superfluous.is_empty() {
             writeln!(f, "\nSuperfluous, not needed today:")?;
         }
@@ -235,15 +307,19 @@ impl fmt::Display for Drift {
 
 impl Drift {
     fn headline(&self) -> &'static str {
-        let clean = self.missing.is_empty() && self.superfluous.is_empty();
-        match (
-            self.lacks_required(),
-            self.unclear.is_empty() && self.contradicted.is_empty(),
-        ) {
-            (true, _) => "The file lacks something that a tunnel needs.",
-            (false, false) => "Nothing required is known to be missing, but not all is clear.",
-            (false, true) if clean => "The file lets out exactly what is needed today.",
-            (false, true) => "Nothing required is missing.",
+        let missing = self.missing.iter().any(Gap::is_required);
+        let exact = self.missing.is_empty()
+            && self.contradicted.is_empty()
+            && self.unclear.is_empty()
+            && self.superfluous.is_empty();
+        match (self.lacks_required(), self.leaves_required_open()) {
+            (true, _) if missing => "The file lacks something that a tunnel needs.",
+            (true, _) => "The file keeps in something that a tunnel needs.",
+            (false, true) => {
+                "Nothing required is known to be missing, but not all that is required is clear."
+            }
+            (false, false) if exact => "The file lets out exactly what is needed today.",
+            (false, false) => "The file lets out everything that is required.",
         }
     }
 }

@@ -1,112 +1,483 @@
 //! Rules of iptables and ip6tables: commands, and files for `iptables-restore`.
 
-use super::Reading;
+use std::collections::BTreeSet;
+
 use super::block::Block;
-use super::permit::{Ports, Said, combinations, some_ports, transport};
+use super::firewalld::Sets;
+use super::permit::{Ports, Said, combinations, from_ports, is_variable, some_ports, transport};
+use super::ways::{Policy, Step, Verdict};
+use super::{Named, Reading};
 use crate::model::{Family, Transport};
 
-/// Reads the words of one rule, from `-A CHAIN` on. False when they are no rule.
-pub(super) fn rule(
-    words: &[String],
-    family: Option<Family>,
-    line: usize,
-    into: &mut Reading,
-) -> bool {
-    let mut rule = Rule::default();
-    let mut words = words.iter().map(String::as_str).peekable();
-    while let Some(word) = words.next() {
-        rule.option(word, &mut words);
-    }
-    if rule.chain.is_none() {
-        return false;
-    }
-    if rule.is_egress() {
-        let permits = rule.permits(family, line);
-        match rule.target {
-            Some("ACCEPT") => into.take(true, permits),
-            Some("DROP" | "REJECT") => into.take(false, permits),
-            _ => {}
+/// The tables of both families, as far as a file has come with them.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    /// The table that the lines of a file for `iptables-restore` are about.
+    table: Option<String>,
+    /// The families whose table `filter` the file holds as a whole.
+    whole: BTreeSet<&'static str>,
+    /// Where the rules that come now stand among others, as firewalld has it for direct rules.
+    pub(super) rank: i64,
+}
+
+/// What is done to a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action<'a> {
+    Append(&'a str),
+    /// At a place, from 0.
+    Insert(&'a str, usize),
+    Delete(&'a str),
+    Flush(Option<&'a str>),
+    New(&'a str),
+    Policy(&'a str, &'a str),
+    /// By number, or under another name.
+    Unclear,
+    /// Listing and checking.
+    Nothing,
+}
+
+impl Tables {
+    /// Reads `*TABLE`, `:CHAIN POLICY` and `COMMIT`.
+    pub(super) fn heading(&mut self, words: &[String], family: Option<Family>, into: &mut Reading) {
+        let first = words.first().map_or("", String::as_str);
+        if let Some(table) = first.strip_prefix('*') {
+            self.table = Some(table.to_owned());
+        } else if let Some(chain) = first.strip_prefix(':') {
+            let policy = words.get(1).map_or("-", String::as_str);
+            for name in families(family) {
+                let key = self.key(name, None, chain);
+                into.ways.chain(&key);
+                if policy != "-" {
+                    if key == format!("{name} filter OUTPUT") {
+                        self.whole.insert(name);
+                    }
+                    self.hook(name, None, chain, policy, into);
+                }
+            }
+        } else {
+            self.table = None;
         }
-        if rule.names_a_host {
+    }
+
+    fn key(&self, family: &str, table: Option<&str>, chain: &str) -> String {
+        let table = table.or(self.table.as_deref()).unwrap_or("filter");
+        format!("{family} {table} {chain}")
+    }
+
+    /// A chain of the system that packets of this host pass on their way out.
+    fn hook(
+        &self,
+        family: &'static str,
+        table: Option<&str>,
+        chain: &str,
+        policy: &str,
+        into: &mut Reading,
+    ) {
+        if !matches!(chain, "OUTPUT" | "POSTROUTING") {
+            return;
+        }
+        let key = self.key(family, table, chain);
+        let policy = match policy {
+            "ACCEPT" => Policy::Accept,
+            "DROP" => Policy::Deny,
+            _ => Policy::Unsaid,
+        };
+        let decides = key.split(' ').nth(1) == Some("filter");
+        into.ways
+            .hook(&key, Some(family_of(family)), policy, decides);
+    }
+
+    /// Reads the words of one command, from `-A CHAIN` on. False when they are no rule.
+    pub(super) fn rule(
+        &mut self,
+        words: &[String],
+        family: Option<Family>,
+        sets: &Sets,
+        line: usize,
+        into: &mut Reading,
+    ) -> bool {
+        let mut rule = Rule {
+            sets: Some(sets),
+            ..Rule::default()
+        };
+        let mut rest = words.iter().map(String::as_str).peekable();
+        while let Some(word) = rest.next() {
+            rule.option(word, &mut rest);
+        }
+        let Some(action) = rule.action else {
+            return false;
+        };
+        for name in families(family) {
+            self.act(action, &rule, (name, family), line, into);
+        }
+        true
+    }
+
+    fn act(
+        &mut self,
+        action: Action<'_>,
+        rule: &Rule<'_>,
+        (name, family): (&'static str, Option<Family>),
+        line: usize,
+        into: &mut Reading,
+    ) {
+        let key = |chain: &str| self.key(name, rule.table, chain);
+        match action {
+            Action::Append(chain) | Action::Insert(chain, _) => {
+                let key = key(chain);
+                into.ways.chain(&key);
+                let Some(step) = self.step(rule, name, family, line, into) else {
+                    return;
+                };
+                let at = match action {
+                    Action::Insert(_, at) => at,
+                    _ => usize::MAX,
+                };
+                into.insert(&key, at, step);
+            }
+            Action::Delete(chain) => {
+                let key = key(chain);
+                let Some(step) = self.step(rule, name, family, line, into) else {
+                    return;
+                };
+                // A rule that the file does not hold was there before it.
+                let steps = into.ways.chain(&key);
+                if let Some(at) = steps.iter().position(|own| own.is_like(&step)) {
+                    steps.remove(at);
+                }
+            }
+            Action::Flush(Some(chain)) => into.ways.chain(&key(chain)).clear(),
+            Action::Flush(None) => {
+                let table = key("");
+                for own in into
+                    .ways
+                    .names()
+                    .iter()
+                    .filter(|own| own.starts_with(&table))
+                {
+                    into.ways.chain(own).clear();
+                }
+            }
+            Action::New(chain) => {
+                into.ways.chain(&key(chain));
+            }
+            Action::Policy(chain, policy) => {
+                if into.unsure {
+                    into.doubt(line);
+                }
+                self.hook(name, rule.table, chain, policy, into);
+            }
+            Action::Unclear => into.doubt(line),
+            Action::Nothing => {}
+        }
+    }
+
+    /// The rule; none where it decides nothing, or is about no new flow of this host.
+    fn step(
+        &self,
+        rule: &Rule<'_>,
+        name: &str,
+        family: Option<Family>,
+        line: usize,
+        into: &mut Reading,
+    ) -> Option<Step> {
+        let verdict = match rule.target? {
+            "ACCEPT" => Verdict::Accept,
+            "DROP" | "REJECT" => Verdict::Deny,
+            "RETURN" => Verdict::Return,
+            other if GO_ON.contains(&other) => return None,
+            // A target that is not known is like a chain that the file does not hold.
+            chain if rule.goes => Verdict::Goto(self.key(name, rule.table, chain)),
+            chain => Verdict::Jump(self.key(name, rule.table, chain)),
+        };
+        if rule.irrelevant {
+            return None;
+        }
+        for host in &rule.hosts {
             into.named(line);
+            if verdict == Verdict::Accept {
+                rule.by_name(host, into);
+            }
+        }
+        let by_name_alone = !rule.hosts.is_empty() && rule.blocks.is_empty();
+        if by_name_alone && verdict == Verdict::Accept {
+            return None;
+        }
+        Some(Step::new(verdict, rule.permits(family, line)).ranked(self.rank))
+    }
+
+    /// At the end of a file: where flows begin.
+    pub(super) fn finish(&self, into: &mut Reading) {
+        for name in families(None) {
+            for (table, chain) in [
+                ("filter", "OUTPUT"),
+                ("raw", "OUTPUT"),
+                ("mangle", "OUTPUT"),
+                ("nat", "OUTPUT"),
+                ("security", "OUTPUT"),
+                ("mangle", "POSTROUTING"),
+            ] {
+                let key = self.key(name, Some(table), chain);
+                if into.ways.has(&key) && !into.ways.is_hook(&key) {
+                    self.hook(name, Some(table), chain, "", into);
+                }
+            }
+            let filter = self.key(name, Some("filter"), "");
+            let is_builtin = |chain: &str| matches!(chain, "INPUT" | "FORWARD");
+            let strays = into.ways.unreached().into_iter().filter(|own| {
+                let chain = own.strip_prefix(&filter);
+                chain.is_some_and(|chain| !is_builtin(chain)) && !self.whole.contains(name)
+            });
+            for stray in strays.collect::<Vec<_>>() {
+                into.ways.loose(&stray, Some(family_of(name)));
+            }
         }
     }
-    true
+}
+
+/// Targets after which the rules that follow are asked.
+const GO_ON: &[&str] = &[
+    "AUDIT",
+    "CHECKSUM",
+    "CLASSIFY",
+    "CONNMARK",
+    "CONNSECMARK",
+    "CT",
+    "DSCP",
+    "HL",
+    "LOG",
+    "MARK",
+    "MASQUERADE",
+    "NFLOG",
+    "NOTRACK",
+    "SECMARK",
+    "SET",
+    "SNAT",
+    "TCPMSS",
+    "TEE",
+    "TOS",
+    "TRACE",
+    "TTL",
+    "ULOG",
+];
+
+/// A rule of a family that is not told may be of either.
+fn families(family: Option<Family>) -> Vec<&'static str> {
+    match family {
+        Some(Family::Ipv4) => vec!["ip"],
+        Some(Family::Ipv6) => vec!["ip6"],
+        None => vec!["ip", "ip6"],
+    }
+}
+
+fn family_of(name: &str) -> Family {
+    if name == "ip" {
+        Family::Ipv4
+    } else {
+        Family::Ipv6
+    }
 }
 
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word of the rule, and any of them go together"
+)]
 struct Rule<'a> {
-    chain: Option<&'a str>,
+    sets: Option<&'a Sets>,
+    action: Option<Action<'a>>,
+    table: Option<&'a str>,
     target: Option<&'a str>,
+    goes: bool,
     blocks: Vec<Block>,
+    /// Whether it names destinations, be they none.
+    to_some: bool,
     transport: Option<Said<Transport>>,
     ports: Vec<Said<Ports>>,
+    /// The next option is turned round.
+    negated: bool,
     conditional: bool,
     irrelevant: bool,
-    names_a_host: bool,
+    hosts: Vec<String>,
 }
 
 impl<'a> Rule<'a> {
-    fn option(&mut self, option: &'a str, words: &mut dyn Iterator<Item = &'a str>) {
-        let mut value = || words.next().unwrap_or_default();
+    fn option(
+        &mut self,
+        option: &'a str,
+        words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>,
+    ) {
+        if option == "!" {
+            self.negated = true;
+            return;
+        }
+        let negated = std::mem::take(&mut self.negated);
+        if self.command(option, words) {
+            return;
+        }
+        let mut value = || {
+            words
+                .next_if(|word| !word.starts_with("--"))
+                .unwrap_or_default()
+        };
+        // A flow of this host's to elsewhere never leaves by the loopback.
+        if negated && matches!(option, "-o" | "--out-interface") {
+            self.conditional |= value() != "lo";
+            return;
+        }
+        if negated && option.starts_with('-') {
+            self.conditional = true;
+            value();
+            return;
+        }
         match option {
-            "-A" | "--append" | "-I" | "--insert" => self.chain = Some(value()),
             "-j" | "--jump" => self.target = Some(value()),
-            "-p" | "--protocol" => match transport(value()) {
-                Some(said) => self.transport = Some(said),
-                None => self.irrelevant = true,
-            },
+            "-g" | "--goto" => {
+                self.target = Some(value());
+                self.goes = true;
+            }
+            "-p" | "--protocol" => {
+                let said = value();
+                self.transport = transport(said);
+                self.conditional |= is_variable(said) || said == "!";
+                self.irrelevant |= self.transport.is_none() && !self.conditional;
+            }
             "-d" | "--dst" | "--destination" => self.destinations(value()),
+            "--match-set" => {
+                let (name, side) = (value(), value());
+                self.set(name, side);
+            }
             "--dport" | "--dports" | "--destination-port" | "--destination-ports" => {
                 self.ports.extend(value().split(',').map(some_ports));
             }
-            "--ctstate" | "--state" => self.irrelevant |= !value().contains("NEW"),
+            "--ctstate" | "--state" => {
+                let states = value();
+                self.conditional |= is_variable(states);
+                self.irrelevant |= !states.contains("NEW") && !is_variable(states);
+            }
             "-o" | "--out-interface" => match value() {
                 "lo" => self.irrelevant = true,
                 _ => self.conditional = true,
             },
-            // What leaves from a port of this host is an answer, or no flow of cloudflared's.
-            "--sport" | "--sports" | "--source-port" | "--source-ports" => {
+            // Nothing that leaves this host has come in.
+            "-i" | "--in-interface" => {
                 value();
                 self.irrelevant = true;
             }
-            "-t" | "--table" => self.irrelevant |= value() != "filter",
+            "--sport" | "--sports" | "--source-port" | "--source-ports" => {
+                match from_ports(value().split(',')) {
+                    Some(condition) => self.conditional |= condition,
+                    None => self.irrelevant = true,
+                }
+            }
+            "-t" | "--table" => self.table = Some(value()),
             "-m" | "--match" => {
-                let known = ["tcp", "udp", "multiport", "comment", "conntrack", "state"];
+                let known = [
+                    "tcp",
+                    "udp",
+                    "multiport",
+                    "comment",
+                    "conntrack",
+                    "state",
+                    "set",
+                ];
                 self.conditional |= !known.contains(&value());
             }
             "--comment" | "--reject-with" => {
-                value();
+                words.next();
             }
-            "-w" | "--wait" | "-4" | "-6" | "--ipv4" | "--ipv6" | "-c" => {}
-            // A negation, or a match that is not known: the rule may not hold.
-            other => self.conditional |= other == "!" || other.starts_with('-'),
+            "--syn" | "-w" | "--wait" | "-4" | "-6" | "--ipv4" | "--ipv6" | "-c" => {}
+            // A match that is not known: the rule may not hold.
+            other => self.conditional |= other.starts_with('-'),
         }
+    }
+
+    /// What is done, and to which chain.
+    fn command(
+        &mut self,
+        option: &str,
+        words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>,
+    ) -> bool {
+        let numbered = |words: &mut std::iter::Peekable<_>| {
+            let number = words.next_if(|word: &&str| word.parse::<usize>().is_ok());
+            number.and_then(|number: &str| number.parse::<usize>().ok())
+        };
+        let mut chain = || words.next().unwrap_or_default();
+        let action = match option {
+            "-A" | "--append" => Action::Append(chain()),
+            "-I" | "--insert" => {
+                let chain = chain();
+                Action::Insert(chain, numbered(words).map_or(0, |at| at.saturating_sub(1)))
+            }
+            "-D" | "--delete" => {
+                let chain = chain();
+                match numbered(words) {
+                    Some(_) => Action::Unclear,
+                    None => Action::Delete(chain),
+                }
+            }
+            "-F" | "--flush" => Action::Flush(words.next_if(|word| !word.starts_with('-'))),
+            "-N" | "--new-chain" => Action::New(chain()),
+            "-P" | "--policy" => Action::Policy(chain(), words.next().unwrap_or_default()),
+            "-R" | "--replace" | "-E" | "--rename-chain" => Action::Unclear,
+            "-X" | "--delete-chain" | "-Z" | "--zero" | "-L" | "--list" | "-S" | "--list-rules"
+            | "-C" | "--check" => Action::Nothing,
+            _ => return false,
+        };
+        self.action = Some(action);
+        true
     }
 
     fn destinations(&mut self, text: &str) {
+        self.to_some = true;
         for destination in text.split(',') {
             match Block::parse(destination) {
                 Some(block) => self.blocks.push(block),
-                None => self.names_a_host = true,
+                None if is_variable(destination) => {
+                    self.conditional = true;
+                    self.blocks.extend(Block::everywhere(|_| true));
+                }
+                None => self.hosts.push(destination.to_owned()),
             }
         }
     }
 
-    /// Chains of users may be reached from OUTPUT; the others of the system are not.
-    fn is_egress(&self) -> bool {
-        let chain = self.chain.unwrap_or_default().to_ascii_lowercase();
-        let elsewhere = ["input", "forward", "prerouting", "postrouting"];
-        !self.irrelevant && !elsewhere.iter().any(|word| chain.contains(word))
+    /// A set of addresses, where the file holds it.
+    fn set(&mut self, name: &str, side: &str) {
+        let known = self
+            .sets
+            .and_then(|sets| sets.get(name))
+            .filter(|_| side == "dst");
+        match known {
+            Some(blocks) if !self.to_some => {
+                self.to_some = true;
+                self.blocks.extend(blocks);
+            }
+            _ => self.conditional = true,
+        }
+    }
+
+    /// A rule for a name holds for the addresses that it had when the rule was made.
+    fn by_name(&self, host: &str, into: &mut Reading) {
+        let pattern = host.trim_end_matches('.').to_ascii_lowercase();
+        let ports = if self.ports.is_empty() {
+            &[Said::Any]
+        } else {
+            self.ports.as_slice()
+        };
+        into.names.extend(ports.iter().map(|ports| Named {
+            pattern: pattern.clone(),
+            transport: self.transport.unwrap_or(Said::Any),
+            ports: *ports,
+            momentary: true,
+        }));
     }
 
     fn permits(&self, family: Option<Family>, line: usize) -> Vec<super::Permit> {
-        if self.names_a_host && self.blocks.is_empty() {
-            return Vec::new();
-        }
+        let everywhere = !self.to_some || (self.blocks.is_empty() && !self.hosts.is_empty());
         // Without a destination the rule is for all of the family, which the file may leave open.
-        let open = self.blocks.is_empty() && family.is_none();
-        let blocks = if self.blocks.is_empty() {
+        let open = everywhere && (family.is_none() || self.to_some);
+        let blocks = if everywhere {
             Block::everywhere(|own| family.is_none_or(|family| family == own))
         } else {
             self.blocks.clone()
@@ -124,10 +495,10 @@ mod tests {
 
     fn read(text: &str) -> Reading {
         let mut reading = Reading::default();
-        for (number, line) in text.lines().enumerate() {
-            let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
-            rule(&words, Some(Family::Ipv4), number + 1, &mut reading);
-        }
+        assert!(super::super::shell::read(
+            &format!("# Generated by iptables-save\n{text}\n"),
+            &mut reading
+        ));
         reading
     }
 
@@ -150,7 +521,15 @@ mod tests {
                 "-A OUTPUT -p tcp --dport 7844 -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT",
                 Fit::Yes,
             ),
-            ("-A cloudflared -d 198.41.192.7 -j ACCEPT", Fit::Yes),
+            ("-A cloudflared -d 198.41.192.7 -j ACCEPT", Fit::Perhaps),
+            (
+                "-A OUTPUT -j cloudflared\n-A cloudflared -d 198.41.192.7 -j ACCEPT",
+                Fit::Yes,
+            ),
+            (
+                "*filter\n:OUTPUT DROP [0:0]\n-A cloudflared -d 198.41.192.7 -j ACCEPT",
+                Fit::No,
+            ),
             (
                 "-A OUTPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
                 Fit::No,
@@ -174,11 +553,12 @@ mod tests {
                 "-A OUTPUT -o eth0 -p tcp --dport 7844 -j ACCEPT",
                 Fit::Perhaps,
             ),
-            ("-P OUTPUT ACCEPT", Fit::No),
+            ("-P OUTPUT ACCEPT", Fit::Perhaps),
+            ("-P OUTPUT DROP", Fit::No),
         ] {
             assert_eq!(fit(text), expected, "{text}");
         }
-        assert_eq!(read("-A OUTPUT -d 198.41.192.7 -j DROP").denies.len(), 1);
-        assert_eq!(read("-A OUTPUT -d region1.example -j ACCEPT").permits, []);
+        let named = read("-A OUTPUT -d region1.example -j ACCEPT");
+        assert_eq!((named.permits(), named.names.len()), (vec![], 1));
     }
 }

@@ -4,8 +4,12 @@ use serde_json::Value;
 
 use super::block::Block;
 use super::permit::{Ports, Said, combinations, some_ports, transport};
+use super::ways::{Step, Verdict, denial_first};
 use super::{Named, Reading};
 use crate::model::Transport;
+
+/// The chain of what the policies say: any of them may let out, and a denial of Cilium's outweighs all.
+const LIST: &str = "policies";
 
 /// Reads objects, and lists of them. False when none is a policy.
 pub(super) fn read(documents: &[Value], into: &mut Reading) -> bool {
@@ -13,16 +17,20 @@ pub(super) fn read(documents: &[Value], into: &mut Reading) -> bool {
     for document in documents {
         known |= match document.get("kind").and_then(Value::as_str) {
             Some("NetworkPolicy") => {
-                for rule in list(document.pointer("/spec/egress")) {
-                    plain_rule(rule, into);
-                }
+                plain_policy(document, into);
                 true
             }
             Some("CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy") => {
                 let specs = document.get("spec").into_iter();
+                let metadata = document.get("metadata");
                 for spec in specs.chain(list(document.get("specs"))) {
-                    list(spec.get("egress")).for_each(|rule| cilium_rule(rule, into));
+                    cilium_policy(spec, metadata, into);
                 }
+                true
+            }
+            // Policies of others (of Calico, or an administrator's) may deny what these allow.
+            Some(kind) if kind.ends_with("Policy") => {
+                into.doubt(0);
                 true
             }
             _ => {
@@ -41,37 +49,168 @@ fn list(value: Option<&Value>) -> impl Iterator<Item = &Value> {
 /// A protocol with a range of ports.
 type Pair = (Said<Transport>, Said<Ports>);
 
-fn plain_rule(rule: &Value, into: &mut Reading) {
-    let mut pairs: Vec<Pair> = list(rule.get("ports"))
-        .filter_map(|p| pair(p, "TCP"))
-        .collect();
-    if rule.get("ports").is_none() {
-        pairs.push((Said::Any, Said::Any));
-    }
-    if rule.get("to").is_none() {
-        add(&Block::everywhere(|_| true), false, &pairs, into);
-    }
-    for peer in list(rule.get("to")) {
-        if let Some(block) = peer.get("ipBlock") {
-            add_block(block, &pairs, into);
+/// Whom a policy is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Subjects {
+    /// Whether cloudflared's pods are surely among them.
+    sure: bool,
+    /// The namespace, where the policy is for all pods of one.
+    namespace: Option<String>,
+}
+
+impl Subjects {
+    /// cloudflared's pods are those with a label that says so; a policy for all pods of a namespace is
+    /// for them where there is no other namespace in the file.
+    fn of(selector: Option<&Value>, metadata: Option<&Value>) -> Self {
+        let labels = selector
+            .and_then(|s| s.get("matchLabels"))
+            .and_then(Value::as_object);
+        let expressions = list(selector.and_then(|s| s.get("matchExpressions"))).count();
+        let labels: Vec<_> = labels.into_iter().flatten().collect();
+        let says_so = |(_, value): &(&String, &Value)| {
+            value
+                .as_str()
+                .is_some_and(|value| value.contains("cloudflared"))
+        };
+        // Labels beside that one may be another's.
+        let named = labels.len() == 1 && labels.iter().any(says_so);
+        let namespace = metadata
+            .and_then(|m| m.get("namespace"))
+            .and_then(Value::as_str);
+        Self {
+            sure: expressions == 0 && (labels.is_empty() || named) && selector.is_some(),
+            namespace: namespace.filter(|_| labels.is_empty()).map(str::to_owned),
         }
     }
 }
 
-fn cilium_rule(rule: &Value, into: &mut Reading) {
-    let ports = list(rule.get("toPorts")).flat_map(|set| list(set.get("ports")));
-    let mut pairs: Vec<Pair> = ports.filter_map(|port| pair(port, "ANY")).collect();
-    if rule.get("toPorts").is_none() {
+fn plain_policy(document: &Value, into: &mut Reading) {
+    let spec = document.get("spec");
+    // Without a selector a policy is for all pods.
+    let all = Value::Object(serde_json::Map::new());
+    let selector = spec.and_then(|s| s.get("podSelector")).unwrap_or(&all);
+    let subjects = Subjects::of(Some(selector), document.get("metadata"));
+    let types: Vec<_> = list(document.pointer("/spec/policyTypes")).collect();
+    if !types.is_empty() && types.iter().all(|name| *name != "Egress") {
+        return;
+    }
+    for rule in list(document.pointer("/spec/egress")) {
+        plain_rule(rule, &subjects, into);
+    }
+}
+
+fn plain_rule(rule: &Value, subjects: &Subjects, into: &mut Reading) {
+    let mut pairs: Vec<Pair> = list(rule.get("ports"))
+        .filter_map(|p| pair(p, "TCP"))
+        .collect();
+    // An empty list is for all ports, as none is.
+    if list(rule.get("ports")).next().is_none() {
         pairs.push((Said::Any, Said::Any));
     }
-    let cidrs = list(rule.get("toCIDR")).filter_map(Value::as_str);
-    let blocks: Vec<_> = cidrs.filter_map(Block::parse).collect();
-    add(&blocks, false, &pairs, into);
-    for set in list(rule.get("toCIDRSet")) {
-        add_block(set, &pairs, into);
+    let mut take = |blocks: &[Block], conditional: bool| {
+        add(Verdict::Accept, blocks, conditional, &pairs, subjects, into);
+    };
+    if list(rule.get("to")).next().is_none() {
+        take(&Block::everywhere(|_| true), false);
     }
-    if list(rule.get("toEntities")).any(|entity| entity == "world" || entity == "all") {
-        add(&Block::everywhere(|_| true), false, &pairs, into);
+    for peer in list(rule.get("to")) {
+        if let Some(block) = peer.get("ipBlock") {
+            let (blocks, conditional) = block_of(block);
+            take(&blocks, conditional);
+        }
+    }
+}
+
+fn cilium_policy(spec: &Value, metadata: Option<&Value>, into: &mut Reading) {
+    let subjects = Subjects::of(spec.get("endpointSelector"), metadata);
+    for rule in list(spec.get("egress")) {
+        cilium_rule(rule, &Verdict::Accept, &subjects, into);
+    }
+    for rule in list(spec.get("egressDeny")) {
+        cilium_rule(rule, &Verdict::Deny, &subjects, into);
+    }
+}
+
+/// What says where a rule leads to.
+const DESTINATIONS: &[&str] = &[
+    "toCIDR",
+    "toCIDRSet",
+    "toEntities",
+    "toFQDNs",
+    "toEndpoints",
+    "toServices",
+    "toGroups",
+    "toNodes",
+];
+
+fn cilium_rule(rule: &Value, verdict: &Verdict, subjects: &Subjects, into: &mut Reading) {
+    // ICMP alone.
+    if rule.get("icmps").is_some() {
+        return;
+    }
+    let sets: Vec<_> = list(rule.get("toPorts")).collect();
+    let ports = sets.iter().flat_map(|set| list(set.get("ports")));
+    let mut pairs: Vec<Pair> = ports.filter_map(|port| pair(port, "ANY")).collect();
+    if sets.is_empty() {
+        pairs.push((Said::Any, Said::Any));
+    }
+    // A proxy that reads what is spoken there may end it.
+    let reads = |set: &&Value| {
+        let rules = set.get("rules").and_then(Value::as_object);
+        let rules = rules.is_some_and(|rules| rules.keys().any(|name| name != "dns"));
+        rules
+            || [
+                "serverNames",
+                "terminatingTLS",
+                "originatingTLS",
+                "listener",
+            ]
+            .iter()
+            .any(|n| set.get(n).is_some())
+    };
+    let narrow = sets.iter().any(reads)
+        || rule.get("toRequires").is_some()
+        || rule.get("authentication").is_some();
+    let mut take = |blocks: &[Block], conditional: bool| {
+        add(
+            verdict.clone(),
+            blocks,
+            narrow || conditional,
+            &pairs,
+            subjects,
+            into,
+        );
+    };
+    let cidrs = list(rule.get("toCIDR")).filter_map(Value::as_str);
+    take(&cidrs.filter_map(Block::parse).collect::<Vec<_>>(), false);
+    for set in list(rule.get("toCIDRSet")) {
+        let (blocks, conditional) = block_of(set);
+        take(&blocks, conditional);
+    }
+    for entity in list(rule.get("toEntities")).filter_map(Value::as_str) {
+        let fits = |family| match entity {
+            "world" | "all" => true,
+            "world-ipv4" => family == crate::model::Family::Ipv4,
+            "world-ipv6" => family == crate::model::Family::Ipv6,
+            _ => false,
+        };
+        take(&Block::everywhere(fits), false);
+    }
+    if DESTINATIONS.iter().all(|name| rule.get(name).is_none()) {
+        take(&Block::everywhere(|_| true), false);
+    }
+    // What a name, a service or a group stands for when it is denied is not known here.
+    let elsewhere = ["toFQDNs", "toServices", "toGroups"]
+        .iter()
+        .any(|name| rule.get(name).is_some());
+    if *verdict == Verdict::Deny && elsewhere {
+        take(&Block::everywhere(|_| true), true);
+    }
+    if *verdict == Verdict::Accept && rule.get("toGroups").is_some() {
+        take(&Block::everywhere(|_| true), true);
+    }
+    if *verdict == Verdict::Deny {
+        return;
     }
     for name in list(rule.get("toFQDNs")) {
         let pattern = name.get("matchName").or_else(|| name.get("matchPattern"));
@@ -81,22 +220,45 @@ fn cilium_rule(rule: &Value, into: &mut Reading) {
                     pattern: pattern.trim_end_matches('.').to_ascii_lowercase(),
                     transport: *transport,
                     ports: *ports,
+                    momentary: narrow || !subjects.sure,
                 }));
         }
     }
 }
 
-fn add_block(block: &Value, pairs: &[Pair], into: &mut Reading) {
-    let cidr = block.get("cidr").and_then(Value::as_str);
-    let blocks: Vec<_> = cidr.and_then(Block::parse).into_iter().collect();
-    add(&blocks, block.get("except").is_some(), pairs, into);
+/// The block, and whether it has exceptions, or is named elsewhere.
+fn block_of(block: &Value) -> (Vec<Block>, bool) {
+    match block
+        .get("cidr")
+        .and_then(Value::as_str)
+        .and_then(Block::parse)
+    {
+        Some(cidr) => (vec![cidr], block.get("except").is_some()),
+        None => (Block::everywhere(|_| true), true),
+    }
 }
 
-fn add(blocks: &[Block], conditional: bool, pairs: &[Pair], into: &mut Reading) {
-    for (transport, ports) in pairs {
-        let made = combinations(blocks, &[*transport], &[*ports], conditional, 0);
-        into.take(true, made);
-    }
+fn add(
+    verdict: Verdict,
+    blocks: &[Block],
+    conditional: bool,
+    pairs: &[Pair],
+    subjects: &Subjects,
+    into: &mut Reading,
+) {
+    let conditional = conditional || !subjects.sure;
+    let rank = denial_first(verdict == Verdict::Accept);
+    let each = pairs.iter().flat_map(|(transport, ports)| {
+        combinations(blocks, &[*transport], &[*ports], conditional, 0)
+    });
+    let step = Step::new(verdict, each.collect()).ranked(rank);
+    into.list(
+        LIST,
+        Step {
+            scope: subjects.namespace.clone(),
+            ..step
+        },
+    );
 }
 
 /// `{protocol, port, endPort}`; none for protocols without ports.
@@ -128,7 +290,7 @@ mod tests {
 
     fn fit(kind: &str, rule: &Value) -> Fit {
         let mut reading = Reading::default();
-        let object = json!({"kind": "List", "items": [{"kind": kind, "spec": {"egress": [rule]}}]});
+        let object = json!({"kind": "List", "items": [{"kind": kind, "spec": {"endpointSelector": {}, "egress": [rule]}}]});
         assert!(read(&[object], &mut reading));
         reading.fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
     }

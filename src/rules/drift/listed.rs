@@ -3,23 +3,39 @@
 use serde_json::Value;
 
 use super::Reading;
-use super::cloud::{aws_permission, azure_blocks, blocks, rules_of, strings, text};
+use super::cloud::{
+    AZURE, GCLOUD, GROUP, acl_entry, aws_permission, azure_blocks, blocks, gcloud_rank, permits,
+    rules_of, strings, text, verdict,
+};
+use super::ways::Step;
 
 /// Reads what the tools list as JSON. False when it is nothing of theirs.
 pub(super) fn listed(value: &Value, into: &mut Reading) -> bool {
+    of_group(value, None, into)
+}
+
+/// What is inside of an object that names a group is that group's.
+fn of_group(value: &Value, group: Option<&str>, into: &mut Reading) -> bool {
     let mut known = false;
     match value {
         Value::Array(items) => {
             for item in items {
-                known |= listed(item, into);
+                known |= of_group(item, group, into);
             }
         }
         Value::Object(map) => {
-            known = object(value, into);
+            let own = value.get("GroupId").and_then(Value::as_str).or(group);
+            if let (Some(group), true) = (own, map.contains_key("IpPermissionsEgress")) {
+                // A group without rules is a group all the same.
+                let none = Step::new(verdict(true), Vec::new());
+                let scope = Some(group.to_owned());
+                into.list(GROUP, Step { scope, ..none });
+            }
+            known = object(value, own, into);
             for (name, inner) in map {
-                // What comes in is none of our business.
-                if !known && name != "IpPermissions" {
-                    known |= listed(inner, into);
+                // What comes in is none of our business, and Azure's own rules come after all others.
+                if !known && name != "IpPermissions" && name != "defaultSecurityRules" {
+                    known |= of_group(inner, own, into);
                 }
             }
         }
@@ -28,50 +44,106 @@ pub(super) fn listed(value: &Value, into: &mut Reading) -> bool {
     known
 }
 
-fn object(value: &Value, into: &mut Reading) -> bool {
+fn object(value: &Value, group: Option<&str>, into: &mut Reading) -> bool {
     if value.get("IpProtocol").is_some() {
         if value.get("IsEgress") != Some(&Value::Bool(false)) {
-            aws_permission(value, 0, into);
+            aws_permission(value, group.map(str::to_owned), 0, into);
         }
         return true;
     }
-    let outbound = matches!(text(value, "direction"), "EGRESS" | "Outbound");
-    if value.get("destinationRanges").is_some() {
-        for (list, allows) in [("allowed", true), ("denied", false)] {
-            for rule in value
-                .get(list)
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-            {
-                let ports = match strings(rule.get("ports"), "") {
-                    none if none.is_empty() => vec!["any"],
-                    some => some,
-                };
-                let rules = rules_of(&[text(rule, "IPProtocol")], &ports);
-                let blocks = blocks(strings(value.get("destinationRanges"), ""));
-                into.add(allows, &blocks, if outbound { &rules } else { &[] }, 0);
-            }
-        }
+    if value.get("RuleAction").is_some() {
+        acl(value, into);
+        return true;
+    }
+    if value.get("destinationRanges").is_some() || text(value, "direction") == "EGRESS" {
+        gcloud(value, into);
+        return true;
+    }
+    // An ingress rule of gcloud.
+    if value.get("sourceRanges").is_some() {
         return true;
     }
     if value.get("access").is_some() && value.get("direction").is_some() {
-        let both = |one: &str, many: &str| {
-            let mut all = strings(value.get(many), "");
-            all.extend(Some(text(value, one)).filter(|text| !text.is_empty()));
-            all
-        };
-        let ports = both("destinationPortRange", "destinationPortRanges");
-        let rules = rules_of(&[text(value, "protocol")], &ports);
-        let blocks = azure_blocks(&both(
-            "destinationAddressPrefix",
-            "destinationAddressPrefixes",
-        ));
-        let allows = text(value, "access") == "Allow";
-        into.add(allows, &blocks, if outbound { &rules } else { &[] }, 0);
+        azure(value, into);
         return true;
     }
     false
+}
+
+fn number(value: &Value, name: &str) -> Option<i64> {
+    let value = value.get(name)?;
+    value.as_i64().or_else(|| value.as_str()?.parse().ok())
+}
+
+fn acl(value: &Value, into: &mut Reading) {
+    if value.get("Egress") != Some(&Value::Bool(true)) {
+        return;
+    }
+    let port = |name: &str| value.get("PortRange").and_then(|range| number(range, name));
+    let ports = match (port("From"), port("To")) {
+        (Some(from), Some(to)) => format!("{from}-{to}"),
+        _ => String::new(),
+    };
+    let cidr = [text(value, "CidrBlock"), text(value, "Ipv6CidrBlock")].concat();
+    let action = (text(value, "RuleAction"), number(value, "RuleNumber"));
+    acl_entry(text(value, "Protocol"), &ports, &cidr, action, 0, into);
+}
+
+fn gcloud(value: &Value, into: &mut Reading) {
+    let outbound = text(value, "direction") == "EGRESS";
+    if !outbound || value.get("disabled") == Some(&Value::Bool(true)) {
+        return;
+    }
+    let ranges = strings(value.get("destinationRanges"), "");
+    let blocks = if ranges.is_empty() {
+        blocks(["0.0.0.0/0"])
+    } else {
+        blocks(ranges)
+    };
+    let targets = ["targetTags", "targetServiceAccounts"];
+    let targets = targets.map(|name| strings(value.get(name), "").join(","));
+    let scope = Some(targets.join(" ")).filter(|scope| !scope.trim().is_empty());
+    for (list, allows) in [("allowed", true), ("denied", false)] {
+        let rules = value.get(list).and_then(Value::as_array);
+        for rule in rules.into_iter().flatten() {
+            let ports = match strings(rule.get("ports"), "") {
+                none if none.is_empty() => vec!["any"],
+                some => some,
+            };
+            let rules = rules_of(&[text(rule, "IPProtocol")], &ports);
+            let rank = gcloud_rank(number(value, "priority"), allows);
+            let step = Step::new(verdict(allows), permits(&blocks, &rules, false, 0)).ranked(rank);
+            into.list(
+                GCLOUD,
+                Step {
+                    scope: scope.clone(),
+                    ..step
+                },
+            );
+        }
+    }
+}
+
+fn azure(value: &Value, into: &mut Reading) {
+    if text(value, "direction") != "Outbound" {
+        return;
+    }
+    let both = |one: &str, many: &str| {
+        let mut all = strings(value.get(many), "");
+        all.extend(Some(text(value, one)).filter(|text| !text.is_empty()));
+        all
+    };
+    let ports = both("destinationPortRange", "destinationPortRanges");
+    let rules = rules_of(&[text(value, "protocol")], &ports);
+    let (blocks, understood) = azure_blocks(&both(
+        "destinationAddressPrefix",
+        "destinationAddressPrefixes",
+    ));
+    let sources = both("sourceAddressPrefix", "sourceAddressPrefixes");
+    let narrow = sources.iter().any(|source| *source != "*");
+    let found = permits(&blocks, &rules, narrow || !understood, 0);
+    let step = Step::new(verdict(text(value, "access") == "Allow"), found);
+    into.list(AZURE, step.ranked(number(value, "priority").unwrap_or(0)));
 }
 
 #[cfg(test)]

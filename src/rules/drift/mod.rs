@@ -4,8 +4,9 @@
 //! dialects of `tunnelcheck rules` are read by their grammar, and so are the usual lists of the
 //! firewalls' own tools; whatever is in another form is read by its words, which is a guess.
 //!
-//! What a rule lets out counts only when nothing about it is unclear: a rule with a condition that is
-//! not understood makes a destination neither missing nor present.
+//! Rules are asked in the order in which the firewall asks them ([`ways`]). What a rule says counts only
+//! when nothing about it is unclear: a rule with a condition that is not understood, or a line that may
+//! change what all others mean, makes a destination neither missing nor present.
 
 mod block;
 mod cloud;
@@ -22,61 +23,134 @@ mod shell;
 mod statements;
 mod table;
 mod ufw;
+mod ways;
 mod windows;
 mod words;
 mod yaml;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
 pub use self::block::Block;
 pub use self::compare::{Drift, Gap, compare};
 pub use self::permit::{Fit, Permit, Ports, Said};
+use self::ways::{Policy, Step, Ways};
 use crate::model::Transport;
 
 /// What a rule file lets out, as far as it could be read.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
     /// The form of the file.
     pub form: Form,
-    /// The rules that let something out.
-    pub permits: Vec<Permit>,
-    /// The rules that keep something in.
-    pub denies: Vec<Permit>,
-    /// The rules that let a name out, in firewalls that look at DNS.
+    /// The rules that let a name out.
     pub names: Vec<Named>,
     /// Lines that name a host where only its addresses of one moment count.
     pub hosts: Vec<usize>,
+    /// Lines that may change the meaning of all others, and are not understood.
+    pub doubts: BTreeSet<usize>,
     /// Whether something was read by its words alone.
     pub guessed: bool,
     /// Whether this program printed the file.
     pub ours: bool,
+    /// The rules in their order.
+    ways: Ways,
+    /// True while what is read may never come to pass, as in the branch of a script.
+    unsure: bool,
+}
+
+/// How a file stands to a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It is let out.
+    Open,
+    /// Nobody knows.
+    Unclear,
+    /// A rule keeps it in, or a policy does.
+    Closed,
+    /// Nothing is said about it.
+    Unsaid,
 }
 
 impl Reading {
+    /// The rules that let something out.
+    #[must_use]
+    pub fn permits(&self) -> Vec<Permit> {
+        self.ways.accepts()
+    }
+
+    /// How the file stands to a flow, `host` being the name behind the address.
+    #[must_use]
+    pub fn way(&self, host: &str, address: IpAddr, transport: Transport, port: u16) -> Way {
+        let mut came = self.ways.outcomes(address, transport, port);
+        let names = self.names.iter();
+        let by_name = names.map(|named| named.fit(host, transport, port)).max();
+        match by_name.unwrap_or(Fit::No) {
+            Fit::Yes => {
+                came.accept |= came.end;
+                came.end = false;
+            }
+            Fit::Perhaps => came.accept |= came.end,
+            Fit::No => {}
+        }
+        match (came.accept, came.deny, came.end) {
+            _ if !self.doubts.is_empty() => Way::Unclear,
+            (false, true, false) => Way::Closed,
+            (true, false, false) => Way::Open,
+            (true, ..) => Way::Unclear,
+            (false, ..) => Way::Unsaid,
+        }
+    }
+
+    /// Whether what no rule lets out is kept in.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.ways.is_closed()
+    }
+
+    /// How the file stands to a flow to an address that no name leads to, as a fit of one rule.
+    #[cfg(test)]
+    fn fit(&self, address: IpAddr, transport: Transport, port: u16) -> Fit {
+        match self.way("", address, transport, port) {
+            Way::Open => Fit::Yes,
+            Way::Unclear => Fit::Perhaps,
+            Way::Closed | Way::Unsaid => Fit::No,
+        }
+    }
+
     fn named(&mut self, line: usize) {
         self.hosts.push(line);
     }
 
-    /// Takes what a rule lets out, or keeps in.
-    fn take(&mut self, lets_out: bool, rules: impl IntoIterator<Item = Permit>) {
-        let list = if lets_out {
-            &mut self.permits
-        } else {
-            &mut self.denies
-        };
-        list.extend(rules);
+    /// Something that is not understood, and may change the meaning of all rules.
+    fn doubt(&mut self, line: usize) {
+        self.doubts.insert(line);
     }
 
-    /// How the rule that lets out most stands to a flow.
-    fn fit(&self, address: IpAddr, transport: Transport, port: u16) -> Fit {
-        let permits = self.permits.iter();
-        let fits = permits.map(|permit| permit.fit(address, transport, port));
-        fits.max().unwrap_or(Fit::No)
+    /// Takes a rule at the end of a chain.
+    fn push(&mut self, chain: &str, step: Step) {
+        let at = self.ways.chain(chain).len();
+        self.insert(chain, at, step);
+    }
+
+    fn insert(&mut self, chain: &str, at: usize, mut step: Step) {
+        if self.unsure {
+            step.doubt();
+        }
+        let steps = self.ways.chain(chain);
+        steps.insert(at.min(steps.len()), step);
+    }
+
+    /// Takes a rule of a list that all flows have to pass.
+    fn list(&mut self, list: &str, step: Step) {
+        if !self.ways.has(list) {
+            self.ways.hook(list, None, Policy::Unsaid, true);
+        }
+        self.push(list, step);
     }
 
     fn is_empty(&self) -> bool {
-        self.permits.is_empty() && self.denies.is_empty() && self.names.is_empty()
+        self.ways == Ways::default() && self.names.is_empty() && self.doubts.is_empty()
     }
 }
 
@@ -89,6 +163,8 @@ pub struct Named {
     pub transport: Said<Transport>,
     /// To which ports.
     pub ports: Said<Ports>,
+    /// Whether it is the name's addresses of one moment that count, which may be others today.
+    pub momentary: bool,
 }
 
 impl Named {
@@ -103,7 +179,7 @@ impl Named {
             block: Block::one(everywhere),
             transport: self.transport,
             ports: self.ports,
-            conditional: false,
+            conditional: self.momentary,
             line: 0,
         };
         rule.fit(everywhere, transport, port)
@@ -185,9 +261,12 @@ pub enum Unreadable {
 /// When it is no text, or nothing in it is a rule or an address.
 pub fn read(bytes: &[u8]) -> Result<Reading, Unreadable> {
     let text = decode(bytes).ok_or(Unreadable::Binary)?;
-    let mut reading = by_grammar(&text);
+    let mut reading = by_grammar(&text, text.contains("by tunnelcheck"));
     if reading.is_empty() {
-        let mut words = Reading::default();
+        let mut words = Reading {
+            ours: reading.ours,
+            ..Reading::default()
+        };
         for (number, line) in text.lines().enumerate() {
             words::line(line, number + 1, &mut words);
         }
@@ -199,7 +278,8 @@ pub fn read(bytes: &[u8]) -> Result<Reading, Unreadable> {
             reading = words;
         }
     }
-    reading.ours |= text.contains("by tunnelcheck");
+    reading.ways.doubt_scopes();
+    reading.ways.sort();
     Ok(reading)
 }
 
@@ -218,8 +298,11 @@ fn decode(bytes: &[u8]) -> Option<String> {
     (!text.contains('\0')).then(|| text.trim_start_matches('\u{feff}').to_owned())
 }
 
-fn by_grammar(text: &str) -> Reading {
-    let mut reading = Reading::default();
+fn by_grammar(text: &str, ours: bool) -> Reading {
+    let mut reading = Reading {
+        ours,
+        ..Reading::default()
+    };
     reading.form = match form(text) {
         Form::Nftables => {
             nftables::read(text, &mut reading);

@@ -108,6 +108,26 @@ pub(super) fn some_ports(text: &str) -> Said<Ports> {
     ports(text).unwrap_or(Said::Unclear)
 }
 
+/// What a rule about ports of this host says about new flows of cloudflared's, which leave from ports
+/// that the system chooses, none of them below 1024: `None` when it is not about them, else whether it
+/// may not hold.
+pub(super) fn from_ports<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<bool> {
+    let mut may_hold = false;
+    for text in texts {
+        match ports(text) {
+            Some(Said::Any) => return Some(false),
+            Some(Said::Only((_, last))) => may_hold |= last >= 1024,
+            Some(Said::Unclear) | None => may_hold = true,
+        }
+    }
+    may_hold.then_some(true)
+}
+
+/// Whether a word stands for something else, which this program does not know.
+pub(super) fn is_variable(text: &str) -> bool {
+    text.contains(['$', '`', '@', '%'])
+}
+
 /// Every combination of what a rule lists. A rule that names no protocol, or no port, holds for all.
 pub(super) fn combinations(
     blocks: &[Block],

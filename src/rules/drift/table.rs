@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::Reading;
 use super::block::Block;
-use super::permit::{combinations, some_ports, transport};
+use super::permit::{combinations, from_ports, some_ports, transport};
+use super::ways::{Step, Verdict, unordered};
 use crate::rules::csv::COLUMNS;
 
 /// Whether the first row names the columns that are needed.
@@ -24,20 +25,40 @@ pub(super) fn read(text: &str, into: &mut Reading) {
     for (line, cells) in rows {
         let row: HashMap<_, _> = names.iter().map(String::as_str).zip(&cells).collect();
         let cell = |name: &str| row.get(name).map_or("", |cell| cell.as_str());
-        if !matches!(cell("direction"), "out" | "") || !matches!(cell("source_port"), "any" | "") {
+        let lower = |name: &str| cell(name).to_ascii_lowercase();
+        let is_off = matches!(lower("enabled").as_str(), "false" | "no" | "0");
+        let goes_out = matches!(
+            lower("direction").as_str(),
+            "out" | "outbound" | "egress" | ""
+        );
+        if !goes_out || is_off {
             continue;
         }
-        let blocks = match cell("destination") {
-            "any" => Block::everywhere(|_| true),
-            some => Block::parse(some).into_iter().collect(),
+        let Some(elsewhere) =
+            from_ports([cell("source_port")].map(|p| if p.is_empty() { "any" } else { p }))
+        else {
+            continue;
+        };
+        let destination = cell("destination");
+        let (blocks, understood) = match (destination, Block::parse(destination)) {
+            (_, Some(block)) => (vec![block], true),
+            ("any" | "*", None) => (Block::everywhere(|_| true), true),
+            ("", None) => continue,
+            // The name of an object that is not in the table.
+            (_, None) => (Block::everywhere(|_| true), false),
         };
         let Some(transport) = transport(cell("protocol")) else {
             continue;
         };
         let ports = some_ports(cell("destination_port"));
-        let permits = combinations(&blocks, &[transport], &[ports], false, line);
-        let lets_out = matches!(cell("action"), "permit" | "allow" | "accept" | "");
-        into.take(lets_out, permits);
+        let verdict = match lower("action").as_str() {
+            "permit" | "allow" | "accept" | "" => Verdict::Accept,
+            "deny" | "drop" | "reject" | "block" => Verdict::Deny,
+            _ => Verdict::Unknown,
+        };
+        let conditional = elsewhere || !understood || !matches!(cell("source"), "any" | "*" | "");
+        let permits = combinations(&blocks, &[transport], &[ports], conditional, line);
+        into.list("table", unordered(Step::new(verdict, permits)));
     }
 }
 
@@ -87,6 +108,6 @@ mod tests {
         let mut reading = Reading::default();
         assert!(is_one(text) && !is_one("a,b\n1,2\n"));
         read(text, &mut reading);
-        assert_eq!(reading.permits.len(), 1);
+        assert_eq!(reading.permits().len(), 1);
     }
 }

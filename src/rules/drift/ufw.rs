@@ -1,34 +1,102 @@
-//! Commands of ufw.
+//! Commands of ufw, which asks its rules in their order; the first that is about a flow decides.
 
-use super::Reading;
 use super::block::Block;
-use super::permit::{Permit, Ports, Said, combinations, some_ports, transport};
+use super::permit::{
+    Permit, Ports, Said, combinations, from_ports, is_variable, some_ports, transport,
+};
+use super::ways::{Policy, Step, Verdict};
+use super::{Named, Reading};
 use crate::model::Transport;
 
-/// Reads the words after `ufw`. False when they are no rule.
-pub(super) fn command(words: &[String], line: usize, into: &mut Reading) -> bool {
-    let words = words.iter().map(String::as_str);
-    let mut words =
-        words.skip_while(|word| !matches!(*word, "allow" | "limit" | "deny" | "reject"));
-    let allows = match words.next() {
-        Some("allow" | "limit") => true,
-        Some(_) => false,
-        None => return false,
+/// The chain of the rules.
+const LIST: &str = "ufw";
+
+/// Reads the words after `ufw`.
+pub(super) fn command(words: &[String], line: usize, into: &mut Reading) {
+    let words: Vec<_> = words.iter().map(String::as_str).collect();
+    let options = words
+        .iter()
+        .take_while(|word| word.starts_with("--"))
+        .count();
+    if words[..options].contains(&"--dry-run") {
+        return;
+    }
+    match &words[options..] {
+        ["default", policy, direction @ ..]
+            if direction != ["incoming"] && direction != ["routed"] =>
+        {
+            // Without a direction it is for what comes in.
+            if direction == ["outgoing"] {
+                if into.unsure {
+                    into.doubt(line);
+                }
+                let policy = if *policy == "allow" {
+                    Policy::Accept
+                } else {
+                    Policy::Deny
+                };
+                into.ways.hook(LIST, None, policy, true);
+            }
+        }
+        ["reset", ..] => into.ways.forget(|chain| chain == LIST),
+        ["delete", number] if number.parse::<usize>().is_ok() => into.doubt(line),
+        ["delete", rule @ ..] => {
+            let Some((step, _)) = step(rule, line) else {
+                return;
+            };
+            // A rule that the file does not hold was there before it.
+            let steps = into.ways.chain(LIST);
+            if let Some(at) = steps.iter().position(|own| own.is_like(&step)) {
+                steps.remove(at);
+            }
+        }
+        ["insert", at, rule @ ..] => {
+            // Beside rules that the file does not hold the place is known no better than this.
+            let at = at.parse::<usize>().map_or(0, |at| at.saturating_sub(1));
+            take(rule, at, line, into);
+        }
+        ["prepend", rule @ ..] => take(rule, 0, line, into),
+        // Rules of what is forwarded.
+        ["route", ..] => {}
+        ["rule", rule @ ..] | rule => take(rule, usize::MAX, line, into),
+    }
+}
+
+fn take(words: &[&str], at: usize, line: usize, into: &mut Reading) {
+    let Some((step, rule)) = step(words, line) else {
+        return;
     };
-    let mut rule = Rule::default();
+    if !into.ways.is_hook(LIST) {
+        into.ways.hook(LIST, None, Policy::Unsaid, true);
+    }
+    if let Some(host) = &rule.host {
+        into.named(line);
+        if step.verdict == Verdict::Accept {
+            rule.by_name(host, into);
+            return;
+        }
+    }
+    into.insert(LIST, at, step);
+}
+
+/// A rule about what leaves the host.
+fn step(words: &[&str], line: usize) -> Option<(Step, Rule)> {
+    let mut words = words.iter().copied();
+    let kind = words.next()?;
+    let verdict = match kind {
+        "allow" | "limit" => Verdict::Accept,
+        "deny" | "reject" => Verdict::Deny,
+        _ => return None,
+    };
+    let mut rule = Rule {
+        // Beyond a number of flows it rejects.
+        conditional: kind == "limit",
+        ..Rule::default()
+    };
     while let Some(word) = words.next() {
         rule.option(word, &mut words);
     }
-    let permits = if rule.out {
-        rule.permits(line)
-    } else {
-        Vec::new()
-    };
-    into.take(allows, permits);
-    if rule.names_a_host {
-        into.named(line);
-    }
-    true
+    (rule.out && !rule.irrelevant).then(|| (Step::new(verdict, rule.permits(line)), rule))
 }
 
 #[derive(Default)]
@@ -43,7 +111,8 @@ struct Rule {
     ports: Vec<Said<Ports>>,
     after_from: bool,
     conditional: bool,
-    names_a_host: bool,
+    irrelevant: bool,
+    host: Option<String>,
 }
 
 impl Rule {
@@ -52,11 +121,12 @@ impl Rule {
         match word {
             "out" => self.out = true,
             "log" | "log-all" => {}
-            "in" | "on" => {
-                let interface = value();
-                self.conditional |= word == "on" || !interface.is_empty();
-            }
-            "proto" => self.transport = transport(value()),
+            "in" => self.irrelevant = true,
+            "on" => match value() {
+                "lo" => self.irrelevant = true,
+                _ => self.conditional = true,
+            },
+            "proto" => self.protocol(value()),
             "comment" => {
                 value();
             }
@@ -66,21 +136,37 @@ impl Rule {
             }
             "to" => {
                 self.after_from = false;
-                let to = value();
-                self.block = Block::parse(to);
-                self.names_a_host |= self.block.is_none() && to != "any";
+                self.destination(value());
             }
-            // What leaves from a port of this host is an answer, or no flow of cloudflared's.
-            "port" if self.after_from => {
-                self.out = false;
-                value();
-            }
+            "port" if self.after_from => match from_ports(value().split(',')) {
+                Some(condition) => self.conditional |= condition,
+                None => self.irrelevant = true,
+            },
             "port" => self.ports_of(value()),
+            "app" => {
+                value();
+                self.ports.push(Said::Unclear);
+            }
             other => {
                 let (port, protocol) = other.split_once('/').unwrap_or((other, "any"));
                 self.ports_of(port);
-                self.transport = transport(protocol);
+                self.protocol(protocol);
             }
+        }
+    }
+
+    fn protocol(&mut self, text: &str) {
+        self.transport = transport(text);
+        self.conditional |= is_variable(text);
+        self.irrelevant |= self.transport.is_none() && !is_variable(text);
+    }
+
+    fn destination(&mut self, text: &str) {
+        self.block = Block::parse(text);
+        if is_variable(text) {
+            self.conditional = true;
+        } else if self.block.is_none() && text != "any" {
+            self.host = Some(text.to_owned());
         }
     }
 
@@ -88,14 +174,28 @@ impl Rule {
         self.ports.extend(text.split(',').map(some_ports));
     }
 
+    /// A rule for a name holds for the addresses that it had when the rule was made.
+    fn by_name(&self, host: &str, into: &mut Reading) {
+        into.names.push(Named {
+            pattern: host.trim_end_matches('.').to_ascii_lowercase(),
+            transport: self.transport.unwrap_or(Said::Any),
+            ports: match self.ports.as_slice() {
+                [] => Said::Any,
+                [one] => *one,
+                _ => Said::Unclear,
+            },
+            momentary: true,
+        });
+    }
+
     fn permits(&self, line: usize) -> Vec<Permit> {
         let blocks = match self.block {
             Some(block) => vec![block],
-            None if self.names_a_host => Vec::new(),
             None => Block::everywhere(|_| true),
         };
         let transport = self.transport.as_slice();
-        combinations(&blocks, transport, &self.ports, self.conditional, line)
+        let conditional = self.conditional || self.host.is_some();
+        combinations(&blocks, transport, &self.ports, conditional, line)
     }
 }
 
@@ -107,7 +207,9 @@ mod tests {
     fn fit(text: &str) -> Fit {
         let mut reading = Reading::default();
         let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
-        command(&words, 1, &mut reading);
+        for rule in words.split(|word| word == ";") {
+            command(rule, 1, &mut reading);
+        }
         reading.fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
     }
 

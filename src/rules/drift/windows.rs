@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::Reading;
 use super::block::Block;
 use super::lex::{Kind, POWERSHELL, lex};
-use super::permit::{combinations, some_ports, transport};
+use super::permit::{combinations, from_ports, some_ports, transport};
+use super::ways::{Policy, Step, Verdict, denial_first};
 
 /// Reads a file.
 pub(super) fn read(text: &str, into: &mut Reading) {
@@ -15,8 +16,47 @@ pub(super) fn read(text: &str, into: &mut Reading) {
             rule(&parameters(&words), line, into);
         } else if is("advfirewall") && is("add") {
             rule(&pairs(&words), line, into);
+        } else if is("Set-NetFirewallProfile") || is("firewallpolicy") {
+            policy(&words, into);
+        } else if CHANGES.iter().any(|name| is(name))
+            || is("advfirewall") && (is("delete") || is("set"))
+        {
+            // Which rules that are is not looked at; the printed script takes away those before it.
+            if !into.ours {
+                into.doubt(line);
+            }
         }
     }
+}
+
+/// What changes rules, or takes them away.
+const CHANGES: &[&str] = &[
+    "Remove-NetFirewallRule",
+    "Disable-NetFirewallRule",
+    "Set-NetFirewallRule",
+    "Set-NetFirewallAddressFilter",
+    "Set-NetFirewallPortFilter",
+];
+
+/// The chain of the rules; one that blocks outweighs all others.
+const LIST: &str = "windows";
+
+/// What becomes of flows that no rule is about.
+fn policy(words: &[String], into: &mut Reading) {
+    let words: Vec<_> = words.iter().map(|word| word.to_ascii_lowercase()).collect();
+    let after = |name: &str| {
+        let at = words.iter().position(|word| word == name);
+        at.and_then(|at| words.get(at + 1)).map(String::as_str)
+    };
+    let is = |name: &str| words.iter().any(|word| word == name);
+    let policy = match after("-defaultoutboundaction") {
+        Some("block") => Policy::Deny,
+        Some("allow" | "notconfigured") => Policy::Accept,
+        _ if is("blockoutbound") => Policy::Deny,
+        _ if is("allowoutbound") => Policy::Accept,
+        _ => return,
+    };
+    into.ways.hook(LIST, None, policy, true);
 }
 
 /// The words of each command, which a line does not end inside parentheses.
@@ -98,6 +138,7 @@ const HARMLESS: &[&str] = &[
     "direction",
     "displayname",
     "enabled",
+    "localport",
     "erroraction",
     "group",
     "name",
@@ -114,35 +155,81 @@ fn rule(parameters: &Parameters<'_>, line: usize, into: &mut Reading) {
         said.into_iter()
             .any(|said| values.iter().any(|value| said.eq_ignore_ascii_case(value)))
     };
-    // What leaves from a port of this host is an answer, or no flow of cloudflared's.
-    let fixed_port = parameters.contains_key("localport");
-    if !is("direction", &["Outbound", "out"]) || is("enabled", &["False", "no"]) || fixed_port {
+    if !is("direction", &["Outbound", "out"]) || is("enabled", &["False", "$false", "no"]) {
         return;
     }
     let list = |name: &str| parameters.get(name).cloned().unwrap_or_default();
+    let own_ports = list("localport");
+    let own_ports = if own_ports.is_empty() {
+        vec!["any"]
+    } else {
+        own_ports
+    };
+    let Some(narrow) = from_ports(own_ports) else {
+        return;
+    };
     let everyone = |said: &str| said.eq_ignore_ascii_case("any");
     let addresses = list("remoteaddress");
-    let blocks = if addresses.iter().all(|said| everyone(said)) {
-        Block::everywhere(|_| true)
+    let (blocks, understood) = if addresses.iter().all(|said| everyone(said)) {
+        (Block::everywhere(|_| true), true)
     } else {
-        let said = addresses.iter();
-        said.filter_map(|said| Block::parse(said)).collect()
+        destinations(&addresses)
     };
     let protocols = list("protocol");
     let transports: Vec<_> = protocols
         .iter()
         .filter_map(|said| transport(said))
         .collect();
-    if transports.is_empty() && !protocols.is_empty() {
+    let variable = protocols.iter().any(|said| said.starts_with('$'));
+    if transports.is_empty() && !protocols.is_empty() && !variable {
         return;
     }
     let ports = list("remoteport").into_iter().map(some_ports);
     let ports: Vec<_> = ports.collect();
     let known = |name: &String| HARMLESS.contains(&name.as_str());
     let one_profile = list("profile").iter().any(|said| !everyone(said));
-    let conditional = one_profile || !parameters.keys().all(known);
+    let conditional =
+        narrow || variable || !understood || one_profile || !parameters.keys().all(known);
     let permits = combinations(&blocks, &transports, &ports, conditional, line);
-    into.take(!is("action", &["Block"]), permits);
+    let accepts = !is("action", &["Block"]);
+    let verdict = if accepts {
+        Verdict::Accept
+    } else {
+        Verdict::Deny
+    };
+    into.list(
+        LIST,
+        Step::new(verdict, permits).ranked(denial_first(accepts)),
+    );
+}
+
+/// The blocks, and whether all are understood: variables and the words of Windows for networks are not,
+/// but for those that are never the edge's.
+fn destinations(said: &[&str]) -> (Vec<Block>, bool) {
+    let mut blocks = Vec::new();
+    let mut understood = true;
+    for text in said {
+        let near = [
+            "localsubnet",
+            "intranet",
+            "dns",
+            "dhcp",
+            "wins",
+            "defaultgateway",
+        ];
+        let is_near = near
+            .iter()
+            .any(|word| text.to_ascii_lowercase().starts_with(word));
+        match Block::parse(text) {
+            Some(block) => blocks.push(block),
+            None if is_near => {}
+            None => {
+                understood = false;
+                blocks.extend(Block::everywhere(|_| true));
+            }
+        }
+    }
+    (blocks, understood)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use super::Reading;
 use super::block::Block;
 use super::permit::{Permit, Ports, Said, ports};
+use super::ways::{Step, Verdict, unordered};
 use crate::model::Transport;
 
 /// Reads one line of an unknown form. False when no address is in it.
@@ -17,26 +18,29 @@ pub(super) fn line(text: &str, line: usize, into: &mut Reading) -> bool {
     let transports = transports(&words);
     let beside = beside(&words);
     let denied = words.iter().any(|word| is_denial(word));
-    let list = if denied {
-        &mut into.denies
-    } else {
-        &mut into.permits
-    };
+    let mut found = Vec::new();
     for (block, own) in places {
         let ports = match own {
             Some(port) => vec![port],
             None => beside.clone(),
         };
         for transport in &transports {
-            list.extend(ports.iter().map(|ports| Permit {
+            found.extend(ports.iter().map(|ports| Permit {
                 block,
                 transport: *transport,
                 ports: *ports,
-                conditional: false,
+                // Nobody knows what the words mean.
+                conditional: true,
                 line,
             }));
         }
     }
+    let verdict = if denied {
+        Verdict::Deny
+    } else {
+        Verdict::Accept
+    };
+    into.list("words", unordered(Step::new(verdict, found)));
     into.guessed = true;
     true
 }
@@ -123,7 +127,19 @@ mod tests {
     fn fit(text: &str) -> Fit {
         let mut reading = Reading::default();
         line(text, 1, &mut reading);
-        reading.fit("198.41.192.7".parse().unwrap(), Transport::Tcp, 7844)
+        let (address, port) = ("198.41.192.7".parse().unwrap(), 7844);
+        assert!(
+            reading.fit(address, Transport::Tcp, port) < Fit::Yes,
+            "{text}"
+        );
+        let mut permits = reading.permits();
+        for permit in &mut permits {
+            permit.conditional = false;
+        }
+        let fits = permits
+            .iter()
+            .map(|permit| permit.fit(address, Transport::Tcp, port));
+        fits.max().unwrap_or(Fit::No)
     }
 
     #[test]
@@ -154,7 +170,7 @@ mod tests {
             1,
             &mut reading
         ));
-        let ports: Vec<_> = reading.permits.iter().map(|p| p.ports).collect();
+        let ports: Vec<_> = reading.permits().iter().map(|p| p.ports).collect();
         assert_eq!(ports, [Said::Only((7844, 7844)), Said::Unclear]);
         assert!(!line("12:30:45 :: 0.0.0.0", 1, &mut reading));
     }

@@ -26,7 +26,34 @@ absent*" describe "*) exit 1 ;;
 duplicate*authorize*) echo 'An error occurred (InvalidPermission.Duplicate)' >&2; exit 254 ;;
 duplicate*revoke*) echo 'An error occurred (InvalidPermission.NotFound)' >&2; exit 254 ;;
 broken*) echo 'no credentials' >&2; exit 255 ;;
+*" describe "*) echo "${THERE:-default}" ;;
 esac
+# A group of Azure's: what is made is there, and no two rules of a direction have one priority.
+[ "${0##*/}" = az ] || exit 0
+verb=$4 name='' priority='' direction='' query=''
+while [ "$#" -gt 1 ]; do
+    case $1 in
+    --name) name=$2 ;;
+    --priority) priority=$2 ;;
+    --direction) direction=$2 ;;
+    --query) query=$2 ;;
+    esac
+    shift
+done
+touch() { : >>"$1"; }
+touch "$RECORD.rules"
+while read -r its_direction its_name its_priority; do
+    case "$verb $query" in
+    list*"'$its_direction'"*) printf '%s\t%s\n' "$its_name" "$its_priority" ;;
+    create*)
+        if [ "$its_direction $its_priority" = "$direction $priority" ] && [ "$its_name" != "$name" ]; then
+            echo 'SecurityRuleConflict' >&2
+            exit 1
+        fi
+        ;;
+    esac
+done <"$RECORD.rules"
+[ "$verb" != create ] || echo "$direction $name $priority" >>"$RECORD.rules"
 "#;
 
 struct Run {
@@ -44,6 +71,12 @@ fn run(script: &str, answer: &str, variables: &[(&str, &str)]) -> Run {
     let file = folder.path().join("script");
     let record = folder.path().join("record");
     fs::write(&file, script).unwrap();
+    let there = variables.iter().find(|(name, _)| *name == "RULES");
+    fs::write(
+        folder.path().join("record.rules"),
+        there.map_or("", |(_, rules)| rules),
+    )
+    .unwrap();
     let output = Command::new("/bin/sh")
         .arg(&file)
         .env_clear()
@@ -166,6 +199,12 @@ fn google_is_asked_for_exactly_what_is_needed() {
         let ranges = |call: &Vec<String>| one(call, "--destination-ranges").to_owned();
         assert!(updates.map(ranges).eq(made.map(ranges)));
         assert!(again.iter().all(|call| call[3] != "create"));
+        // The tags are those of this run, and the network is never another one.
+        let mut updates = again.iter().filter(|call| call[3] == "update");
+        assert!(updates.all(|call| one(call, "--target-tags") == "a,b"));
+        let elsewhere = run(&script, "", &[("THERE", "other")]);
+        assert_eq!(elsewhere.output.status.code(), Some(1));
+        assert!(elsewhere.calls.iter().all(|call| call[3] == "describe"));
     }
 }
 
@@ -306,7 +345,8 @@ const GROUP: [(&str, &str); 2] = [("RESOURCE_GROUP", "mine"), ("NSG", "nsg")];
 fn azure_is_asked_for_exactly_what_is_needed() {
     for egress in samples() {
         let script = Dialect::Azure.render(&egress, None);
-        let all = calls(&script, "", &GROUP);
+        let mut all = calls(&script, "", &GROUP);
+        all.retain(|call| call[4] != "list");
         let mut found = Flows::new();
         let mut priorities = Vec::new();
         for call in &all {
@@ -348,7 +388,8 @@ fn azure_is_asked_for_exactly_what_is_needed() {
 #[test]
 fn azure_is_closed_last() {
     let script = Dialect::Azure.render(&samples::whole(), Some(&samples::narrow()));
-    let all = calls(&script, "", &GROUP);
+    let mut all = calls(&script, "", &GROUP);
+    all.retain(|call| call[4] != "list");
     let (adds, denials) = all.split_at(all.len() - 2);
     assert!(
         denials
@@ -377,4 +418,22 @@ fn azure_is_closed_last() {
         .collect();
     keys.sort_unstable();
     assert!(keys.windows(2).all(|pair| pair[0] != pair[1]), "{keys:?}");
+}
+
+/// A list that has changed since meets rules of the first run, and of others.
+#[test]
+fn azure_keeps_priorities_and_takes_none_that_another_rule_has() {
+    let script = Dialect::Azure.render(&samples::whole(), None);
+    let mut first = calls(&script, "", &GROUP);
+    first.retain(|call| call[4] == "create");
+    let own = one(&first[2], "--name");
+    let there = format!(
+        "Outbound tunnelcheck-withdrawn 1000\nOutbound {own} 1001\nInbound other 1002\nOutbound other 1003\n"
+    );
+    let mut again = calls(&script, "", &[&GROUP[..], &[("RULES", &there)]].concat());
+    again.retain(|call| call[4] == "create");
+    let priority = |call: &Vec<String>| one(call, "--priority").to_owned();
+    assert_eq!(priority(&again[2]), "1001");
+    assert_eq!([&again[0], &again[1]].map(priority), ["1002", "1004"]);
+    assert_eq!(again.len(), first.len());
 }
