@@ -27,6 +27,8 @@ Examples:
       Check what `cloudflared tunnel --protocol http2` needs, and Access.
   tunnelcheck --format json --output check.txt
       JSON to standard output, the table to a file.
+  tunnelcheck --output junit.xml --output summary.md --output node.prom
+      For a CI system, an issue and a monitoring system, in one run.
   tunnelcheck --redact --output report.json
       Write a report that can be passed on.
   tunnelcheck show report.json
@@ -242,7 +244,8 @@ pub struct OutputArgs {
     #[arg(help_heading = "The report")]
     pub format: Format,
 
-    /// Write the report to a file as well, in the format of its ending (.json, .txt); repeatable
+    /// Write the report to a file as well, in the format of its ending (.json, .txt, .xml for JUnit,
+    /// .md, .prom); repeatable
     #[arg(long, global = true, value_name = "FILE", help_heading = "The report")]
     pub output: Vec<PathBuf>,
 
@@ -255,7 +258,7 @@ pub struct OutputArgs {
     #[arg(help_heading = "The report")]
     pub color: ColorChoice,
 
-    /// No progress, and of the table only the line with the verdict
+    /// No progress, and of what is for people (table, markdown, github) only the verdict
     #[arg(
         short,
         long,
@@ -265,7 +268,7 @@ pub struct OutputArgs {
     )]
     pub quiet: bool,
 
-    /// Every lookup and every attempt in the table
+    /// Every lookup and every attempt in the table and in Markdown
     #[arg(short, long, global = true, help_heading = "The report")]
     pub verbose: bool,
 }

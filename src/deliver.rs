@@ -1,7 +1,7 @@
 //! Reports to where they are wanted: files, then standard output.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -69,19 +69,18 @@ pub fn exit_status(report: &Report, baseline: Option<&Report>) -> ExitStatus {
     }
 }
 
-/// Writes the files and standard output. Files come first: a closed standard output must not cost
-/// them.
+/// Writes the files, as [`replace_files`] does, and standard output. Files come first: a closed
+/// standard output must not cost them.
 ///
 /// # Errors
 /// The system's, naming the file or standard output; of the kind of the original.
 pub fn deliver(content: Content<'_>, to: &Presentation, out: &mut dyn Write) -> io::Result<()> {
-    for (path, text) in files(content, to)? {
-        fs::write(path, text).map_err(|error| naming_output(path, &error))?;
-    }
+    replace_files(content, to)?;
     report::render(content, to.format, to.style, to.verbosity, out).map_err(|e| naming_stdout(&e))
 }
 
-/// Writes the files so that whoever reads them finds the old report or the new one, never a part.
+/// Writes the files so that whoever reads them, at whatever time, finds the old report or the new
+/// one, never a part: as the textfile collector of `node_exporter` does.
 ///
 /// # Errors
 /// The system's, naming the file.
@@ -116,33 +115,73 @@ fn files<'a>(content: Content<'_>, to: &'a Presentation) -> io::Result<Vec<(&'a 
 }
 
 /// Puts a file with the text in the place of what is there. What is no file (a pipe, a device) is
-/// written as it is.
+/// written as it is, and so is a file that cannot be replaced (one that a container has mounted, one in
+/// a folder that is not ours) or would change its owner.
 fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     // A link stays one; what it leads to is replaced.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let known = fs::metadata(&path).ok();
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
-        return fs::write(&path, text);
-    };
     if known.as_ref().is_some_and(|known| !known.is_file()) {
         return fs::write(&path, text);
     }
+    match put_in_place(&path, known.as_ref(), text) {
+        Err(error) if stays_possible(&error) => fs::write(&path, text),
+        done => done,
+    }
+}
+
+/// Whether a file that cannot be replaced may still be written. Where there is no room, the report that
+/// was there stays.
+fn stays_possible(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        AlreadyExists, CrossesDevices, InvalidFilename, PermissionDenied, ReadOnlyFilesystem,
+        ResourceBusy, Unsupported,
+    };
+    matches!(
+        error.kind(),
+        AlreadyExists
+            | CrossesDevices
+            | InvalidFilename
+            | PermissionDenied
+            | ReadOnlyFilesystem
+            | ResourceBusy
+            | Unsupported
+    )
+}
+
+fn put_in_place(path: &Path, known: Option<&Metadata>, text: &[u8]) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    // Hidden, and with another ending: whoever reads all files of the folder does not read this one.
     let mut hidden = OsString::from(".");
     hidden.push(name);
     hidden.push(format!(".{}", std::process::id()));
     let new = folder.join(hidden);
-    let written = fs::write(&new, text)
-        .and_then(|()| {
-            known.map_or(Ok(()), |known| {
-                fs::set_permissions(&new, known.permissions())
-            })
-        })
-        .and_then(|()| fs::rename(&new, &path));
+    // In a folder that others write to, a link of that name would lead elsewhere.
+    let mut file = File::create_new(&new)?;
+    let written = file
+        .write_all(text)
+        .and_then(|()| known.map_or(Ok(()), |known| take_after(&file, known)))
+        .and_then(|()| fs::rename(&new, path));
     if written.is_err() {
         // The report that was there stays; what is left of the new one helps nobody.
         let _ = fs::remove_file(&new);
     }
     written
+}
+
+/// Gives a file the owner and the permissions of the one that it replaces.
+fn take_after(file: &File, known: &Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, fchown};
+        let own = file.metadata()?;
+        if (own.uid(), own.gid()) != (known.uid(), known.gid()) {
+            fchown(file, Some(known.uid()), Some(known.gid()))?;
+        }
+    }
+    file.set_permissions(known.permissions())
 }
 
 fn naming_output(path: &Path, error: &io::Error) -> io::Error {
@@ -165,12 +204,46 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.json");
         fs::write(&path, "old and long").unwrap();
-        let reader = fs::File::open(&path).unwrap();
+        let reader = File::open(&path).unwrap();
         replace(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         // Whoever had it open still reads the old report to its end.
         assert_eq!(io::read_to_string(reader).unwrap(), "old and long");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_written_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe.json");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let reader = std::thread::spawn({
+            let path = path.clone();
+            move || fs::read_to_string(path)
+        });
+        replace(&path, b"through").unwrap();
+        assert_eq!(reader.join().unwrap().unwrap(), "through");
+        assert!(!fs::metadata(&path).unwrap().is_file());
+        replace(Path::new("/dev/null"), b"gone").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    /// A file named like the new one before it is renamed: a link there must not be followed.
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_way_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("a.prom"), folder.path().join("other"));
+        let trap = folder
+            .path()
+            .join(format!(".a.prom.{}", std::process::id()));
+        fs::write(&other, "others'").unwrap();
+        std::os::unix::fs::symlink(&other, &trap).unwrap();
+        replace(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read(&other).unwrap(), b"others'");
+        assert!(fs::symlink_metadata(&trap).unwrap().is_symlink());
     }
 
     #[cfg(unix)]

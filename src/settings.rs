@@ -170,6 +170,11 @@ pub enum UsageError {
     /// `--watch` is out of range.
     #[error("--watch: `{0}` is not a number of seconds from 1 to 86400")]
     Watch(String),
+    /// What `--watch` writes again and again is no document of this format.
+    #[error(
+        "--watch: standard output cannot carry {0} again and again; give --format table or json{1}"
+    )]
+    WatchFormat(&'static str, &'static str),
     /// Standard input was to be two reports.
     #[error("standard input (`-`) can be one of the two reports; name a file for the other")]
     TwiceStdin,
@@ -228,7 +233,7 @@ impl Request {
     pub fn new(cli: Cli, terminal: Terminal) -> Result<Self, UsageError> {
         match cli.command {
             None => Ok(Self::Check(Box::new(Settings {
-                watch: cli.compare.watch.as_deref().map(interval).transpose()?,
+                watch: watch(cli.compare.watch.as_deref(), cli.output.format)?,
                 baseline: cli.compare.baseline.as_deref().map(saved).transpose()?,
                 ..settings(&cli.check, cli.output, terminal)?
             }))),
@@ -417,6 +422,31 @@ fn interval(text: &str) -> Result<Duration, UsageError> {
     let seconds = seconds.filter(|seconds| (1.0..=86_400.0).contains(seconds));
     let interval = seconds.map(Duration::from_secs_f64);
     interval.ok_or_else(|| UsageError::Watch(text.to_owned()))
+}
+
+/// How often to check. A table is redrawn and JSON is a line for each check; of the other formats a
+/// second document behind the first makes neither. In files each check replaces the one before.
+fn watch(seconds: Option<&str>, format: Format) -> Result<Option<Duration>, UsageError> {
+    let Some(seconds) = seconds else {
+        return Ok(None);
+    };
+    let instead = match format {
+        Format::Table | Format::Json => return interval(seconds).map(Some),
+        Format::Junit => (
+            "junit",
+            ", and --output FILE.xml for a file that each check replaces",
+        ),
+        Format::Markdown => (
+            "markdown",
+            ", and --output FILE.md for a file that each check replaces",
+        ),
+        Format::Prometheus => (
+            "prometheus",
+            ", and --output FILE.prom for a file that each check replaces",
+        ),
+        Format::Github => ("github", ""),
+    };
+    Err(UsageError::WatchFormat(instead.0, instead.1))
 }
 
 /// Reads the certificates of a PEM file and tries each as a trust anchor.

@@ -399,7 +399,7 @@ fn has_answer(target: &Target) -> bool {
 }
 
 /// Whether the verdict depends on the row.
-fn counts(report: &Report, row: &Destination) -> bool {
+pub(crate) fn counts(report: &Report, row: &Destination) -> bool {
     let strict = report.options.strict && row.host != catalog::RESEARCH_HOST;
     row.requirement == Requirement::Required || (row.service == Service::Https && strict)
 }

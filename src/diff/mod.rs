@@ -31,6 +31,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use caveat::Caveat;
+pub(crate) use facts::counts;
 pub use facts::{DestinationState, Facts, Level, Standing, State, Subject};
 pub use words::lines;
 
@@ -269,7 +270,7 @@ impl Change {
     /// Whether something that a tunnel needs may have been lost where one side is not certain: it
     /// worked before, or does not wholly work now.
     #[must_use]
-    pub(super) fn may_be_loss(&self) -> bool {
+    pub fn may_be_loss(&self) -> bool {
         let standing = |state: &Option<State>| Standing::of(&self.subject, state.as_ref());
         self.required
             && match (standing(&self.before), standing(&self.after)) {

@@ -64,10 +64,11 @@ impl<'a> Live<'a> {
         let told = Told::new(report, baseline, to)?;
         deliver::replace_files(told.content(), to)?;
         self.checks += 1;
+        // Of the formats only JSON and the table get here: `settings` refuses the others.
         let text = match (to.format, window) {
             (Format::Json, _) => report::json_line(told.content())?,
-            (Format::Table, None) => lines(&self.tidings(&told)),
-            (Format::Table, Some(window)) => {
+            (_, None) => lines(&self.tidings(&told)),
+            (_, Some(window)) => {
                 let tidings = self.tidings(&told);
                 self.frame(&told, tidings, window)?
             }
@@ -81,8 +82,8 @@ impl<'a> Live<'a> {
     /// As [`Live::tell`].
     pub fn end(&mut self, window: Option<Window>, out: &mut dyn Write) -> io::Result<()> {
         let line = match (self.settings.presentation.format, window) {
-            (Format::Table, None) => self.news.untold(),
-            (Format::Table, Some(_)) | (Format::Json, _) => None,
+            (Format::Json, _) | (_, Some(_)) => None,
+            (_, None) => self.news.untold(),
         };
         line.map_or(Ok(()), |line| deliver::write_text(&lines(&[line]), out))
     }

@@ -9,8 +9,8 @@ use super::strings;
 use crate::model::Report;
 
 /// Makes everything visible that could move a cursor, change colours, reorder or hide text:
-/// control characters (C0, DEL, C1), line and paragraph separators, bidirectional controls, and
-/// whatever has no width of its own. `\u{1b}` stands for an escape character, `\n` for a line feed.
+/// control characters (C0, DEL, C1), line and paragraph separators, bidirectional controls,
+/// whatever has no width of its own, and the two characters that XML takes for none. `\u{1b}` stands for an escape character, `\n` for a line feed.
 #[must_use]
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
@@ -39,7 +39,7 @@ pub(super) fn escaped(report: &Report) -> io::Result<Report> {
 pub(super) fn is_unsafe(c: char) -> bool {
     let reorders = matches!(c,
         '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}');
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}'..='\u{ffff}' | '\u{e0000}'..='\u{e0fff}');
     c.is_control() || reorders || c.width().unwrap_or(0) == 0
 }
 

@@ -2,13 +2,20 @@
 
 mod escape;
 mod explain;
+mod github;
 mod json;
+mod junit;
+mod markdown;
 mod progress;
+mod prometheus;
 mod redact;
+mod rows;
 mod strings;
 mod style;
 mod table;
 
+#[cfg(test)]
+mod proofs;
 #[cfg(test)]
 pub(crate) mod samples;
 
@@ -35,11 +42,20 @@ pub enum Format {
     Table,
     /// For programs: everything, as docs/json.md describes it.
     Json,
+    /// For CI systems: a test case for the verdict and one for each destination, as JUnit XML.
+    Junit,
+    /// For job summaries and issue trackers: GitHub Flavored Markdown.
+    Markdown,
+    /// For jobs of GitHub Actions: workflow commands that annotate the run.
+    Github,
+    /// For `node_exporter`'s textfile collector: metrics of Prometheus.
+    #[value(help = "For node_exporter's textfile collector: metrics of Prometheus")]
+    Prometheus,
 }
 
 impl Format {
     /// The endings that [`Format::of_path`] knows, for messages.
-    pub const ENDINGS: &'static str = ".json and .txt";
+    pub const ENDINGS: &'static str = ".json, .txt, .xml (JUnit), .md and .prom";
 
     /// The format that a file's ending asks for.
     #[must_use]
@@ -48,12 +64,16 @@ impl Format {
         match ending.as_str() {
             "json" => Some(Self::Json),
             "txt" => Some(Self::Table),
+            "xml" => Some(Self::Junit),
+            "md" => Some(Self::Markdown),
+            "prom" => Some(Self::Prometheus),
             _ => None,
         }
     }
 }
 
-/// How much the table tells. The other formats always tell everything.
+/// How much the forms for people tell: the table, Markdown and annotations. The forms for programs
+/// always tell everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verbosity {
     /// The line with the verdict.
@@ -73,6 +93,17 @@ pub enum Content<'a> {
     Compared(&'a Report, &'a Difference),
     /// What is different between two reports.
     Difference(&'a Difference),
+}
+
+impl<'a> Content<'a> {
+    /// The report and the difference, each where it is told.
+    const fn parts(self) -> (Option<&'a Report>, Option<&'a Difference>) {
+        match self {
+            Self::Report(report) => (Some(report), None),
+            Self::Compared(report, difference) => (Some(report), Some(difference)),
+            Self::Difference(difference) => (None, Some(difference)),
+        }
+    }
 }
 
 impl<'a> From<&'a Report> for Content<'a> {
@@ -116,25 +147,38 @@ pub fn render<'a>(
     verbosity: Verbosity,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let text = match (format, content.into()) {
-        (Format::Json, Content::Report(report)) => json::write(report)?,
-        (Format::Json, Content::Compared(report, difference)) => {
-            json::write(&Compared { report, difference })?
-        }
-        (Format::Json, Content::Difference(difference)) => json::write(difference)?,
-        (Format::Table, Content::Report(report)) => {
-            table::write(&escape::escaped(report)?, style, verbosity)
-        }
-        (Format::Table, Content::Compared(report, difference)) => {
-            let report = table::write(&escape::escaped(report)?, style, verbosity);
-            report + &table::write_difference(difference, style, verbosity)
-        }
-        (Format::Table, Content::Difference(difference)) => {
-            table::write_difference(difference, style, verbosity)
-        }
-    };
+    let text = text(content.into(), format, style, verbosity)?;
     out.write_all(text.as_bytes())?;
     out.flush()
+}
+
+fn json_text(content: Content<'_>) -> io::Result<String> {
+    match content {
+        Content::Report(report) => json::write(report),
+        Content::Compared(report, difference) => json::write(&Compared { report, difference }),
+        Content::Difference(difference) => json::write(difference),
+    }
+}
+
+/// All forms but JSON, which has escapes of its own, get a report in which what acts on terminals is
+/// visible already.
+fn text(
+    content: Content<'_>,
+    format: Format,
+    style: Style,
+    verbosity: Verbosity,
+) -> io::Result<String> {
+    let (report, difference) = content.parts();
+    let report = report.map(escape::escaped).transpose()?;
+    let report = report.as_ref();
+    Ok(match format {
+        Format::Json => json_text(content)?,
+        Format::Table => table::write_parts(report, difference, style, verbosity),
+        Format::Junit => junit::write(report, difference)?,
+        Format::Markdown => markdown::write(report, difference, verbosity),
+        Format::Github => github::write(report, difference, verbosity),
+        Format::Prometheus => prometheus::write(report, difference),
+    })
 }
 
 #[cfg(test)]
@@ -145,7 +189,13 @@ mod tests {
     fn the_ending_decides_whatever_its_case() {
         assert_eq!(Format::of_path(Path::new("a/b.JSON")), Some(Format::Json));
         assert_eq!(Format::of_path(Path::new("b.c.txt")), Some(Format::Table));
-        for unknown in ["report", "report.xml", ".json", "json", ""] {
+        assert_eq!(Format::of_path(Path::new("b.xml")), Some(Format::Junit));
+        assert_eq!(Format::of_path(Path::new("b.md")), Some(Format::Markdown));
+        assert_eq!(
+            Format::of_path(Path::new("b.prom")),
+            Some(Format::Prometheus)
+        );
+        for unknown in ["report", "report.pdf", ".json", "json", ""] {
             assert_eq!(Format::of_path(Path::new(unknown)), None, "{unknown}");
         }
     }

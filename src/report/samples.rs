@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use serde_json::Value;
+
 use crate::model::*;
 
 /// What `private` says about its host.
@@ -223,6 +225,42 @@ pub(crate) fn private() -> Report {
         .commands
         .push("dig @10.20.30.53 acme-corp.cloudflareaccess.com".to_owned());
     report
+}
+
+/// Puts `text` behind every string of the report that can hold it.
+pub(crate) fn poisoned(report: &Report, text: &str) -> Report {
+    let whole = serde_json::to_value(report).unwrap();
+    let mut pointers = Vec::new();
+    collect(&whole, String::new(), &mut pointers);
+    let mut poisoned = whole;
+    for pointer in pointers {
+        let slot = poisoned.pointer_mut(&pointer).unwrap();
+        let Value::String(old) = slot.clone() else {
+            continue;
+        };
+        *slot = Value::String(old.clone() + text);
+        if serde_json::from_value::<Report>(poisoned.clone()).is_err() {
+            *poisoned.pointer_mut(&pointer).unwrap() = Value::String(old);
+        }
+    }
+    serde_json::from_value(poisoned).unwrap()
+}
+
+fn collect(value: &Value, pointer: String, pointers: &mut Vec<String>) {
+    match value {
+        Value::String(_) => pointers.push(pointer),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                collect(item, format!("{pointer}/{index}"), pointers);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                collect(field, format!("{pointer}/{name}"), pointers);
+            }
+        }
+        _ => {}
+    }
 }
 
 fn lines(regions: usize) -> impl Iterator<Item = (Service, Family, usize)> {

@@ -245,7 +245,10 @@ fn outputs_can_be_written_and_are_not_touched_yet() {
         "--output",
         &path("report.pdf"),
     ]);
-    assert!(message.contains(".json and .txt"), "{message}");
+    assert!(
+        message.contains(".json, .txt, .xml (JUnit), .md and .prom"),
+        "{message}"
+    );
     assert!(!folder.path().join("untouched.json").exists());
 }
 

@@ -27,7 +27,7 @@ fn wrong_options_are_refused() {
         (&["--timeout", "soon"], "0.1 to 3600"),
         (&["--cacert", "/nonexistent/ca.pem"], "/nonexistent/ca.pem"),
         (&["--cacert", "/"], "--cacert"),
-        (&["--output", "report.pdf"], ".json and .txt"),
+        (&["--output", "report.pdf"], ".md and .prom"),
         (
             &["--output", "/nonexistent/report.json"],
             "cannot be written",

@@ -1,6 +1,13 @@
 //! What the documentation promises about the program, held against the program.
 #![expect(clippy::panic, reason = "a test program: a missing document ends it")]
 
+#[cfg(target_os = "linux")]
+#[expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so in the shortest way"
+)]
+mod ci;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -196,6 +203,7 @@ fn links_between_documents_lead_somewhere() {
     for name in [
         "README.md",
         "docs/ARCHITECTURE.md",
+        "docs/ci.md",
         "docs/diff.md",
         "docs/evidence.md",
         "docs/exit-codes.md",

@@ -2,27 +2,41 @@
 
 use std::collections::BTreeSet;
 
-use super::super::style::Paint;
+use super::super::style::{Paint, Style};
 use super::grid::Grid;
 use super::page::Page;
 use crate::model::{Destination, Family, Report, Service, Source, Status};
 
+/// One table, with what stands above and below it.
+pub(in crate::report) struct Section {
+    pub(in crate::report) heading: String,
+    pub(in crate::report) grid: Grid,
+    pub(in crate::report) note: Option<String>,
+}
+
 /// Writes both tables; a run without optional hosts has only one.
 pub(super) fn write(page: &mut Page, report: &Report) {
+    for section in sections(report, page.style) {
+        page.heading(&section.heading);
+        section.grid.write(page, 4);
+        if let Some(note) = section.note {
+            page.paragraph(4, "", &note);
+        }
+    }
+}
+
+/// The tables of the rows, each where it has any.
+pub(in crate::report) fn sections(report: &Report, style: Style) -> Vec<Section> {
     let (optional, tunnel): (Vec<_>, Vec<_>) = report
         .destinations
         .iter()
         .partition(|row| row.service == Service::Https);
-    if !tunnel.is_empty() {
-        write_tunnel(page, &tunnel);
-    }
-    if !optional.is_empty() {
-        write_optional(page, &optional);
-    }
+    let tunnel = (!tunnel.is_empty()).then(|| of_tunnel(&tunnel, style));
+    let optional = (!optional.is_empty()).then(|| of_optional(&optional, style));
+    tunnel.into_iter().chain(optional).collect()
 }
 
-fn write_tunnel(page: &mut Page, rows: &[&Destination]) {
-    page.heading(&format!("Required, {}", ports(rows)));
+fn of_tunnel(rows: &[&Destination], style: Style) -> Section {
     let regions = distinct(rows.iter().map(|row| column(row)));
     let mut grid = Grid {
         header: vec![String::new()],
@@ -40,13 +54,16 @@ fn write_tunnel(page: &mut Page, rows: &[&Destination]) {
             let mut cells = vec![format!("{service:<5} {} {family}", service.transport())];
             cells.extend(regions.iter().map(|region| {
                 let here = line.iter().filter(|row| column(row) == *region);
-                join(here.map(|row| cell(page, row, true)))
+                join(here.map(|row| cell(style, row, true)))
             }));
             grid.rows.push(cells);
         }
     }
-    grid.write(page, 4);
-    write_documented(page, rows);
+    Section {
+        heading: format!("Required, {}", ports(rows)),
+        grid,
+        note: documented(rows),
+    }
 }
 
 /// The column that a row of the edge stands in.
@@ -64,23 +81,20 @@ fn heading(rows: &[&Destination], region: &str) -> String {
 }
 
 /// Says which rows were probed at addresses that cloudflared would not have.
-fn write_documented(page: &mut Page, rows: &[&Destination]) {
+fn documented(rows: &[&Destination]) -> Option<String> {
     let documented = rows
         .iter()
         .filter(|row| row.source == Source::Documented && row.addresses.probed > 0);
     let names = distinct(documented.map(|row| format!("{} {}", column(row), row.family)));
-    if names.is_empty() {
-        return;
-    }
-    let text = format!(
-        "Probed at the documented addresses, because DNS gives none that can be right: {}.",
-        names.join(", ")
-    );
-    page.paragraph(4, "", &text);
+    (!names.is_empty()).then(|| {
+        format!(
+            "Probed at the documented addresses, because DNS gives none that can be right: {}.",
+            names.join(", ")
+        )
+    })
 }
 
-fn write_optional(page: &mut Page, rows: &[&Destination]) {
-    page.heading(&format!("Optional, {}", ports(rows)));
+fn of_optional(rows: &[&Destination], style: Style) -> Section {
     let mut grid = Grid {
         header: vec![String::new()],
         rows: Vec::new(),
@@ -93,15 +107,19 @@ fn write_optional(page: &mut Page, rows: &[&Destination]) {
             let here = rows
                 .iter()
                 .filter(|row| row.host == host && row.family == family);
-            join(here.map(|row| cell(page, row, false)))
+            join(here.map(|row| cell(style, row, false)))
         }));
         grid.rows.push(cells);
     }
-    grid.write(page, 4);
+    Section {
+        heading: format!("Optional, {}", ports(rows)),
+        grid,
+        note: None,
+    }
 }
 
 /// A mark, and the words that say the same and more.
-fn cell(page: &Page, row: &Destination, with_count: bool) -> String {
+fn cell(style: Style, row: &Destination, with_count: bool) -> String {
     let (paint, mark, words) = match row.status {
         Status::Reachable => (Paint::Good, "ok", [count(row, with_count), rtt(row), None]),
         Status::Partial => (Paint::Fair, "~", [count(row, true), rtt(row), cause(row)]),
@@ -122,7 +140,7 @@ fn cell(page: &Page, row: &Destination, with_count: bool) -> String {
         }
         Status::Skipped => (Paint::Faint, "-", [Some("skipped".to_owned()), None, None]),
     };
-    let mut cell = page.style.paint(paint, mark);
+    let mut cell = style.paint(paint, mark);
     for word in words.into_iter().flatten() {
         cell.push(' ');
         cell.push_str(&word);

@@ -9,27 +9,42 @@ use crate::model::{Answer, Lookup, LookupStatus, RecordType, Report, Service, Vi
 /// Writes a line for each resolver, in the order in which they were first asked.
 pub(super) fn write(page: &mut Page, report: &Report) {
     page.heading("DNS");
+    let resolvers = resolvers(report);
+    if resolvers.is_empty() {
+        page.paragraph(4, "-", "nothing was looked up");
+    }
+    for resolver in resolvers {
+        let mark = page.style.paint(resolver.paint, resolver.mark);
+        let label = format!("{}  {mark}", resolver.name);
+        page.paragraph(4, &label, &resolver.answers);
+    }
+}
+
+/// What became of the questions to one resolver.
+pub(in crate::report) struct Resolver {
+    pub(in crate::report) name: String,
+    pub(in crate::report) mark: &'static str,
+    paint: Paint,
+    pub(in crate::report) answers: String,
+}
+
+/// The resolvers in the order in which they were first asked.
+pub(in crate::report) fn resolvers(report: &Report) -> Vec<Resolver> {
     let mut asked: Vec<Via> = Vec::new();
     for lookup in &report.dns.lookups {
         if !asked.contains(&lookup.via) {
             asked.push(lookup.via);
         }
     }
-    if asked.is_empty() {
-        page.paragraph(4, "-", "nothing was looked up");
-    }
-    for via in asked {
-        let lookups: Vec<_> = report
-            .dns
-            .lookups
-            .iter()
-            .filter(|lookup| lookup.via == via)
-            .collect();
-        write_resolver(page, report, via, &lookups);
-    }
+    let of = |via| {
+        let lookups = report.dns.lookups.iter();
+        let own: Vec<_> = lookups.filter(|lookup| lookup.via == via).collect();
+        resolver(report, via, &own)
+    };
+    asked.into_iter().map(of).collect()
 }
 
-fn write_resolver(page: &mut Page, report: &Report, via: Via, lookups: &[&Lookup]) {
+fn resolver(report: &Report, via: Via, lookups: &[&Lookup]) -> Resolver {
     let failed = lookups
         .iter()
         .filter(|lookup| failed(report, lookup))
@@ -49,8 +64,12 @@ fn write_resolver(page: &mut Page, report: &Report, via: Via, lookups: &[&Lookup
         Via::Hosts => "hosts file".to_owned(),
         Via::Resolver(_) => via.to_string(),
     };
-    let label = format!("{name}  {}", page.style.paint(paint, mark));
-    page.paragraph(4, &label, &parts.join(", "));
+    Resolver {
+        name,
+        mark,
+        paint,
+        answers: parts.join(", "),
+    }
 }
 
 /// That an optional host has no IPv6 address, say, is no failure of the resolver.

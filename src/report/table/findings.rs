@@ -10,9 +10,7 @@ const INDENT: usize = 5;
 
 /// Writes the findings, numbered.
 pub(super) fn write(page: &mut Page, report: &Report, verbosity: Verbosity) {
-    let matters =
-        |finding: &&Finding| verbosity == Verbosity::Verbose || !is_noise(finding, report);
-    let findings: Vec<_> = report.findings.iter().filter(matters).collect();
+    let findings = worth_telling(report, verbosity);
     for (index, finding) in findings.iter().enumerate() {
         page.blank();
         write_title(page, index + 1, finding);
@@ -40,6 +38,13 @@ pub(super) fn write(page: &mut Page, report: &Report, verbosity: Verbosity) {
         );
         page.paragraph(2, "", &more);
     }
+}
+
+/// The findings that people are told.
+pub(in crate::report) fn worth_telling(report: &Report, verbosity: Verbosity) -> Vec<&Finding> {
+    let matters =
+        |finding: &&Finding| verbosity == Verbosity::Verbose || !is_noise(finding, report);
+    report.findings.iter().filter(matters).collect()
 }
 
 /// Nearly every host has small buffers, and nobody needs to know while QUIC works.

@@ -11,9 +11,9 @@ const GUTTER: usize = 2;
 const UNBROKEN: usize = 16;
 
 /// A table with a heading for each column; the first column holds the rows' labels.
-pub(super) struct Grid {
-    pub(super) header: Vec<String>,
-    pub(super) rows: Vec<Vec<String>>,
+pub(in crate::report) struct Grid {
+    pub(in crate::report) header: Vec<String>,
+    pub(in crate::report) rows: Vec<Vec<String>>,
 }
 
 impl Grid {

@@ -1,21 +1,32 @@
 //! The report for people: the verdict first, what was reached, what is wrong and what to do.
 
-mod destinations;
+pub(super) mod destinations;
 mod difference;
-mod dns;
-mod findings;
-mod grid;
+pub(super) mod dns;
+pub(super) mod findings;
+pub(super) mod grid;
 pub(super) mod page;
 mod verbose;
 
 use super::style::Paint;
 use super::{Style, Verbosity};
+use crate::diff::Difference;
 use crate::model::{Ended, Report, Verdict};
-pub(super) use difference::write as write_difference;
 use page::Page;
 
-/// Renders a report whose texts are escaped already.
-pub(super) fn write(report: &Report, style: Style, verbosity: Verbosity) -> String {
+/// Renders a report whose texts are escaped already, and below it what is different.
+pub(super) fn write_parts(
+    report: Option<&Report>,
+    difference: Option<&Difference>,
+    style: Style,
+    verbosity: Verbosity,
+) -> String {
+    let report = report.map(|report| write(report, style, verbosity));
+    let difference = difference.map(|d| difference::write(d, style, verbosity));
+    report.unwrap_or_default() + &difference.unwrap_or_default()
+}
+
+fn write(report: &Report, style: Style, verbosity: Verbosity) -> String {
     if verbosity == Verbosity::Quiet {
         return style.finish(&format!(
             "{}  {}\n",
@@ -48,8 +59,15 @@ fn verdict(verdict: Verdict, style: Style) -> String {
     style.paint(paint, &verdict.to_string().to_uppercase())
 }
 
+/// Every lookup and every attempt, and nothing else.
+pub(super) fn attempts(report: &Report, style: Style) -> String {
+    let mut page = Page::new(style);
+    verbose::write(&mut page, report);
+    style.finish(&page.into_text())
+}
+
 /// When, how long and by what: a table in a ticket must say how old it is.
-fn provenance(report: &Report) -> String {
+pub(super) fn provenance(report: &Report) -> String {
     let ended = match report.ended {
         Ended::Complete => "",
         Ended::Budget => ", until its time ended,",

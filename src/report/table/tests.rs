@@ -1,7 +1,6 @@
 //! Snapshots of the table, and that it keeps within its bounds whatever it is given.
 
 use proptest::prelude::*;
-use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
 use super::super::{Format, Style, Verbosity, render, samples};
@@ -79,42 +78,6 @@ fn without_colour(text: &str) -> String {
     parts.fold(first, |text, part| text + part.split_once('m').unwrap().1)
 }
 
-/// Puts `text` behind every string of the report that can hold it.
-fn poisoned(report: &Report, text: &str) -> Report {
-    let whole = serde_json::to_value(report).unwrap();
-    let mut pointers = Vec::new();
-    collect(&whole, String::new(), &mut pointers);
-    let mut poisoned = whole;
-    for pointer in pointers {
-        let slot = poisoned.pointer_mut(&pointer).unwrap();
-        let Value::String(old) = slot.clone() else {
-            continue;
-        };
-        *slot = Value::String(old.clone() + text);
-        if serde_json::from_value::<Report>(poisoned.clone()).is_err() {
-            *poisoned.pointer_mut(&pointer).unwrap() = Value::String(old);
-        }
-    }
-    serde_json::from_value(poisoned).unwrap()
-}
-
-fn collect(value: &Value, pointer: String, pointers: &mut Vec<String>) {
-    match value {
-        Value::String(_) => pointers.push(pointer),
-        Value::Array(items) => {
-            for (index, item) in items.iter().enumerate() {
-                collect(item, format!("{pointer}/{index}"), pointers);
-            }
-        }
-        Value::Object(fields) => {
-            for (name, field) in fields {
-                collect(field, format!("{pointer}/{name}"), pointers);
-            }
-        }
-        _ => {}
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -122,7 +85,7 @@ proptest! {
     fn no_text_in_a_report_reaches_the_terminal_unescaped(
         text in "(?s).{0,12}[\u{1b}\u{9b}\u{7f}\n\u{202e}\u{2066}\u{200b}\u{2060}\u{2061}a株]{1,6}"
     ) {
-        let report = poisoned(&samples::private(), &text);
+        let report = samples::poisoned(&samples::private(), &text);
         let text = table(&report, plain(60), Verbosity::Verbose);
         prop_assert!(!text.chars().any(|c| c != '\n' && super::super::escape::is_unsafe(c)));
         prop_assert!(text.lines().all(|line| line.width() <= 60));
