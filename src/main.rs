@@ -171,7 +171,7 @@ fn rules(settings: &RulesSettings) -> ExitStatus {
             complain("interrupted before all names were looked up; no rules are printed");
             return ExitStatus::Inconclusive;
         }
-        Err(error @ CheckError::HiddenResolvers(_)) => {
+        Err(error @ tunnelcheck::CheckError::HiddenResolvers(_)) => {
             complain(&error.to_string());
             return ExitStatus::Usage;
         }

@@ -157,7 +157,7 @@ mod tests {
             presentation: Presentation {
                 format: Format::Table,
                 style: Style::new(false, None),
-                verbosity: Verbosity::default(),
+                verbosity: Verbosity::Normal,
                 outputs: Vec::new(),
                 redact: false,
                 progress: false,
