@@ -63,6 +63,40 @@ fn files_get_the_format_of_their_ending() {
     assert_eq!(again.stdout, output.stdout);
 }
 
+/// One run for a CI system, an issue and a monitoring system.
+#[test]
+fn every_form_is_written_in_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let mut args = vec!["show".to_owned(), degraded(), "--redact".to_owned()];
+    let files = [
+        ("a.xml", "junit", "<?xml version="),
+        ("b.md", "markdown", "## tunnelcheck: DEGRADED\n"),
+        ("c.prom", "prometheus", "# HELP tunnelcheck_info "),
+    ];
+    for (name, ..) in files {
+        args.extend(["--output".to_owned(), path(name)]);
+    }
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let output = run(&[&args[..], &["--format", "github"]].concat());
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let commands = text(&output.stdout);
+    assert!(
+        commands.starts_with("::error title=tunnelcheck%3A DEGRADED::"),
+        "{commands}"
+    );
+    assert!(commands.contains("on redacted-host;"), "{commands}");
+    for (name, format, start) in files {
+        let written = fs::read_to_string(path(name)).unwrap();
+        assert!(written.starts_with(start), "{written}");
+        assert!(!written.contains("laboratory;"), "{written}");
+        let told = run(&["show", &degraded(), "--redact", "--format", format]);
+        assert_eq!(text(&told.stdout), written, "{name}");
+    }
+    // Nothing is left beside them.
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), files.len());
+}
+
 #[test]
 fn standard_input_is_a_report_too() {
     let file = fs::File::open(degraded()).unwrap();

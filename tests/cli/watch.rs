@@ -19,6 +19,13 @@ fn intervals_and_subcommands_are_refused() {
         ),
         (&["--watch", "soon"], "--watch: `soon`"),
         (
+            &["--watch", "--format", "junit"],
+            "cannot carry junit again and again; give --format table or json, and --output FILE.xml",
+        ),
+        (&["--watch", "--format", "markdown"], "--output FILE.md"),
+        (&["--watch", "--format", "prometheus"], "--output FILE.prom"),
+        (&["--watch", "--format", "github"], "github again and again"),
+        (
             &["--watch", "show", "x.json"],
             "`--watch` is for a check; `show` does not take it",
         ),
