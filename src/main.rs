@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tunnelcheck::cli;
+use tunnelcheck::cli::{self, paper};
 use tunnelcheck::deliver::{self, Told};
 use tunnelcheck::diagnose::diagnose;
 use tunnelcheck::exit::ExitStatus;
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         Request::Show(settings) => show(&settings),
         Request::Diff(settings) => Ok(diff(settings)),
         Request::Explain { topics, style } => Ok(explain(&topics, style)),
+        Request::Completions(shell) => Ok(print(&paper::completions(shell))),
+        Request::Manual(folder) => Ok(manual(folder.as_deref())),
         Request::Rules(settings) => Ok(rules(&settings)),
         #[cfg(target_os = "linux")]
         Request::Rehearse(rehearsal) => Ok(rehearse(&rehearsal)),
@@ -155,6 +158,25 @@ fn diff(settings: DiffSettings) -> ExitStatus {
 
 fn explain(topics: &[Topic], style: Style) -> ExitStatus {
     print(&report::explain(topics, style))
+}
+
+fn manual(folder: Option<&Path>) -> ExitStatus {
+    let Some(folder) = folder else {
+        return paper::manual().map_or_else(
+            |error| settle(Err(error), ExitStatus::Usage),
+            |page| print(&page),
+        );
+    };
+    match paper::write_manual(folder) {
+        Ok(()) => ExitStatus::Ready,
+        Err(error) => {
+            complain(&format!(
+                "{}: {error}; give a folder that is there",
+                folder.display()
+            ));
+            ExitStatus::Usage
+        }
+    }
 }
 
 /// Rules that had to do without DNS are rules all the same; the warning stands in the file as well.
