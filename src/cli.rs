@@ -1,5 +1,6 @@
 //! The command line: only what was typed, or set in the environment. `settings` gives it meaning.
 
+pub mod paper;
 mod rehearse;
 mod rules;
 
@@ -12,6 +13,7 @@ use clap::parser::ValueSource;
 use clap::{
     ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum,
 };
+use clap_complete::Shell;
 
 use crate::model::{IpVersionChoice, ProtocolChoice};
 use crate::report::{Format, Topic};
@@ -70,7 +72,8 @@ and variables. An empty variable counts as unset.";
 #[derive(Debug, Parser)]
 // `--watch show x.json` is the subcommand after an option without a value, not 'show' seconds.
 #[command(subcommand_precedence_over_arg = true)]
-#[command(version, after_help = EXAMPLES, max_term_width = 100, subcommand_value_name = "COMMAND")]
+#[command(version = env!("TUNNELCHECK_VERSION"))]
+#[command(after_help = EXAMPLES, max_term_width = 100, subcommand_value_name = "COMMAND")]
 pub struct Cli {
     /// What to do instead of a check.
     #[command(subcommand)]
@@ -121,6 +124,16 @@ pub enum Action {
     Rules(Box<RulesArgs>),
     /// Try firewall rules: apply, check, and keep them only if nothing required is lost (Linux, root)
     Rehearse(Box<RehearseArgs>),
+    /// Print what a shell needs to complete the command line
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write all pages into a folder
+    Man {
+        /// The folder, which has to be there
+        folder: Option<PathBuf>,
+    },
     /// The process that brings the old rules back; `rehearse` starts it.
     #[command(hide = true)]
     RehearsalGuard {
@@ -373,7 +386,7 @@ fn refuse_check_options_of_subcommand(
     // What a finding means is no report: nothing but its colour can be chosen. Rules have none.
     let takes = |arg: &clap::Arg| match subcommand {
         "explain" => arg.get_id() == "color",
-        "rules" => false,
+        "rules" | "completions" | "man" => false,
         "rehearse" => arg.is_global_set(),
         _ => arg.is_global_set() || arg.get_id() == "format",
     };

@@ -2,10 +2,12 @@
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tunnelcheck::cli;
+use tunnelcheck::CheckError;
+use tunnelcheck::cli::{self, paper};
 use tunnelcheck::deliver::{self, Told};
 use tunnelcheck::diagnose::diagnose;
 use tunnelcheck::exit::ExitStatus;
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         Request::Show(settings) => show(&settings),
         Request::Diff(settings) => Ok(diff(settings)),
         Request::Explain { topics, style } => Ok(explain(&topics, style)),
+        Request::Completions(shell) => Ok(print(&paper::completions(shell))),
+        Request::Manual(folder) => Ok(manual(folder.as_deref())),
         Request::Rules(settings) => Ok(rules(&settings)),
         #[cfg(target_os = "linux")]
         Request::Rehearse(rehearsal) => Ok(rehearse(&rehearsal)),
@@ -163,6 +167,25 @@ fn explain(topics: &[Topic], style: Style) -> ExitStatus {
     print(&report::explain(topics, style))
 }
 
+fn manual(folder: Option<&Path>) -> ExitStatus {
+    let Some(folder) = folder else {
+        return paper::manual().map_or_else(
+            |error| settle(Err(error), ExitStatus::Usage),
+            |page| print(&page),
+        );
+    };
+    match paper::write_manual(folder) {
+        Ok(()) => ExitStatus::Ready,
+        Err(error) => {
+            complain(&format!(
+                "{}: {error}; give a folder that is there",
+                folder.display()
+            ));
+            ExitStatus::Usage
+        }
+    }
+}
+
 /// Rules that had to do without DNS are rules all the same; the warning stands in the file as well.
 fn rules(settings: &RulesSettings) -> ExitStatus {
     let egress = match tunnelcheck::egress(settings) {
@@ -171,7 +194,7 @@ fn rules(settings: &RulesSettings) -> ExitStatus {
             complain("interrupted before all names were looked up; no rules are printed");
             return ExitStatus::Inconclusive;
         }
-        Err(error @ tunnelcheck::CheckError::HiddenResolvers(_)) => {
+        Err(error @ CheckError::HiddenResolvers(_)) => {
             complain(&error.to_string());
             return ExitStatus::Usage;
         }

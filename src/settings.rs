@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap_complete::Shell;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -44,6 +45,10 @@ pub enum Request {
         /// How the text looks.
         style: Style,
     },
+    /// Print the completions of a shell.
+    Completions(Shell),
+    /// Print the manual page, or write all pages into a folder.
+    Manual(Option<PathBuf>),
     /// Print firewall rules.
     Rules(Box<RulesSettings>),
     /// Try firewall rules.
@@ -259,6 +264,8 @@ impl Request {
                 topics,
                 style: style(cli.output.color, terminal),
             }),
+            Some(Action::Completions { shell }) => Ok(Self::Completions(shell)),
+            Some(Action::Man { folder }) => Ok(Self::Manual(folder)),
             Some(Action::Rules(args)) => Ok(Self::Rules(Box::new(RulesSettings::new(&args)?))),
             #[cfg(target_os = "linux")]
             Some(Action::Rehearse(args)) => rehearse::request(&args, cli.output, terminal),

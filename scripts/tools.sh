@@ -1,0 +1,54 @@
+# shellcheck shell=bash
+# What the scripts have in common: saying what happens, and getting the tools that they need.
+
+# An ordinary user's PATH often lacks the directories that ip and nft are in.
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+say() { printf '\n== %s\n' "$*"; }
+
+missing() {
+    local tool
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null || printf '%s ' "$tool"
+    done
+}
+
+# install PACKAGE...: true when the packages are there afterwards.
+install() {
+    local as_root=()
+    command -v apt-get >/dev/null || return 1
+    if [[ "$(id -u)" != 0 ]]; then
+        sudo -n true 2>/dev/null || return 1
+        as_root=(sudo -n)
+    fi
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive sh -c '
+        apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"' sh "$@" >&2
+}
+
+# need TOOLS PACKAGES: installs the packages when one of the tools is missing, or ends the script.
+need() {
+    local tools packages
+    read -ra tools <<<"$1"
+    read -ra packages <<<"$2"
+    [[ -n "$(missing "${tools[@]}")" ]] || return 0
+    say "installing ${packages[*]} (missing: $(missing "${tools[@]}"))"
+    install "${packages[@]}" || true
+    [[ -n "$(missing "${tools[@]}")" ]] || return 0
+    printf '\nMissing: %s\nInstall: apt-get install %s\n' \
+        "$(missing "${tools[@]}")" "${packages[*]}" >&2
+    exit 1
+}
+
+need_rust() {
+    if [[ -n "$(missing cargo)" && -r "$HOME/.cargo/env" ]]; then
+        # shellcheck source=/dev/null
+        . "$HOME/.cargo/env"
+    fi
+    if [[ -n "$(missing cargo)" ]]; then
+        printf 'Missing: cargo\nInstall Rust 1.88 or newer: https://rustup.rs\n' >&2
+        exit 1
+    fi
+    if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+        rustup component add rustfmt clippy
+    fi
+}
