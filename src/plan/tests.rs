@@ -288,9 +288,12 @@ fn what_was_under_way_is_given_up_before_it_would_be_sent_again() {
         let given_up = |now: f64| {
             let burst = burst(&row, 2).into_iter();
             let known: Vec<_> = burst
-                .map(|flow| match flow.passed() {
-                    true => flow,
-                    false => lasting(now - 0.03, flow),
+                .map(|flow| {
+                    if flow.passed() {
+                        flow
+                    } else {
+                        lasting(now - 0.03, flow)
+                    }
                 })
                 .collect();
             let seen: Vec<_> = known
