@@ -174,7 +174,7 @@ fn is_busy(attempts: &[&Attempt], quickest_answer: f64) -> bool {
         .filter_map(|a| evidence::handshake_after_contact(a));
     let took = evidence::sorted(took);
     let quickest = took.first().copied().unwrap_or_default();
-    let bearable = patience(quickest_answer).min(0.1 + 4.0 * quickest);
+    let bearable = patience(quickest_answer).min(0.2 + 4.0 * quickest);
     evidence::upper_quartile(&took).is_some_and(|slow| slow > bearable)
 }
 

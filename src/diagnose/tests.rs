@@ -795,7 +795,7 @@ fn a_limit_is_recognised_by_what_passes_later() {
     assert!(!recognised(&busy), "nobody had time to answer");
     let mut at_times = attempts.clone();
     for flow in at_times.iter_mut().skip(1) {
-        flow.handshake_ms = flow.handshake_ms.map(|_| Millis::from(250.0));
+        flow.handshake_ms = flow.handshake_ms.map(|_| Millis::from(300.0));
     }
     assert!(!recognised(&at_times), "one was quick, the others waited");
     let renamed = attempts.iter().cloned().map(|a| {

@@ -4,7 +4,7 @@
 //! dialects of `tunnelcheck rules` are read by their grammar, and so are the usual lists of the
 //! firewalls' own tools; whatever is in another form is read by its words, which is a guess.
 //!
-//! Rules are asked in the order in which the firewall asks them ([`ways`]). What a rule says counts only
+//! Rules are asked in the order in which the firewall asks them (`ways.rs`). What a rule says counts only
 //! when nothing about it is unclear: a rule with a condition that is not understood, or a line that may
 //! change what all others mean, makes a destination neither missing nor present.
 
