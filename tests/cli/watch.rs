@@ -5,7 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use crate::{assert_refused, recorded, run, text, tunnelcheck, without_network};
+use crate::program::without_network;
+use crate::{assert_refused, recorded, run, text, tunnelcheck};
 
 /// Longer than any check without a network takes.
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -7,6 +7,9 @@
     reason = "a test that cannot go on says so in the shortest way"
 )]
 mod ci;
+#[cfg(target_os = "linux")]
+#[path = "../shared/program.rs"]
+mod program;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use super::snippet;
+use crate::program::tunnelcheck;
 
 /// The snippets that are units of systemd.
 pub(super) const UNITS: [&str; 3] = [
@@ -119,9 +120,8 @@ pub(super) fn tool(name: &str, args: &[&str]) -> Output {
 /// that nothing is sent.
 pub(super) fn check(command: &[String]) {
     assert_eq!(command[0], "tunnelcheck");
-    let output = Command::new(PROGRAM)
-        .args(&command[1..])
-        .args(["--output", "report.pdf"])
+    let args: Vec<_> = command[1..].iter().map(String::as_str).collect();
+    let output = tunnelcheck(&[&args[..], &["--output", "report.pdf"]].concat())
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
