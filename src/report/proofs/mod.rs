@@ -6,11 +6,11 @@ mod github;
 mod junit;
 mod markdown;
 mod prometheus;
+#[cfg(target_os = "linux")]
+mod tools;
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use super::{Content, Format, Style, Verbosity, render, samples};
 use crate::diagnose::diagnose;
@@ -107,28 +107,4 @@ fn written<'a>(content: impl Into<Content<'a>>, format: Format, verbosity: Verbo
     assert!(!text.contains(hidden), "{text}");
     assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text}");
     text
-}
-
-/// Runs a tool of `scripts/test` with an input.
-fn run(tool: &str, args: &[&str], input: &str) -> Output {
-    // What the script fetches without installing it.
-    let fetched = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("target/tools")
-        .join(tool);
-    let program = if fetched.exists() {
-        fetched
-    } else {
-        tool.into()
-    };
-    let child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = child.unwrap_or_else(|why| panic!("{tool}: {why}; scripts/test gets it"));
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input.as_bytes()).unwrap();
-    drop(stdin);
-    child.wait_with_output().unwrap()
 }
