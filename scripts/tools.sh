@@ -40,7 +40,8 @@ need() {
 }
 
 need_rust() {
-    if [[ -n "$(missing cargo)" && -r "$HOME/.cargo/env" ]]; then
+    # Debian's cargo, which the Windows build takes, is not the one meant here.
+    if [[ -n "$(missing rustup)" && -r "$HOME/.cargo/env" ]]; then
         # shellcheck source=/dev/null
         . "$HOME/.cargo/env"
     fi
@@ -51,4 +52,23 @@ need_rust() {
     if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
         rustup component add rustfmt clippy
     fi
+}
+
+# What builds for Windows: a compiler, the sources of its standard library, and mingw.
+# shellcheck disable=SC2034  # for those who read this file in
+windows_packages=(rustc-web rust-web-src cargo-web gcc-mingw-w64-x86-64-win32 g++-mingw-w64-x86-64-win32)
+
+has_windows_tools() {
+    [[ -z "$(missing /usr/bin/cargo /usr/bin/rustc x86_64-w64-mingw32-gcc x86_64-w64-mingw32-g++)" ]] &&
+        [[ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library/std" ]]
+}
+
+# windows_cargo VERB...: Debian's cargo and compiler, whatever else is first in PATH. The compiler is a
+# stable one; that the standard library is built with the program is what is not stable yet.
+windows_cargo() {
+    local verb="$1"
+    shift
+    env RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc RUSTC_BOOTSTRAP=1 \
+        CARGO_TARGET_X86_64_PC_WINDOWS_GNU_LINKER=x86_64-w64-mingw32-gcc \
+        /usr/bin/cargo "$verb" --locked --target x86_64-pc-windows-gnu "$@"
 }

@@ -70,6 +70,8 @@ pub struct Climate {
     pub icmp_seen: bool,
     /// Whether flows of the same kind, to the same port, are answered somewhere.
     pub kin_answer: bool,
+    /// How much later than it comes this host's system tells that a connection was reset, in seconds.
+    pub reset_delay: f64,
 }
 
 /// What fresh flows tell of what passes: it may have stopped passing.
@@ -95,6 +97,7 @@ impl Climate {
         refusing: UNKNOWN_LOSS,
         icmp_seen: false,
         kin_answer: false,
+        reset_delay: 0.0,
     };
 
     /// Reads the climate from attempts at addresses of which at least some answered.
@@ -119,6 +122,15 @@ impl Climate {
             refusing,
             icmp_seen: attempts.clone().any(saw_remote_icmp),
             ..Self::UNKNOWN
+        }
+    }
+
+    /// The climate on a system that tells late of connections that were reset, or at once.
+    #[must_use]
+    pub(crate) fn with_late_resets(self, late: bool) -> Self {
+        Self {
+            reset_delay: if late { LATE_RESET } else { 0.0 },
+            ..self
         }
     }
 
@@ -147,6 +159,17 @@ impl Climate {
         patience(self.round_trip)
     }
 
+    /// How long a flow without any answer is waited for before it counts as silent, in seconds: a reset
+    /// that the system keeps to itself is no silence.
+    #[must_use]
+    pub fn silence_of(&self, transport: Transport) -> f64 {
+        let delay = match transport {
+            Transport::Tcp => self.reset_delay,
+            Transport::Udp => 0.0,
+        };
+        self.patience() + delay
+    }
+
     /// How many tries of the attempt's first packet have stayed unanswered for long enough, of those
     /// that were sent when something comparable is known to have been answered.
     #[must_use]
@@ -160,7 +183,7 @@ impl Climate {
         if !silent || attempt.contact_ms.is_some() {
             return 0;
         }
-        let heard_by = attempt.elapsed_ms.secs() - self.patience();
+        let heard_by = attempt.elapsed_ms.secs() - self.silence_of(attempt.transport);
         let before = self.since - SLACK - attempt.started_ms.secs();
         let after = self.until + SLACK - attempt.started_ms.secs();
         let schedule = first_packet_schedule(attempt.transport);
@@ -292,6 +315,10 @@ fn quiet_span(patience: f64) -> f64 {
     let patience = patience.max(0.0);
     (2.0 * patience).clamp(QUIET_SPAN, patience + QUIET_SPAN)
 }
+
+/// How long Windows keeps a reset to itself, in seconds: it tries the connection again, half a second
+/// apart, before it tells (Microsoft's article 175523); about two seconds in all.
+const LATE_RESET: f64 = 2.2;
 
 /// How much earlier than an answered packet another may have been sent and still count, in seconds.
 const SLACK: f64 = 0.05;

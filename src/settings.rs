@@ -218,7 +218,7 @@ pub enum UsageError {
         why: FormatError,
     },
     /// Another system.
-    #[error("rehearse changes the firewall of Linux; on other systems apply the rules by hand")]
+    #[error("rehearse is for Linux only; on this system apply the rules by hand")]
     NoRehearsal,
     /// A saved report cannot be read.
     #[error("{}: {why}", path.display())]

@@ -1,11 +1,11 @@
-//! Being asked to stop: Ctrl-C, and SIGTERM where there is one.
+//! Being asked to stop: Ctrl-C and SIGTERM; on Windows Ctrl-C, Ctrl-Break and the end of the console.
 
 use std::io;
 use std::thread;
 
 use tokio::sync::watch;
 
-/// Completes on Ctrl-C, and on SIGTERM where there is one. Handlers are there once this returns.
+/// Completes when the user or the system asks. Handlers are there once this returns.
 ///
 /// # Errors
 /// The system's, when handlers cannot be installed.
@@ -25,11 +25,19 @@ pub(crate) fn asked() -> io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
         }
     };
-    #[cfg(not(unix))]
-    let wait = async {
-        // Without a handler the default action ends the process, which is an interruption too.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+    #[cfg(windows)]
+    let wait = {
+        use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
+        let (mut interrupt, mut stop) = (ctrl_c()?, ctrl_break()?);
+        // A window that is closed and a system that goes down leave a few seconds.
+        let (mut close, mut shutdown) = (ctrl_close()?, ctrl_shutdown()?);
+        async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = stop.recv() => {}
+                _ = close.recv() => {}
+                _ = shutdown.recv() => {}
+            }
         }
     };
     Ok(wait)

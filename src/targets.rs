@@ -37,6 +37,8 @@ pub struct Target {
     /// Answers of DNS that cannot be the host's own, and may be a proxy's that leads there. They are
     /// tried beside the row's addresses, and take their place once one of them has passed.
     pub stand_ins: Vec<IpAddr>,
+    /// Whether this host's system tells late that a connection was reset ([`Host::tells_resets_late`]).
+    pub late_resets: bool,
     /// Whether it is to be probed.
     pub state: TargetState,
 }
@@ -342,6 +344,7 @@ fn edge_target(
         source,
         addresses,
         stand_ins: stand_ins(names, name, family, state),
+        late_resets: host.tells_resets_late(),
         state,
     }
 }
@@ -413,6 +416,7 @@ fn optional_target(host: &Host, names: Names<'_>, name: &str, family: Family) ->
         source: Source::Dns,
         addresses,
         stand_ins: stand_ins(names, name, family, state),
+        late_resets: host.tells_resets_late(),
         state,
     }
 }

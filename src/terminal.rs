@@ -20,7 +20,7 @@ impl Window {
     /// 80 by 24.
     #[must_use]
     pub fn detect() -> Option<Self> {
-        let drawable = io::stdout().is_terminal() && !is_dumb();
+        let drawable = io::stdout().is_terminal() && !is_dumb() && obeys_sequences();
         let size = terminal_size_of(io::stdout());
         let (Width(columns), Height(rows)) = size.unwrap_or((Width(80), Height(24)));
         drawable.then_some(Self { columns, rows })
@@ -32,6 +32,18 @@ fn is_dumb() -> bool {
     env::var_os("TERM").is_some_and(|kind| kind == "dumb")
 }
 
+/// Whether standard output shows what control sequences mean. A console of Windows has to be told to,
+/// which one from before Windows 10 cannot be.
+#[cfg(windows)]
+fn obeys_sequences() -> bool {
+    console::Term::stdout().features().colors_supported()
+}
+
+#[cfg(not(windows))]
+fn obeys_sequences() -> bool {
+    true
+}
+
 /// What this process is connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terminal {
@@ -40,7 +52,7 @@ pub struct Terminal {
     /// Whether standard error is a terminal on which progress can be drawn.
     pub stderr_is_terminal: bool,
     /// Whether `NO_COLOR` is set to anything but nothing (<https://no-color.org>), or the terminal is
-    /// a dumb one, which prints the codes of colours as they are.
+    /// a dumb or an old one, which prints the codes of colours as they are.
     pub no_color: bool,
 }
 
@@ -53,7 +65,9 @@ impl Terminal {
         Self {
             stdout_width: io::stdout().is_terminal().then(width),
             stderr_is_terminal: io::stderr().is_terminal() && !dumb,
-            no_color: dumb || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
+            no_color: dumb
+                || !obeys_sequences()
+                || env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()),
         }
     }
 }

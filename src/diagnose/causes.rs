@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::JudgedRow;
 use super::experiments::Experiments;
+use super::platform::Platform;
 use super::row::Role;
 use crate::catalog;
 use crate::model::{
@@ -12,11 +13,11 @@ use crate::model::{
 };
 
 /// What the evidence for a cause says in words.
-pub(super) fn detail(cause: Cause, row: &JudgedRow) -> String {
+pub(super) fn detail(cause: Cause, row: &JudgedRow, platform: Platform) -> String {
     let text = match cause {
-        Cause::Dropped => return dropped(row),
-        Cause::Rejected => rejections(row),
-        Cause::Reset => Some(reset_words()),
+        Cause::Dropped => return dropped(row, platform),
+        Cause::Rejected => rejections(row, platform),
+        Cause::Reset => Some(reset_words(platform)),
         Cause::LocalFirewall => local_refusal(row),
         Cause::NoRoute => first(row, |outcome| match outcome {
             Outcome::Unanswered {
@@ -36,19 +37,30 @@ pub(super) fn detail(cause: Cause, row: &JudgedRow) -> String {
     text.unwrap_or_else(|| cause.to_string())
 }
 
-fn reset_words() -> String {
-    "a TCP reset answered the SYN; a firewall on this host, one on the way and the other side \
-         itself look the same here (`nft list ruleset` shows this host's)"
-        .to_owned()
+fn reset_words(platform: Platform) -> String {
+    let own = platform.pick(
+        " (`nft list ruleset` shows this host's)",
+        ", and so does a port that an ICMP error calls unreachable",
+    );
+    format!(
+        "a TCP reset answered the SYN; a firewall on this host, one on the way and the other side \
+         itself look the same here{own}"
+    )
 }
 
-fn dropped(row: &JudgedRow) -> String {
+fn dropped(row: &JudgedRow, platform: Platform) -> String {
     let nothing = match row.target.service {
-        Service::Quic => "no reply, no ICMP, no error",
+        Service::Quic => platform.pick(
+            "no reply, no ICMP, no error",
+            "no reply, no error (of ICMP errors Windows tells a port unreachable alone)",
+        ),
         Service::Http2 | Service::Https => {
-            return "no reply, no ICMP, no reset; a rule on this host's own OUTPUT chain looks the \
-                    same (`nft list ruleset` shows it)"
-                .to_owned();
+            let own = platform.pick(
+                "a rule on this host's own OUTPUT chain looks the same (`nft list ruleset` shows it)",
+                "a security product on this host that drops without an error looks the same, its own \
+                 log shows it",
+            );
+            return format!("no reply, no ICMP, no reset; {own}");
         }
     };
     let experiments = made_in_vain(row);
@@ -143,6 +155,10 @@ fn large_hello_dropped(row: &JudgedRow) -> Option<String> {
             ", and cloudflared's passes in segments of 1000 octets: the path loses large segments, as \
              one with a smaller MTU does whose ICMP errors are filtered"
         }
+        _ if experiments(row).result(Profile::SmallPackets).is_none() => {
+            "; whether cloudflared's passes in smaller segments, which would tell a path that loses \
+             large ones from something that reads it, was not tried"
+        }
         _ => ", and cloudflared's does not pass in smaller segments either: something reads it",
     };
     Some(format!(
@@ -221,14 +237,14 @@ pub(super) fn icmp_errors(row: &JudgedRow) -> Vec<(IcmpError, usize)> {
     counts
 }
 
-fn rejections(row: &JudgedRow) -> Option<String> {
+fn rejections(row: &JudgedRow, platform: Platform) -> Option<String> {
     let errors = icmp_errors(row);
-    let own = |icmp: &IcmpError| {
-        let from = icmp.from.filter(|from| row.target.addresses.contains(from));
-        from.map_or(
-            "",
-            |_| ", the destination's own address, which a firewall on the way can use",
-        )
+    let own = |icmp: &IcmpError| match icmp.from {
+        Some(from) if row.target.addresses.contains(&from) => {
+            ", the destination's own address, which a firewall on the way can use"
+        }
+        None => platform.pick("", " by its error number; Windows does not tell the sender"),
+        Some(_) => "",
     };
     let text: Vec<_> = errors
         .iter()

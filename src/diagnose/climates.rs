@@ -57,7 +57,8 @@ impl Climates {
             .0
             .iter()
             .find(|(service, family, _)| (*service, *family) == wanted);
-        found.map_or(Climate::UNKNOWN, |(.., climate)| *climate)
+        let climate = found.map_or(Climate::UNKNOWN, |(.., climate)| *climate);
+        climate.with_late_resets(target.late_resets)
     }
 }
 

@@ -65,7 +65,7 @@ impl<'a> Experiments<'a> {
         let all = || attempts.iter().copied();
         Self {
             transport: target.service.transport(),
-            attempts: all().filter(|a| a.profile.is_experiment()).collect(),
+            attempts: all().filter(|a| was_made(a)).collect(),
             tunnel_is_cut: all().any(|a| Role::of(a, target) == Role::Tunnel && is_cut(a)),
         }
     }
@@ -161,6 +161,19 @@ impl<'a> Experiments<'a> {
                 && failed < ENOUGH_FAILURES
         })
     }
+}
+
+/// An experiment that this host did not manage to begin, such as small segments on a system without the
+/// option, tells nothing of the network.
+fn was_made(attempt: &Attempt) -> bool {
+    use crate::model::ContactFailure::Other;
+    let begun = !matches!(
+        &attempt.outcome,
+        Outcome::Unanswered {
+            failure: Other { .. }
+        }
+    );
+    attempt.profile.is_experiment() && begun
 }
 
 /// What became of one experiment.

@@ -6,6 +6,7 @@ mod dns;
 mod experiments;
 mod failure;
 mod findings;
+mod platform;
 mod pressure;
 mod row;
 mod sni;

@@ -36,6 +36,7 @@ pub(crate) fn row_of(service: Service) -> Target {
         source: Source::Dns,
         addresses,
         stand_ins: Vec::new(),
+        late_resets: false,
         state: TargetState::Probed,
     }
 }
@@ -168,6 +169,7 @@ pub(crate) const NEAR: Climate = Climate {
     refusing: 0.05,
     icmp_seen: false,
     kin_answer: true,
+    reset_delay: 0.0,
 };
 
 fn climates(attempts: &[Attempt]) -> Climates {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::platform::Platform;
 use super::row::AddressState;
 use super::verdict::Conclusion;
 use super::{JudgedRow, causes, findings};
@@ -85,10 +86,16 @@ pub(super) fn scope(host: &Host) -> String {
         .name
         .as_ref()
         .map_or_else(String::new, |name| format!(" on {name}"));
-    format!(
-        "Holds for this program, this user and this network namespace{place}; rules for other \
-         programs, users or containers may differ."
-    )
+    match Platform::of(host) {
+        Platform::Linux => format!(
+            "Holds for this program, this user and this network namespace{place}; rules for other \
+             programs, users or containers may differ."
+        ),
+        Platform::Windows => format!(
+            "Holds for this program and this user{place}; rules for other programs or services, such \
+             as those for cloudflared.exe alone, may differ."
+        ),
+    }
 }
 
 /// What stands behind a row's cause, and what would tell two possible causes apart.
@@ -101,7 +108,7 @@ pub(super) fn detail(row: &JudgedRow, host: &Host) -> Option<String> {
         Status::Inconclusive => return Some(inconclusive(row)),
         Status::Blocked | Status::Partial => row.judgement.cause?,
     };
-    let text = causes::detail(cause, row);
+    let text = causes::detail(cause, row, Platform::of(host));
     if row.status() == Status::Partial {
         let blocked: Vec<_> = row
             .judgement

@@ -303,3 +303,12 @@ proptest! {
 fn a_patience_below_zero_is_none() {
     assert!((quiet_span(-0.1) - quiet_span(0.0)).abs() < f64::EPSILON);
 }
+
+#[test]
+fn where_resets_are_told_late_a_connection_is_silent_later() {
+    let late = climate(20, 0.02).with_late_resets(true);
+    let tries = |transport, lasts| late.silent_tries(&attempt(transport, lasts, None));
+    assert_eq!(tries(Transport::Tcp, 2.3), 0);
+    assert_eq!(tries(Transport::Tcp, 2.5), 1);
+    assert_eq!(tries(Transport::Udp, 0.5), 2);
+}

@@ -63,6 +63,35 @@ impl IcmpError {
 }
 
 impl IcmpError {
+    /// A port unreachable of an unknown sender.
+    #[must_use]
+    pub const fn port_unreachable(ipv6: bool) -> Self {
+        Self::of_nobody(ipv6, (3, 3), (1, 4))
+    }
+
+    /// An unreachable network, or no route, of an unknown sender.
+    #[must_use]
+    pub const fn net_unreachable(ipv6: bool) -> Self {
+        Self::of_nobody(ipv6, (3, 0), (1, 0))
+    }
+
+    /// An unreachable host or address of an unknown sender.
+    #[must_use]
+    pub const fn host_unreachable(ipv6: bool) -> Self {
+        Self::of_nobody(ipv6, (3, 1), (1, 3))
+    }
+
+    const fn of_nobody(ipv6: bool, v4: (u8, u8), v6: (u8, u8)) -> Self {
+        let (version, (kind, code)) = if ipv6 { (6, v6) } else { (4, v4) };
+        Self {
+            version,
+            kind,
+            code,
+            from: None,
+            mtu: None,
+        }
+    }
+
     /// The RFCs' words for the type and code.
     #[must_use]
     pub const fn meaning(&self) -> &'static str {

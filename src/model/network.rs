@@ -147,6 +147,12 @@ impl Host {
             Family::Ipv6 => &self.ipv6,
         }
     }
+
+    /// Whether its system keeps a TCP reset that answers a SYN to itself for a while, and tries again.
+    #[must_use]
+    pub fn tells_resets_late(&self) -> bool {
+        self.os == "windows"
+    }
 }
 
 /// Whether the host has a family, by its routing table alone: nothing is sent to find out.

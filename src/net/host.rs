@@ -102,6 +102,12 @@ fn source_for(remote: SocketAddr, bind: Option<IpAddr>) -> io::Result<IpAddr> {
     Ok(local.ip())
 }
 
+/// Whether the routing table knows a way to `remote`; nothing is sent.
+#[cfg(windows)]
+pub(super) fn has_route(remote: SocketAddr) -> bool {
+    source_for(remote, None).is_ok()
+}
+
 /// Whether replies can find their way to `source`: it is global, or the two are on the same kind of
 /// network.
 fn reaches(source: IpAddr, remote: IpAddr) -> bool {

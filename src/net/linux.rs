@@ -1,17 +1,26 @@
 //! Linux: the socket error queue (`IP_RECVERR`, ip(7)) and the interfaces' addresses.
 
 use std::io::{self, IoSliceMut};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
 };
+use rustls::pki_types::CertificateDer;
 
 use super::classify::QueuedError;
 use crate::model::IcmpError;
+
+/// Whether sockets keep ICMP errors in a queue.
+pub(super) const ERROR_QUEUE: bool = true;
+
+/// Whether plain datagrams stand in where the QUIC library's socket cannot be set up. They would be
+/// fragmented.
+pub(super) const PLAIN_DATAGRAMS: bool = false;
 
 /// Asks the kernel to keep ICMP errors of this socket, with their senders.
 pub(super) fn enable_error_queue(socket: &impl AsFd, ipv6: bool) -> io::Result<()> {
@@ -89,6 +98,24 @@ fn queued(error: &libc::sock_extended_err, from: Option<IpAddr>) -> QueuedError 
 /// Segments of this flow carry so many octets at most, in both directions (RFC 9293, section 3.7.1).
 pub(super) fn limit_segments(socket: &impl AsFd, octets: u32) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::TcpMaxSeg, &octets)?)
+}
+
+/// Nothing: what stands behind an error is in the queue.
+pub(super) fn closed_port_behind(_error: &io::Error, _ipv6: bool) -> Option<IcmpError> {
+    None
+}
+
+/// Nothing: what stands behind an error is in the queue.
+pub(super) fn router_behind(_: &io::Error, _: SocketAddr, _waited: Duration) -> Option<IcmpError> {
+    None
+}
+
+/// Authorities that the system trusts and does not list.
+pub(super) const FETCHED_WHEN_NEEDED: &[CertificateDer<'static>] = &[];
+
+/// The system's authorities, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+pub(super) fn system_authorities() -> Vec<CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
 }
 
 /// The addresses of all interfaces that are up.

@@ -9,7 +9,8 @@ pub mod stream;
 pub mod trust;
 
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "portable.rs")]
+#[cfg_attr(windows, path = "windows.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "portable.rs")]
 mod os;
 
 use std::io;
@@ -18,6 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
 
 use crate::catalog;
 use crate::model::{IcmpError, Profile, Service, StrayError};
@@ -127,6 +130,16 @@ fn certificate_name(profile: Profile, service: Service, sni: &str) -> &str {
 /// The next ICMP error in a socket's queue; what stands before it is taken off and forgotten.
 fn next_icmp(socket: &impl os::Socket) -> Option<IcmpError> {
     std::iter::from_fn(|| os::next_queued_error(socket).ok()).find_map(|queued| queued.icmp)
+}
+
+/// Waits for the next error in a socket's queue, which does not wake a reader; for ever where sockets
+/// have none.
+async fn queued_error(socket: &UdpSocket) -> io::Result<classify::QueuedError> {
+    if !os::ERROR_QUEUE {
+        return std::future::pending().await;
+    }
+    let next = || os::next_queued_error(socket);
+    socket.async_io(Interest::ERROR, next).await
 }
 
 /// A non-blocking socket for one flow, with the kernel's error queue switched on where there is one.

@@ -1,9 +1,19 @@
-//! Systems without an error queue: what an ICMP error becomes is up to the socket call.
+//! Unix without an error queue: what an ICMP error becomes is up to the socket call.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
 
 use super::classify::QueuedError;
+use crate::model::IcmpError;
+
+/// Whether sockets keep ICMP errors in a queue.
+pub(super) const ERROR_QUEUE: bool = false;
+
+/// Whether plain datagrams stand in where the QUIC library's socket cannot be set up.
+pub(super) const PLAIN_DATAGRAMS: bool = false;
 
 pub(super) fn enable_error_queue<S>(_socket: &S, _ipv6: bool) -> io::Result<()> {
     Ok(())
@@ -17,6 +27,25 @@ impl<S> Socket for S {}
 /// Left to the system: without the option an experiment with small segments tells nothing.
 pub(super) fn limit_segments<S>(_socket: &S, _octets: u32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+/// The ICMP error behind an error of a UDP socket: a refusal is a port unreachable.
+pub(super) fn closed_port_behind(error: &io::Error, ipv6: bool) -> Option<IcmpError> {
+    let refused = error.raw_os_error() == Some(errno::REFUSED);
+    refused.then(|| IcmpError::port_unreachable(ipv6))
+}
+
+/// Unknown here: the error names no cause.
+pub(super) fn router_behind(_: &io::Error, _: SocketAddr, _waited: Duration) -> Option<IcmpError> {
+    None
+}
+
+/// Authorities that the system trusts and does not list.
+pub(super) const FETCHED_WHEN_NEEDED: &[CertificateDer<'static>] = &[];
+
+/// The system's authorities, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+pub(super) fn system_authorities() -> Vec<CertificateDer<'static>> {
+    rustls_native_certs::load_native_certs().certs
 }
 
 pub(super) fn next_queued_error(_socket: &impl Socket) -> io::Result<QueuedError> {
@@ -33,26 +62,10 @@ pub(super) fn interface_index(_name: &str) -> Option<u32> {
 }
 
 pub(super) fn host_name() -> Option<String> {
-    std::env::var("COMPUTERNAME")
-        .or_else(|_| std::env::var("HOSTNAME"))
-        .ok()
+    let name = nix::unistd::gethostname().ok()?;
+    Some(name.to_string_lossy().into_owned())
 }
 
-/// Winsock's numbers on Windows.
-#[cfg(windows)]
-pub(super) mod errno {
-    pub(in crate::net) const REFUSED: i32 = 10061;
-    pub(in crate::net) const RESET: i32 = 10054;
-    pub(in crate::net) const TIMED_OUT: i32 = 10060;
-    pub(in crate::net) const TOO_BIG: i32 = 10040;
-    pub(in crate::net) const LOCAL_FIREWALL: &[i32] = &[10013];
-    pub(in crate::net) const NO_ROUTE: &[i32] = &[10051, 10065, 10049, 10050];
-    /// Without an error queue nothing of the kind surfaces.
-    pub(in crate::net) const SOFT: &[i32] = &[];
-    pub(in crate::net) const ROUTE_FORBIDS: &[i32] = &[10065];
-}
-
-#[cfg(not(windows))]
 pub(super) mod errno {
     use nix::errno::Errno;
 

@@ -91,7 +91,8 @@ async fn connect_in(
         },
     };
     let local = stream.local_addr().ok().map(|address| address.ip());
-    Err(match next_icmp(&stream) {
+    let behind = || os::router_behind(&failed, remote, trace.elapsed());
+    Err(match next_icmp(&stream).or_else(behind) {
         Some(icmp) => {
             let from_us = icmp
                 .from

@@ -19,7 +19,7 @@ use rustls::{
     RootCertStore, SignatureScheme,
 };
 
-use super::classify;
+use super::{classify, os};
 use crate::catalog;
 use crate::model::UntrustedChain;
 
@@ -62,9 +62,11 @@ impl Trust {
     pub fn load(cacert: Option<&[CertificateDer<'static>]>) -> Result<Self, rustls::Error> {
         let mut system = RootCertStore::empty();
         // Go skips what it cannot read as well; an empty store becomes a finding.
-        let native = rustls_native_certs::load_native_certs().certs;
+        let mut native = os::system_authorities();
         system.add_parsable_certificates(native.iter().cloned());
         let system_roots = system.len();
+        native.extend_from_slice(os::FETCHED_WHEN_NEEDED);
+        system.add_parsable_certificates(os::FETCHED_WHEN_NEEDED.iter().cloned());
         let mut edge = RootCertStore::empty();
         match cacert {
             Some(given) => {

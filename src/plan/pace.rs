@@ -105,7 +105,7 @@ pub(super) fn is_in_vain(attempt: &Attempt, pressure: &Pressure, climate: &Clima
     let waited = if attempt.started_ms.secs() < pressure.shows {
         attempt.ended() >= last_call(attempt, pressure)
     } else {
-        attempt.elapsed_ms.secs() >= climate.patience() + second_try
+        attempt.elapsed_ms.secs() >= climate.silence_of(attempt.transport) + second_try
     };
     attempt.contact_ms.is_none() && waited
 }

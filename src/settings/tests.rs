@@ -290,3 +290,13 @@ fn intervals_are_seconds_that_leave_the_network_quiet() {
         );
     }
 }
+
+#[cfg(not(target_os = "linux"))]
+#[test]
+fn a_rehearsal_is_refused_where_it_would_do_nothing() {
+    let message = refused(&["rehearse", "rules.nft"]);
+    assert_eq!(
+        message,
+        "rehearse is for Linux only; on this system apply the rules by hand"
+    );
+}

@@ -30,7 +30,11 @@
 //! | `TUNNELCHECK_LAB_EXEC=COMMAND` | with the one before: run this in place of the shell; `$TUNNELCHECK` is the product |
 //! | `TUNNELCHECK_LAB_SCENARIOS=FILE` | the scenarios of this file, and none of these |
 //! | `TUNNELCHECK_LAB_BIN=PATH` | test this binary instead of the one cargo built |
+//! | `TUNNELCHECK_LAB_RUNNER=PROGRAM` | start the product by this: `PROGRAM PRODUCT ARGUMENT…` |
 //! | `TUNNELCHECK_LAB_OUT=DIR` | where reports are written (default `target/lab`) |
+//!
+//! A product that ends in `.exe` is the Windows build, for which `windows.toml` lists the scenarios; it
+//! takes a runner that starts Wine (`scripts/under-wine`).
 //!
 //! It needs Linux, `ip`, `nft`, `iptables` and either root or unprivileged user namespaces. What
 //! is missing is a failure with its remedy, never a pass.
@@ -88,6 +92,8 @@ mod topology;
 #[cfg(target_os = "linux")]
 mod watch;
 #[cfg(target_os = "linux")]
+mod windows;
+#[cfg(target_os = "linux")]
 mod wire;
 
 /// What fallible steps of the laboratory return: the message is for a person.
@@ -107,7 +113,7 @@ fn main() {
 fn main() -> std::process::ExitCode {
     let mut arguments = libtest_mimic::Arguments::from_args();
     arguments.test_threads.get_or_insert(DEFAULT_WORKERS);
-    let scenarios = match scenario::load() {
+    let scenarios = match scenario::load().and_then(windows::select) {
         Ok(scenarios) => scenarios,
         Err(error) => return refuse(&error.to_string()),
     };
@@ -130,7 +136,7 @@ fn main() -> std::process::ExitCode {
 #[cfg(target_os = "linux")]
 fn trials(scenarios: Vec<scenario::Scenario>) -> Vec<libtest_mimic::Trial> {
     let mut trials = Vec::new();
-    if std::env::var_os("TUNNELCHECK_LAB_SCENARIOS").is_none() {
+    if std::env::var_os("TUNNELCHECK_LAB_SCENARIOS").is_none() && !windows::is_tested() {
         trials.extend(selftest::trials());
         trials.extend(wire::selftest::trials());
         trials.extend(rules::trials());

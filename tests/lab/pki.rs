@@ -4,12 +4,13 @@ use std::sync::{Arc, LazyLock};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    PKCS_RSA_SHA256, RsaKeySize,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::ServerConfig;
 use serde::Deserialize;
 
-use crate::{Outcome, internet};
+use crate::{Outcome, internet, windows};
 
 /// Who signed what a server presents.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -87,13 +88,23 @@ pub(crate) fn server(issuer: Issuer, alpn: Option<&str>) -> Outcome<Arc<ServerCo
     Ok(Arc::new(config))
 }
 
+/// Wine leaves out a root whose ECDSA signature has a number with a zero octet in front, which one in a
+/// hundred has.
+fn root_key() -> Result<KeyPair, rcgen::Error> {
+    if windows::is_tested() {
+        KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048)
+    } else {
+        KeyPair::generate()
+    }
+}
+
 impl Authority {
     fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = KeyPair::generate().expect("a key");
+        let key = root_key().expect("a key");
         Self {
             issuer: CertifiedIssuer::self_signed(params, key).expect("a root"),
         }

@@ -9,10 +9,17 @@ use crate::expect::{Run, differences};
 use crate::sandbox::PATH;
 use crate::scenario::Scenario;
 use crate::topology::Topology;
-use crate::{Outcome, pki, servers};
+use crate::{Outcome, pki, servers, windows};
 
 /// A run that takes longer than this hangs.
-const KILL_AFTER: Duration = Duration::from_secs(30);
+fn kill_after() -> Duration {
+    let start = if windows::is_tested() {
+        windows::START
+    } else {
+        Duration::ZERO
+    };
+    Duration::from_secs(30) + start
+}
 
 /// The world of a scenario, with everything in it listening.
 pub(crate) struct World {
@@ -58,7 +65,14 @@ impl World {
 
     /// The product, to be started in one of the namespaces.
     pub(crate) fn product(&self) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = match std::env::var_os("TUNNELCHECK_LAB_RUNNER") {
+            Some(runner) => {
+                let mut command = Command::new(runner);
+                command.arg(binary());
+                command
+            }
+            None => Command::new(binary()),
+        };
         command
             .env_clear()
             .env("PATH", PATH)
@@ -135,8 +149,9 @@ pub(crate) fn binary() -> PathBuf {
 
 /// Waits for the end, which is enforced.
 fn finish(mut child: Child) -> Outcome<ExitStatus> {
-    ends_within(&mut child, KILL_AFTER)?
-        .ok_or_else(|| format!("still running after {} s, killed", KILL_AFTER.as_secs()).into())
+    let patience = kill_after();
+    ends_within(&mut child, patience)?
+        .ok_or_else(|| format!("still running after {} s, killed", patience.as_secs()).into())
 }
 
 /// Waits for the end of a child; one that does not come in time is killed, and has no status. The wait

@@ -16,6 +16,7 @@ use crate::clients::{
 use crate::internet::{self, Family};
 use crate::runner::World;
 use crate::scenario::Scenario;
+use crate::windows;
 
 /// A behaviour as a scenario writes it, and what is true of what a client then sees.
 type Case<T> = (&'static str, fn(&T) -> bool);
@@ -34,6 +35,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("version-negotiation-answers", version_negotiation_answers),
         trial("resolvers-misbehave", resolvers_misbehave),
         trial("a-world-is-built-quickly", a_world_is_built_quickly),
+        trial("the-windows-list-holds", windows::list_holds),
     ]
 }
 

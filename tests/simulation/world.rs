@@ -334,6 +334,7 @@ fn target(service: Service) -> Target {
         source: Source::Dns,
         addresses,
         stand_ins: Vec::new(),
+        late_resets: false,
         state: TargetState::Probed,
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::Draft;
 use super::dns::{failed_lookups, resolver_commands, sentence};
+use super::{Draft, Platform};
 use crate::catalog;
 use crate::diagnose::dns::{Discovery, EdgeHost, Resolves};
 use crate::model::{
@@ -213,7 +213,7 @@ fn pinned(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
                 .map(|l| format!("{}{}", with_kinds(l), tried_there(l, seen)))
                 .collect(),
             summary: "Remove the lines from the hosts file.".to_owned(),
-            commands: vec!["grep argotunnel.com /etc/hosts".to_owned()],
+            commands: Platform::of(&seen.host).hosts_lines(),
         }
         .about(&[]),
     )
@@ -273,7 +273,11 @@ fn partial(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
                 .to_owned(),
             evidence,
             summary: "Nothing where that is meant; else compare with a public resolver.".to_owned(),
-            commands: vec!["dig @1.1.1.1 region1.v2.argotunnel.com A".to_owned()],
+            commands: vec![Platform::of(&seen.host).ask(
+                Some(catalog::DOT_SERVER.ip()),
+                "region1.v2.argotunnel.com",
+                RecordType::A,
+            )],
         }
         .about(&[]),
     )

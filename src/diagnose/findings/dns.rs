@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Draft;
-use super::port53::{Port53, ends, patience};
+use super::port53::{Port53, ends, patience, patience_with_one};
+use super::{Draft, Platform};
 use crate::catalog;
 use crate::diagnose::dns::{Discovery, Resolves, SrvState};
 use crate::diagnose::verdict::Usable;
@@ -75,14 +75,10 @@ pub(super) fn resolver_commands(
     names: &[&str],
     record: RecordType,
 ) -> Vec<String> {
-    let server = seen
-        .resolvers
-        .first()
-        .map_or_else(String::new, |s| format!(" @{}", s.ip()));
-    names
-        .iter()
-        .map(|name| format!("dig{server} {name} {record}"))
-        .collect()
+    let server = seen.resolvers.first().map(std::net::SocketAddr::ip);
+    let platform = Platform::of(&seen.host);
+    let ask = |name: &&str| platform.ask(server, name, record);
+    names.iter().map(ask).collect()
 }
 
 fn addresses_failed(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
@@ -253,9 +249,9 @@ fn resolver_failed(seen: &Observations) -> Option<Finding> {
             title: format!("Resolver {} gives no usable answer", servers.join(", ")),
             detail: if failed.iter().any(|l| l.status == LookupStatus::TimedOut) {
                 format!(
-                    "Another resolver answers, so cloudflared starts. It waits {} s for the silent one \
+                    "Another resolver answers, so cloudflared starts. It waits {} for the silent one \
                      at every lookup where it is asked first, and its own pre-checks report failures.",
-                    seen.host.resolver_options.unwrap_or_default().timeout_s
+                    patience_with_one(seen)
                 )
             } else {
                 "Another resolver answers, and cloudflared asks it as soon as this one has refused: \

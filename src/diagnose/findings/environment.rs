@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::Draft;
+use super::{Draft, Platform};
 use crate::catalog;
 use crate::diagnose::JudgedRow;
 use crate::diagnose::verdict::Conclusion;
@@ -80,12 +80,17 @@ fn local_stub(seen: &Observations) -> Option<Finding> {
         .filter(|l| matches!(l.via, crate::model::Via::Resolver(_)))
         .peekable();
     let dead = asked.peek().is_some() && asked.all(|lookup| silent(lookup.status));
+    let platform = Platform::of(&seen.host);
     let (title, detail) = if dead {
         (
             "The only resolver is this host itself, and it does not answer",
-            "cloudflared asks it and stops when it does not answer. Either the stub (systemd-resolved, \
-             dnsmasq, unbound, …) is not running, or resolv.conf names no resolver: cloudflared then \
-             asks this host.",
+            platform.pick(
+                "cloudflared asks it and stops when it does not answer. Either the stub \
+                 (systemd-resolved, dnsmasq, unbound, …) is not running, or resolv.conf names no \
+                 resolver: cloudflared then asks this host.",
+                "cloudflared asks it and stops when it does not answer. Either the program that should \
+                 listen there is not running, or no adapter has a resolver.",
+            ),
         )
     } else {
         (
@@ -102,22 +107,17 @@ fn local_stub(seen: &Observations) -> Option<Finding> {
             detail: detail.to_owned(),
             evidence: vec![format!("the configured resolvers: {}", named.join(", "))],
             summary: "Look at the resolvers behind the stub where DNS fails.".to_owned(),
-            commands: stub_commands(&servers),
+            commands: stub_commands(&servers, platform),
         }
         .about(&[]),
     )
 }
 
-fn stub_commands(servers: &[IpAddr]) -> Vec<String> {
+fn stub_commands(servers: &[IpAddr], platform: Platform) -> Vec<String> {
     /// Where systemd-resolved listens (systemd-resolved.service(8)).
     const SYSTEMD: [&str; 2] = ["127.0.0.53", "127.0.0.54"];
     let is_systemd = |server: &IpAddr| SYSTEMD.contains(&server.to_string().as_str());
-    let commands: &[&str] = if servers.iter().any(is_systemd) {
-        &["resolvectl status", "cat /run/systemd/resolve/resolv.conf"]
-    } else {
-        &["cat /etc/resolv.conf", "ss -lunp 'sport = :53'"]
-    };
-    commands.iter().map(|c| (*c).to_owned()).collect()
+    platform.stub(servers.iter().any(is_systemd))
 }
 
 /// What cloudflared's log warns of, and is often taken for the cause of a failure.

@@ -1,7 +1,7 @@
 //! Findings about a family that leads nowhere beside one that works, where cloudflared chooses
 //! between the two.
 
-use super::Draft;
+use super::{Draft, Platform};
 use crate::diagnose::JudgedRow;
 use crate::diagnose::dns::Discovery;
 use crate::model::{
@@ -99,7 +99,7 @@ fn ipv6_broken(seen: &Observations, discovery: &Discovery, rows: &[JudgedRow]) -
                 .to_owned(),
             commands: vec![
                 "cloudflared tunnel --edge-ip-version 4".to_owned(),
-                "ip -6 route get 2606:4700:a0::1".to_owned(),
+                Platform::of(&seen.host).route_to("2606:4700:a0::1"),
             ],
         }
         .about(&lost),

@@ -13,6 +13,7 @@ mod run;
 mod tunnel;
 
 use super::dns::Discovery;
+use super::platform::Platform;
 use super::verdict::Conclusion;
 use super::{JudgedRow, Pressures};
 use crate::model::{

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Draft, remedies};
+use super::{Draft, Platform, remedies};
 use crate::diagnose::verdict::Conclusion;
 use crate::diagnose::{JudgedRow, causes, words};
 use crate::model::{
@@ -15,6 +15,7 @@ pub(super) fn findings(
     rows: &[JudgedRow],
     conclusion: &Conclusion,
 ) -> Vec<Finding> {
+    let platform = Platform::of(&seen.host);
     let mut groups = BTreeMap::<FindingCode, Vec<&JudgedRow>>::new();
     let required = |row: &&JudgedRow| row.target.requirement == Requirement::Required;
     for row in rows.iter().filter(required).filter(|row| row.is_blocked()) {
@@ -27,7 +28,7 @@ pub(super) fn findings(
         }
     }
     let blocked = groups.into_iter().map(|(code, group)| {
-        let mut finding = blocked_finding(code, &group, rows, conclusion);
+        let mut finding = blocked_finding(code, &group, rows, (conclusion, platform));
         if code == FindingCode::CertificateTime {
             let clock = format!("this host's clock says {}", seen.started_at);
             finding.evidence.push(Evidence(clock));
@@ -68,10 +69,10 @@ fn blocked_finding(
     code: FindingCode,
     group: &[&JudgedRow],
     rows: &[JudgedRow],
-    conclusion: &Conclusion,
+    (conclusion, platform): (&Conclusion, Platform),
 ) -> Finding {
-    let (summary, mut commands) = remedies::remedy(code, group, rows);
-    if remedies::asks_for_a_rule(code) {
+    let (summary, mut commands) = remedies::remedy(code, group, rows, platform);
+    if remedies::asks_for_a_rule(code, platform) {
         commands.extend(words::tuples(group));
     }
     Draft {
@@ -85,7 +86,7 @@ fn blocked_finding(
         .trim()
         .to_owned(),
         detail: consequence(group, conclusion),
-        evidence: evidence(group, rows),
+        evidence: evidence(group, rows, platform),
         summary,
         commands,
     }
@@ -230,13 +231,13 @@ fn consequence(group: &[&JudgedRow], conclusion: &Conclusion) -> String {
 }
 
 /// What was seen: rows of which the same can be told share a line.
-fn evidence(group: &[&JudgedRow], rows: &[JudgedRow]) -> Vec<String> {
+fn evidence(group: &[&JudgedRow], rows: &[JudgedRow], platform: Platform) -> Vec<String> {
     let mut alike: Vec<(String, Vec<&JudgedRow>)> = Vec::new();
     for row in group {
         let cause = row
             .judgement
             .cause
-            .map_or_else(String::new, |c| causes::detail(c, row));
+            .map_or_else(String::new, |c| causes::detail(c, row, platform));
         match alike.iter_mut().find(|(known, _)| *known == cause) {
             Some((_, rows)) => rows.push(row),
             None => alike.push((cause, vec![row])),

@@ -1,6 +1,6 @@
 //! Findings about the optional hosts.
 
-use super::Draft;
+use super::{Draft, Platform};
 use crate::catalog;
 use crate::diagnose::{JudgedRow, words};
 use crate::model::{Finding, FindingCode, Observations, Service, Severity, Status};
@@ -41,6 +41,7 @@ fn blocked(host: &str, rows: &[&JudgedRow], seen: &Observations) -> Option<Findi
         lost
     };
     affected.first()?;
+    let platform = Platform::of(&seen.host);
     let counts = seen.options.strict && host != catalog::RESEARCH_HOST;
     let evidence = affected.iter().map(|row| {
         let cause = row
@@ -74,7 +75,7 @@ fn blocked(host: &str, rows: &[&JudgedRow], seen: &Observations) -> Option<Findi
             } else {
                 "Allow it if you want what it is for.".to_owned()
             },
-            commands: words::tuples(&affected),
+            commands: [platform.try_connection(&affected), words::tuples(&affected)].concat(),
         }
         .about(&affected),
     )

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::Platform;
 use crate::model::{Lookup, LookupStatus, Observations, Via};
 
 /// What the resolvers' two transports tell.
@@ -84,8 +85,23 @@ fn uses_tcp(seen: &Observations) -> bool {
     options.use_tcp && seen.options.resolver.is_empty()
 }
 
+/// How long the system that cloudflared asks waits for a silent server before it asks the next.
+pub(super) fn patience_with_one(seen: &Observations) -> String {
+    match Platform::of(&seen.host) {
+        Platform::Linux => format!(
+            "{} s",
+            seen.host.resolver_options.unwrap_or_default().timeout_s
+        ),
+        Platform::Windows => "about a second".to_owned(),
+    }
+}
+
 /// How long cloudflared's resolver waits for silent servers at one lookup, as part of a sentence.
+/// Windows' own client is asked there, which gives up after 10 s (Microsoft's article 2834226).
 pub(super) fn patience(seen: &Observations) -> String {
+    if Platform::of(&seen.host) == Platform::Windows {
+        return "waits about 10 s for silent resolvers".to_owned();
+    }
     let options = seen.host.resolver_options.unwrap_or_default();
     let times = match options.attempts {
         1 => "once".to_owned(),
@@ -107,7 +123,8 @@ pub(super) fn ends<'a>(
     if is(LookupStatus::Suspicious) {
         "It takes the made-up addresses for the edge's, and connects there in vain.".to_owned()
     } else if is(LookupStatus::TimedOut) {
-        let usual = seen.host.resolver_options.is_none();
+        let usual =
+            seen.host.resolver_options.is_none() && Platform::of(&seen.host) == Platform::Linux;
         let all = if usual {
             ", which takes about 40 s in all"
         } else {

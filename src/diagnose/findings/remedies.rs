@@ -1,16 +1,21 @@
 //! What to do about a finding on what stands between this host and the edge.
 
+use super::Platform;
 use crate::diagnose::{JudgedRow, causes};
 use crate::model::{Cause, Family, FindingCode, Service};
 
-pub(super) const fn asks_for_a_rule(code: FindingCode) -> bool {
-    !matches!(
-        code,
-        FindingCode::CertificateTime
-            | FindingCode::NoRoute
-            | FindingCode::Mtu
-            | FindingCode::Unexplained
-    )
+/// Whether the addresses follow, for whoever makes the rule; where the rule itself is given they stand
+/// in it.
+pub(super) fn asks_for_a_rule(code: FindingCode, platform: Platform) -> bool {
+    let given = code == FindingCode::LocalFirewall && platform == Platform::Windows;
+    !given
+        && !matches!(
+            code,
+            FindingCode::CertificateTime
+                | FindingCode::NoRoute
+                | FindingCode::Mtu
+                | FindingCode::Unexplained
+        )
 }
 
 /// A sentence, and commands.
@@ -18,73 +23,88 @@ pub(super) fn remedy(
     code: FindingCode,
     group: &[&JudgedRow],
     rows: &[JudgedRow],
+    platform: Platform,
 ) -> (String, Vec<String>) {
-    let (summary, commands): (&str, &[&str]) = match code {
+    let (summary, commands): (&str, Vec<String>) = match code {
         FindingCode::TcpDropped if refused_beside(group, rows) => (
             "This host's own firewall refuses UDP to the same destinations, so begin there, and then \
              look again. What has to be allowed:",
-            &["nft list ruleset"],
+            platform.firewall_rules(),
         ),
-        FindingCode::LocalFirewall => (
-            "Allow it in this host's own firewall (OUTPUT); `nft list ruleset` or `iptables-save` shows \
-             the rule.",
-            &["nft list ruleset"],
-        ),
+        FindingCode::LocalFirewall => local_firewall(group, platform),
         FindingCode::NoRoute => (
-            "Add or mend the route; look for unreachable, prohibit and blackhole routes and for the \
-             gateway.",
-            &["ip route show table all", "ip -6 route show table all"],
+            platform.pick(
+                "Add or mend the route; look for unreachable, prohibit and blackhole routes and for the \
+                 gateway.",
+                "Add or mend the route; look for the gateway, and for a VPN client that has taken the \
+                 route away.",
+            ),
+            platform.routes(),
         ),
         FindingCode::TlsIntercepted => (
             "Exempt the tunnel from TLS inspection: cloudflared trusts the system's authorities and \
              Cloudflare's own, or those of --cacert alone.",
-            &[],
+            Vec::new(),
         ),
         FindingCode::CertificateTime if clock_is_right(rows) => (
             "Find what presents the certificate: by the same clock those of other destinations are \
              valid.",
-            &["date -u"],
+            platform.time(),
         ),
         FindingCode::CertificateTime => (
             "Set this host's clock (NTP, UDP 123); if it is right, something presents an outdated \
              certificate.",
-            &["timedatectl status", "date -u"],
+            platform.clock(),
         ),
         FindingCode::NotTheEdge => (
             "Find the portal, proxy or server that answers in the edge's place, and let the flow pass \
              unchanged.",
-            &[],
+            Vec::new(),
         ),
         FindingCode::SniFiltered => (
             "Allow the server names h2.cftunnel.com, quic.cftunnel.com and probe.cftunnel.com.",
-            &[],
+            Vec::new(),
         ),
         FindingCode::Mtu => mtu(group, rows),
         FindingCode::LargeHelloDropped if group.iter().any(|row| causes::loses_segments(row)) => (
             "Let ICMP fragmentation-needed and ICMPv6 packet-too-big through, or clamp the MSS where \
              the path narrows; cloudflared's ClientHello cannot be made smaller.",
-            &[
-                "iptables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",
-                "ip6tables -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu",
-            ],
+            platform.segments(),
         ),
         FindingCode::Interrupted | FindingCode::QuicFiltered | FindingCode::LargeHelloDropped => (
             "Exempt the flow from application control, deep packet inspection and transparent proxies.",
-            &[],
+            Vec::new(),
         ),
-        _ => (
-            "Ask for this rule (replies to established flows included):",
-            &[],
+        FindingCode::UdpDropped | FindingCode::TcpDropped => (
+            platform.pick(
+                ASK,
+                "Look whether this host's own firewall logs the packets as dropped; if not, ask for this \
+                 rule (replies to established flows included):",
+            ),
+            [platform.try_connection(group), platform.firewall_log()].concat(),
         ),
+        _ => (ASK, platform.try_connection(group)),
     };
-    (
-        summary.to_owned(),
-        commands.iter().map(|c| (*c).to_owned()).collect(),
-    )
+    (summary.to_owned(), commands)
+}
+
+const ASK: &str = "Ask for this rule (replies to established flows included):";
+
+/// On Windows a rule that blocks outweighs every rule that allows.
+fn local_firewall(group: &[&JudgedRow], platform: Platform) -> (&'static str, Vec<String>) {
+    let summary = platform.pick(
+        "Allow it in this host's own firewall (OUTPUT); `nft list ruleset` or `iptables-save` shows \
+         the rule.",
+        "Find the rule that blocks it in this host's own firewall, and disable it: a rule that blocks \
+         outweighs every rule that allows. Where a profile blocks outbound by default, allow it, as the \
+         New-NetFirewallRule below does (as administrator).",
+    );
+    let rules = platform.firewall_rules();
+    (summary, [rules, platform.allow_rules(group)].concat())
 }
 
 /// IPv6 alone failing is a path with the least MTU that IPv6 allows; both failing is a narrower one.
-fn mtu(group: &[&JudgedRow], rows: &[JudgedRow]) -> (&'static str, &'static [&'static str]) {
+fn mtu(group: &[&JudgedRow], rows: &[JudgedRow]) -> (&'static str, Vec<String>) {
     let ipv6_only = group.iter().all(|row| row.target.family == Family::Ipv6);
     let ipv4_passes = rows.iter().any(|row| {
         row.target.service == Service::Quic
@@ -95,13 +115,13 @@ fn mtu(group: &[&JudgedRow], rows: &[JudgedRow]) -> (&'static str, &'static [&'s
         (
             "Let cloudflared use IPv4, where its packets have 1260 octets, or raise the MTU of the path: \
              over IPv6 they have 1300, more than the 1280 of WARP and of many VPNs.",
-            &["cloudflared tunnel --edge-ip-version 4"],
+            vec!["cloudflared tunnel --edge-ip-version 4".to_owned()],
         )
     } else {
         (
             "Raise the MTU of the path to 1300 octets or more (cloudflared's QUIC packets have 1260 over \
              IPv4 and 1300 over IPv6), or let cloudflared use http2.",
-            &["cloudflared tunnel --protocol http2"],
+            vec!["cloudflared tunnel --protocol http2".to_owned()],
         )
     }
 }

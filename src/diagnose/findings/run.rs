@@ -1,6 +1,6 @@
 //! Findings about the run and the host themselves.
 
-use super::Draft;
+use super::{Draft, Platform};
 use crate::catalog;
 use crate::diagnose::JudgedRow;
 use crate::model::{
@@ -63,7 +63,7 @@ fn no_network(seen: &Observations) -> Option<Finding> {
                 .filter_map(|f| missing(seen, *f))
                 .collect(),
             summary: "Give the host an address and a default route.".to_owned(),
-            commands: vec!["ip address show".to_owned(), "ip route show".to_owned()],
+            commands: Platform::of(&seen.host).addresses(),
         }
         .about(&[]),
     )
@@ -101,6 +101,7 @@ fn family_missing(seen: &Observations) -> Option<Finding> {
 }
 
 fn no_roots(seen: &Observations) -> Option<Finding> {
+    let platform = Platform::of(&seen.host);
     (seen.host.trusted_roots == 0).then(|| {
         Draft {
             code: FindingCode::NoTrustedRoots,
@@ -111,8 +112,13 @@ fn no_roots(seen: &Observations) -> Option<Finding> {
                      certificate that is called untrusted here may be a good one."
                     .to_owned(),
             evidence: vec!["the system's store of authorities is empty or unreadable".to_owned()],
-            summary: "Install the system's certificate bundle.".to_owned(),
-            commands: vec!["apt-get install ca-certificates".to_owned()],
+            summary: platform
+                .pick(
+                    "Install the system's certificate bundle.",
+                    "Let Windows fetch its root certificates, or have them distributed.",
+                )
+                .to_owned(),
+            commands: platform.authorities(),
         }
         .about(&[])
     })

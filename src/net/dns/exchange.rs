@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use socket2::Type;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -15,7 +15,7 @@ use super::message::{Question, Received, Reply, decode, encode};
 use crate::catalog;
 use crate::model::{ContactFailure, LookupStatus};
 use crate::net::trust::Trust;
-use crate::net::{Trace, classify, new_socket, next_icmp, os, stream};
+use crate::net::{Trace, classify, new_socket, next_icmp, os, queued_error, stream};
 
 /// When the question is sent again, since the start; Go's resolver sends it once, and we must not
 /// take loss for silence.
@@ -191,7 +191,7 @@ async fn receive(socket: &UdpSocket) -> Result<Vec<u8>, Reply> {
             }
             Err(error) => Err(explain(socket, &error)),
         },
-        queued = socket.async_io(Interest::ERROR, || os::next_queued_error(socket)) => match queued {
+        queued = queued_error(socket) => match queued {
             Ok(queued) => {
                 let error = io::Error::from_raw_os_error(queued.errno);
                 let detail = queued.icmp.map_or_else(|| error.to_string(), |icmp| icmp.to_string());
@@ -203,7 +203,8 @@ async fn receive(socket: &UdpSocket) -> Result<Vec<u8>, Reply> {
 }
 
 fn explain(socket: &UdpSocket, error: &io::Error) -> Reply {
-    let queued = next_icmp(socket);
+    let ipv6 = socket.peer_addr().is_ok_and(|server| server.is_ipv6());
+    let queued = next_icmp(socket).or_else(|| os::closed_port_behind(error, ipv6));
     let detail = queued.map_or_else(|| error.to_string(), |icmp| icmp.to_string());
     Reply::failed(LookupStatus::Unreachable, &detail)
 }

@@ -150,19 +150,40 @@ fn configured() -> Vec<SocketAddr> {
         IpAddr::V4(_) => false,
     };
     match read {
-        Ok(servers) if !cfg!(unix) => servers,
-        Ok(servers) if !servers.iter().any(link_local) => {
-            servers.into_iter().take(MOST_SERVERS).collect()
-        }
-        _ => std::fs::read_to_string("/etc/resolv.conf")
-            .map_or_else(|_| Vec::new(), |text| resolv_conf(&text)),
+        Ok(servers) if !servers.iter().any(link_local) => limited(servers),
+        _ => own_reading(),
     }
 }
 
+/// Windows asks the resolvers of all adapters.
+#[cfg(windows)]
+fn own_reading() -> Vec<SocketAddr> {
+    os::adapter_resolvers()
+}
+
+#[cfg(windows)]
+fn limited(servers: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    servers
+}
+
+#[cfg(not(windows))]
+fn own_reading() -> Vec<SocketAddr> {
+    std::fs::read_to_string("/etc/resolv.conf")
+        .map_or_else(|_| Vec::new(), |text| resolv_conf(&text))
+}
+
+#[cfg(not(windows))]
+fn limited(mut servers: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    servers.truncate(MOST_SERVERS);
+    servers
+}
+
 /// Neither the C library nor Go asks more (resolv.conf(5), Go's `net/dnsconfig_unix.go`).
+#[cfg(any(test, not(windows)))]
 const MOST_SERVERS: usize = 3;
 
 /// The servers of resolv.conf(5); what cannot be read is skipped.
+#[cfg(any(test, not(windows)))]
 fn resolv_conf(text: &str) -> Vec<SocketAddr> {
     name_servers(text).take(MOST_SERVERS).collect()
 }

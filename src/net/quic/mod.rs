@@ -1,5 +1,6 @@
 //! A QUIC handshake as cloudflared begins it (RFC 9000, 9001), closed at once.
 
+mod datagrams;
 mod ping;
 mod scatter;
 mod socket;

@@ -8,22 +8,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
+use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use socket2::Type;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
+use super::datagrams::Datagrams;
 use crate::model::{OsError, StrayError};
 use crate::net::classify::{QueuedError, is_own_address};
-use crate::net::{Trace, new_socket, os};
+use crate::net::{Trace, new_socket, os, queued_error};
 
 /// A connected UDP socket that counts datagrams and collects errors, and tells quinn of neither:
 /// an ICMP error may be forged or passing, and a handshake that completes outweighs it.
 pub(super) struct ProbeSocket {
     io: UdpSocket,
-    state: UdpSocketState,
+    datagrams: Datagrams,
     remote: SocketAddr,
     local: SocketAddr,
     own: Arc<[IpAddr]>,
@@ -45,12 +46,11 @@ impl ProbeSocket {
         let socket = new_socket(remote, bind, Type::DGRAM)?;
         socket.connect(&remote.into())?;
         let io = UdpSocket::from_std(socket.into())?;
-        // Sets don't-fragment: a datagram that does not fit must fail, as cloudflared's does.
-        let state = UdpSocketState::new((&io).into())?;
+        let datagrams = Datagrams::of(&io)?;
         let local = io.local_addr()?;
         Ok(Self {
             io,
-            state,
+            datagrams,
             remote,
             local,
             own,
@@ -62,11 +62,7 @@ impl ProbeSocket {
     /// Waits for errors that arrive when nobody sends or reads: an ICMP error does not wake a reader.
     pub(super) async fn watch_errors(self: Arc<Self>) {
         loop {
-            let queued = self
-                .io
-                .async_io(Interest::ERROR, || os::next_queued_error(&self.io))
-                .await;
-            match queued {
+            match queued_error(&self.io).await {
                 Ok(queued) => self.note_queued(queued),
                 Err(_) => return,
             }
@@ -152,6 +148,18 @@ impl ProbeSocket {
             explained |= Some(queued.errno) == error.raw_os_error();
             self.note_queued(queued);
         }
+        let from_router = || os::router_behind(error, self.remote, self.trace.elapsed());
+        if let Some(icmp) =
+            os::closed_port_behind(error, self.remote.is_ipv6()).or_else(from_router)
+        {
+            explained = true;
+            self.note(StrayError {
+                at_ms: self.trace.elapsed().into(),
+                icmp: Some(icmp),
+                local: false,
+                error: OsError::from(error),
+            });
+        }
         if !explained && !self.is_pending(error) {
             let error = OsError::from(error);
             self.note(StrayError {
@@ -173,13 +181,13 @@ impl ProbeSocket {
 
     fn send_once(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         self.io.try_io(Interest::WRITABLE, || {
-            self.state.try_send((&self.io).into(), transmit)
+            self.datagrams.send(&self.io, transmit)
         })
     }
 
     fn receive(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> io::Result<usize> {
         let count = self.io.try_io(Interest::READABLE, || {
-            self.state.recv((&self.io).into(), bufs, meta)
+            self.datagrams.receive(&self.io, self.remote, bufs, meta)
         })?;
         let datagrams: usize = meta
             .iter()
@@ -267,11 +275,11 @@ impl AsyncUdpSocket for ProbeSocket {
     }
 
     fn max_receive_segments(&self) -> usize {
-        self.state.gro_segments()
+        self.datagrams.most_at_once()
     }
 
     fn may_fragment(&self) -> bool {
-        self.state.may_fragment()
+        self.datagrams.may_fragment()
     }
 }
 

@@ -387,7 +387,7 @@ fn form(text: &str) -> Form {
     text.lines().find_map(form).unwrap_or(Form::Unknown)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 pub(crate) use self::yaml::documents as yaml_documents;
 
 #[cfg(test)]
