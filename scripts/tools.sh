@@ -21,8 +21,14 @@ install() {
         sudo -n true 2>/dev/null || return 1
         as_root=(sudo -n)
     fi
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive sh -c '
-        apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"' sh "$@" >&2
+    # Somebody else may be at it, as on new machines. The lists have a lock that is not waited for.
+    local again
+    for again in 3 3 0; do
+        "${as_root[@]}" apt-get update -qq >&2 && break
+        sleep "$again"
+    done
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 \
+        install -y -qq --no-install-recommends "$@" >&2
 }
 
 # need TOOLS PACKAGES: installs the packages when one of the tools is missing, or ends the script.

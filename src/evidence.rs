@@ -163,11 +163,15 @@ impl Climate {
     /// that the system keeps to itself is no silence.
     #[must_use]
     pub fn silence_of(&self, transport: Transport) -> f64 {
-        let delay = match transport {
-            Transport::Tcp => self.reset_delay,
-            Transport::Udp => 0.0,
-        };
-        self.patience() + delay
+        /// Each of the tries that come before a reset is told costs a round trip more than the patience.
+        const ROUND_TRIPS: f64 = 2.0;
+        match transport {
+            Transport::Tcp if self.reset_delay > 0.0 => {
+                let trips = ROUND_TRIPS * self.round_trip.unwrap_or_default();
+                self.patience() + self.reset_delay + trips
+            }
+            Transport::Tcp | Transport::Udp => self.patience(),
+        }
     }
 
     /// How many tries of the attempt's first packet have stayed unanswered for long enough, of those
@@ -186,7 +190,10 @@ impl Climate {
         let heard_by = attempt.elapsed_ms.secs() - self.silence_of(attempt.transport);
         let before = self.since - SLACK - attempt.started_ms.secs();
         let after = self.until + SLACK - attempt.started_ms.secs();
-        let schedule = first_packet_schedule(attempt.transport);
+        let schedule = match attempt.transport {
+            Transport::Tcp if self.reset_delay > 0.0 => catalog::LATEST_SYN_SCHEDULE,
+            transport => first_packet_schedule(transport),
+        };
         let tries = schedule
             .iter()
             .filter(|sent| **sent >= before && **sent <= heard_by.min(after));

@@ -85,6 +85,7 @@ pub struct Names<'a> {
     lookups: &'a [Lookup],
     attempts: &'a [Attempt],
     unsettled: Option<&'a HashSet<Asked>>,
+    any_counts: bool,
 }
 
 impl<'a> Names<'a> {
@@ -95,7 +96,15 @@ impl<'a> Names<'a> {
             lookups,
             attempts,
             unsettled: None,
+            any_counts: false,
         }
+    }
+
+    /// On a system that asks the resolvers of all its networks, what one of them denies another may give
+    /// ([`Host::asks_all_resolvers`]).
+    #[must_use]
+    pub const fn where_any_counts(self, any_counts: bool) -> Self {
+        Self { any_counts, ..self }
     }
 
     /// What a run has been told so far; `unsettled` questions may still be answered.
@@ -109,6 +118,7 @@ impl<'a> Names<'a> {
             lookups,
             attempts,
             unsettled: Some(unsettled),
+            any_counts: false,
         }
     }
 
@@ -152,7 +162,9 @@ impl<'a> Names<'a> {
             .lookups
             .iter()
             .filter(|l| l.name == name && l.record_type == record_type && l.via != Via::Dot);
-        by_system.find(|l| l.status.is_final())
+        let given = |l: &&Lookup| matches!(l.status, LookupStatus::Ok | LookupStatus::Suspicious);
+        let any = by_system.clone().find(given).filter(|_| self.any_counts);
+        any.or_else(|| by_system.find(|l| l.status.is_final()))
     }
 
     /// Whether an answer that cannot be right leads to the right place: a handshake as the name's host

@@ -36,7 +36,9 @@ fn is_dumb() -> bool {
 /// which one from before Windows 10 cannot be.
 #[cfg(windows)]
 fn obeys_sequences() -> bool {
-    console::Term::stdout().features().colors_supported()
+    // Where `TERM` is set it is no console, but the terminal of MSYS or Cygwin.
+    let told = anstyle_query::windows::enable_ansi_colors();
+    told.unwrap_or(true) || env::var_os("TERM").is_some()
 }
 
 #[cfg(not(windows))]

@@ -76,6 +76,10 @@ pub const QUIC_SCHEDULE: &[f64] = &[0.0, 0.2, 0.6, 1.4, 3.0];
 /// When Linux sends a SYN or an unanswered first segment again (RFC 6298 with an RTO of 1 s).
 pub const SYN_SCHEDULE: &[f64] = &[0.0, 1.0, 3.0, 7.0];
 
+/// When a system that keeps resets to itself, which is Windows, has sent a SYN again at the latest: from
+/// an RTO of 3 s on (`Get-NetTCPSetting`, `InitialRtoMs`: 3000 on older ones, 1000 on newer ones).
+pub const LATEST_SYN_SCHEDULE: &[f64] = &[0.0, 3.0, 9.0];
+
 /// Socket buffers in octets from which on cloudflared's QUIC library has what it wants without a
 /// warning: half of its 7 MiB, because Linux doubles what is asked for (quic-go `internal/protocol`
 /// and `sys_conn_buffers.go`; socket(7)).

@@ -102,6 +102,7 @@ impl Tally {
                 },
                 ContactFailure::NoRoute { .. } => self.no_route += 1,
                 ContactFailure::TooBig { .. } => self.too_big += 1,
+                ContactFailure::Other { error } if error.is_shortage() => {}
                 ContactFailure::Other { .. } => self.other += 1,
             },
             Outcome::Unsecured { failure } => match failure {
@@ -251,6 +252,21 @@ mod tests {
         assert_eq!(cause(Tally::default(), row, true), None);
         let unanswered_yet = proven_cause(&Tally::default(), &around(row, false, Silence::Unheard));
         assert_eq!(unanswered_yet, None);
+    }
+
+    #[test]
+    fn a_host_without_sockets_accuses_nobody() {
+        let failed = |code| {
+            let error = std::io::Error::from_raw_os_error(code);
+            let failure = ContactFailure::Other {
+                error: (&error).into(),
+            };
+            let row = crate::diagnose::tests::row_of(crate::model::Service::Quic);
+            let attempt = crate::diagnose::tests::attempt(&row, 0, Outcome::Unanswered { failure });
+            Tally::of([&attempt].into_iter())
+        };
+        assert_eq!(failed(24), Tally::default(), "too many open files");
+        assert_eq!(failed(71).other, 1, "a protocol error");
     }
 
     #[test]

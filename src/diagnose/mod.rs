@@ -30,7 +30,7 @@ use crate::targets::{Names, Target, targets};
 /// Diagnoses what a run saw. The order of attempts never changes the result.
 #[must_use]
 pub fn diagnose(seen: Observations) -> Report {
-    let names = Names::settled(&seen.lookups, &seen.attempts);
+    let names = names(&seen);
     let (rows, pressures) = judged_rows(&seen, names);
     let discovery = dns::discovery(&seen.options, names);
     let conclusion = verdict::conclude(&seen, &discovery, &rows);
@@ -69,11 +69,15 @@ pub fn diagnose(seen: Observations) -> Report {
 /// A report counts addresses; which ones they are follows from what was seen, by the same rules.
 #[must_use]
 pub fn judgements(seen: &Observations) -> Vec<(Target, Judgement)> {
-    let names = Names::settled(&seen.lookups, &seen.attempts);
+    let names = names(seen);
     let (rows, _) = judged_rows(seen, names);
     rows.into_iter()
         .map(|row| (row.target, row.judgement))
         .collect()
+}
+
+fn names(seen: &Observations) -> Names<'_> {
+    Names::settled(&seen.lookups, &seen.attempts).where_any_counts(seen.host.asks_all_resolvers())
 }
 
 fn judged_rows(seen: &Observations, names: Names<'_>) -> (Vec<JudgedRow>, Pressures) {

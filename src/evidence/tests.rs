@@ -310,5 +310,11 @@ fn where_resets_are_told_late_a_connection_is_silent_later() {
     let tries = |transport, lasts| late.silent_tries(&attempt(transport, lasts, None));
     assert_eq!(tries(Transport::Tcp, 2.3), 0);
     assert_eq!(tries(Transport::Tcp, 2.5), 1);
+    assert_eq!(
+        tries(Transport::Tcp, 5.3),
+        1,
+        "older ones send again after 3 s"
+    );
+    assert_eq!(tries(Transport::Tcp, 5.6), 2);
     assert_eq!(tries(Transport::Udp, 0.5), 2);
 }

@@ -16,6 +16,18 @@ pub struct OsError {
     pub text: String,
 }
 
+impl OsError {
+    /// Whether this host had no socket, port or memory to spare, which says nothing of the network:
+    /// `EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS` of Linux, and `WSAEMFILE`, `WSAEADDRINUSE`, `WSAENOBUFS`.
+    #[must_use]
+    pub const fn is_shortage(&self) -> bool {
+        matches!(
+            self.code,
+            Some(12 | 23 | 24 | 105 | 10_024 | 10_048 | 10_055)
+        )
+    }
+}
+
 impl From<&io::Error> for OsError {
     fn from(error: &io::Error) -> Self {
         Self {
@@ -73,12 +85,6 @@ impl IcmpError {
     #[must_use]
     pub const fn net_unreachable(ipv6: bool) -> Self {
         Self::of_nobody(ipv6, (3, 0), (1, 0))
-    }
-
-    /// An unreachable host or address of an unknown sender.
-    #[must_use]
-    pub const fn host_unreachable(ipv6: bool) -> Self {
-        Self::of_nobody(ipv6, (3, 1), (1, 3))
     }
 
     const fn of_nobody(ipv6: bool, v4: (u8, u8), v6: (u8, u8)) -> Self {

@@ -148,6 +148,13 @@ impl Host {
         }
     }
 
+    /// Whether its system asks the resolvers of all networks that it is in, and takes what any of them
+    /// gives, whatever the others deny.
+    #[must_use]
+    pub fn asks_all_resolvers(&self) -> bool {
+        self.os == "windows"
+    }
+
     /// Whether its system keeps a TCP reset that answers a SYN to itself for a while, and tries again.
     #[must_use]
     pub fn tells_resets_late(&self) -> bool {

@@ -54,9 +54,6 @@ pub fn route_forbids(error: &io::Error) -> bool {
     listed(errno::ROUTE_FORBIDS) || listed(errno::LOCAL_FIREWALL)
 }
 
-/// No system gives up sooner on a next hop that does not answer ARP or neighbour discovery.
-pub(super) const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(500);
-
 /// An ICMP error that answered a flow of ours.
 ///
 /// This host itself is the sender when its own firewall rejects, and also when the next hop does not
@@ -70,6 +67,7 @@ pub fn icmp_failure(
     waited: Duration,
     error: OsError,
 ) -> ContactFailure {
+    const NEIGHBOUR_PATIENCE: Duration = Duration::from_millis(500);
     match (
         own,
         icmp.is_host_unreachable() && waited > NEIGHBOUR_PATIENCE,

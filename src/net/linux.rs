@@ -3,7 +3,6 @@
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -106,8 +105,14 @@ pub(super) fn closed_port_behind(_error: &io::Error, _ipv6: bool) -> Option<Icmp
 }
 
 /// Nothing: what stands behind an error is in the queue.
-pub(super) fn router_behind(_: &io::Error, _: SocketAddr, _waited: Duration) -> Option<IcmpError> {
+pub(super) fn router_behind(_: &io::Error, _remote: SocketAddr) -> Option<IcmpError> {
     None
+}
+
+/// Whether an error after the first packet leaves open whose word it is; here its number or the queue
+/// tells.
+pub(super) fn may_be_anybodys(_: &io::Error, _remote: SocketAddr) -> bool {
+    false
 }
 
 /// Authorities that the system trusts and does not list.

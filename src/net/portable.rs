@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
@@ -36,8 +35,14 @@ pub(super) fn closed_port_behind(error: &io::Error, ipv6: bool) -> Option<IcmpEr
 }
 
 /// Unknown here: the error names no cause.
-pub(super) fn router_behind(_: &io::Error, _: SocketAddr, _waited: Duration) -> Option<IcmpError> {
+pub(super) fn router_behind(_: &io::Error, _remote: SocketAddr) -> Option<IcmpError> {
     None
+}
+
+/// Whether an error after the first packet leaves open whose word it is; here its number or the queue
+/// tells.
+pub(super) fn may_be_anybodys(_: &io::Error, _remote: SocketAddr) -> bool {
+    false
 }
 
 /// Authorities that the system trusts and does not list.

@@ -91,16 +91,18 @@ async fn connect_in(
         },
     };
     let local = stream.local_addr().ok().map(|address| address.ip());
-    let behind = || os::router_behind(&failed, remote, trace.elapsed());
-    Err(match next_icmp(&stream).or_else(behind) {
-        Some(icmp) => {
-            let from_us = icmp
-                .from
-                .is_some_and(|from| is_own_address(from, local, own));
-            classify::icmp_failure(icmp, from_us, trace.elapsed(), OsError::from(&failed))
-        }
-        None => classify::connect_error(&failed),
-    })
+    Err(
+        match next_icmp(&stream).or_else(|| os::router_behind(&failed, remote)) {
+            Some(icmp) => {
+                let from_us = icmp
+                    .from
+                    .is_some_and(|from| is_own_address(from, local, own));
+                classify::icmp_failure(icmp, from_us, trace.elapsed(), OsError::from(&failed))
+            }
+            None if os::may_be_anybodys(&failed, remote) => other(failed),
+            None => classify::connect_error(&failed),
+        },
+    )
 }
 
 fn start_connect(

@@ -4,13 +4,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
-use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use schannel::cert_context::{CertContext, ValidUses};
 use schannel::cert_store::CertStore;
 
-use super::classify::{NEIGHBOUR_PATIENCE, QueuedError};
+use super::classify::QueuedError;
 use crate::model::IcmpError;
 
 /// Whether sockets keep ICMP errors in a queue.
@@ -20,8 +19,10 @@ pub(super) const ERROR_QUEUE: bool = false;
 /// up; Wine has neither don't-fragment nor the packet information.
 pub(super) const PLAIN_DATAGRAMS: bool = true;
 
-/// What the routing decision says before a packet leaves, and a router's ICMP error afterwards.
+/// No way to the network: the routing decision says so before a packet leaves, and a router afterwards.
 const NET_UNREACHABLE: i32 = 10051;
+
+/// No way to the host: as above, or a gateway that does not answer on the link.
 const HOST_UNREACHABLE: i32 = 10065;
 
 pub(super) fn enable_error_queue<S>(_socket: &S, _ipv6: bool) -> io::Result<()> {
@@ -49,26 +50,21 @@ pub(super) fn closed_port_behind(error: &io::Error, ipv6: bool) -> Option<IcmpEr
     told.then(|| IcmpError::port_unreachable(ipv6))
 }
 
-/// The ICMP error of a router behind an error after the first packet was sent, so long `waited` ago.
-///
-/// The same numbers stand for this host's own routing, which may tell them late, and for a gateway
-/// that does not answer on the link. So a route has to exist, and the error has to come sooner than
-/// any system gives up on a gateway.
-pub(super) fn router_behind(
-    error: &io::Error,
-    remote: SocketAddr,
-    waited: Duration,
-) -> Option<IcmpError> {
-    let icmp = unreachable(error.raw_os_error()?, remote.is_ipv6())?;
-    (waited < NEIGHBOUR_PATIENCE && super::host::has_route(remote)).then_some(icmp)
+/// The ICMP error of a router behind an error that came after the first packet was sent. The same number
+/// stands for this host's own routing, so a route has to exist.
+pub(super) fn router_behind(error: &io::Error, remote: SocketAddr) -> Option<IcmpError> {
+    let told = is(error, NET_UNREACHABLE) && super::host::has_route(remote);
+    told.then(|| IcmpError::net_unreachable(remote.is_ipv6()))
 }
 
-fn unreachable(code: i32, ipv6: bool) -> Option<IcmpError> {
-    match code {
-        NET_UNREACHABLE => Some(IcmpError::net_unreachable(ipv6)),
-        HOST_UNREACHABLE => Some(IcmpError::host_unreachable(ipv6)),
-        _ => None,
-    }
+/// Whether an error that came after the first packet was sent leaves open whose word it is: a router's,
+/// or this host's own about a gateway that does not answer.
+pub(super) fn may_be_anybodys(error: &io::Error, remote: SocketAddr) -> bool {
+    is(error, HOST_UNREACHABLE) && super::host::has_route(remote)
+}
+
+fn is(error: &io::Error, code: i32) -> bool {
+    error.raw_os_error() == Some(code)
 }
 
 /// The addresses of all adapters that are up.
@@ -174,20 +170,15 @@ mod tests {
         assert_eq!(closed(10051), None);
         assert_eq!(closed(10013), None);
         // The loopback interface has a route always.
-        let told = |code, waited| {
-            let error = io::Error::from_raw_os_error(code);
-            router_behind(&error, "127.0.0.1:7844".parse().unwrap(), waited)
-        };
-        let soon = Duration::from_millis(30);
-        assert_eq!(told(10051, soon), Some(IcmpError::net_unreachable(false)));
-        assert_eq!(told(10065, soon), Some(IcmpError::host_unreachable(false)));
-        assert_eq!(told(10061, soon), None, "a reset");
-        assert_eq!(told(10060, soon), None, "silence");
-        assert_eq!(
-            told(10065, Duration::from_secs(3)),
-            None,
-            "a gateway that does not answer"
-        );
+        let loopback = "127.0.0.1:7844".parse().unwrap();
+        let error = io::Error::from_raw_os_error;
+        let told = |code| router_behind(&error(code), loopback);
+        assert_eq!(told(10051), Some(IcmpError::net_unreachable(false)));
+        assert_eq!(told(10065), None, "a gateway may be silent");
+        assert_eq!(told(10061), None, "a reset");
+        assert_eq!(told(10060), None, "silence");
+        assert!(may_be_anybodys(&error(10065), loopback));
+        assert!(!may_be_anybodys(&error(10051), loopback));
     }
 
     #[test]
@@ -195,7 +186,7 @@ mod tests {
         assert!(host_name().is_some_and(|name| !name.is_empty()));
         assert!(interface_addresses().iter().any(IpAddr::is_loopback));
         assert!(adapter_resolvers().iter().all(|server| server.port() == 53));
-        drop(system_authorities());
+        assert!(!system_authorities().is_empty());
     }
 
     #[test]

@@ -208,7 +208,13 @@ impl Run {
     }
 
     fn names(&self) -> Names<'_> {
-        Names::so_far(&self.lookups, self.board.ended(), &self.unsettled)
+        self.names_but(&self.unsettled)
+    }
+
+    /// What is known where only these questions may still be answered.
+    fn names_but<'a>(&'a self, unsettled: &'a HashSet<Asked>) -> Names<'a> {
+        Names::so_far(&self.lookups, self.board.ended(), unsettled)
+            .where_any_counts(self.host.asks_all_resolvers())
     }
 
     fn learn(&mut self, progress: Option<Progress>, on_event: &mut dyn FnMut(Event)) {
@@ -262,11 +268,8 @@ impl Run {
         let hurried = HashSet::new();
         let patient = self.started.elapsed() < DNS_PATIENCE;
         let unsettled = if patient { &self.unsettled } else { &hurried };
-        let names = Names::so_far(&self.lookups, self.board.ended(), unsettled);
-        self.board.advance(
-            crate::targets::targets(&self.options, &self.host, names),
-            on_event,
-        );
+        let targets = crate::targets::targets(&self.options, &self.host, self.names_but(unsettled));
+        self.board.advance(targets, on_event);
     }
 
     /// DNS over TLS, once the system's resolvers have failed the SRV record or hesitate; its answer

@@ -57,7 +57,7 @@ pub async fn look_up(
 /// What is to be asked, as far as the answers so far tell: the targets of the SRV record, and the
 /// usual ones, whose addresses are wanted at once.
 fn questions(options: &Options, lookups: &[Lookup]) -> Vec<Asked> {
-    let names = Names::settled(lookups, &[]);
+    let names = Names::settled(lookups, &[]).where_any_counts(cfg!(windows));
     let edge = names.edge_hosts(options).into_iter().map(|(host, _)| host);
     let mut hosts: Vec<String> = edge.chain(optional_hosts(options)).collect();
     let mut questions = Vec::new();

@@ -62,7 +62,9 @@ impl Egress {
 
     /// Whether the addresses are today's; those given by hand are what they are.
     fn note_answers(&mut self, options: &Options, lookups: &[Lookup]) {
-        let edge = Names::settled(lookups, &[]).edge_hosts(options);
+        let edge = Names::settled(lookups, &[])
+            .where_any_counts(cfg!(windows))
+            .edge_hosts(options);
         let named = edge.iter().any(|(host, _)| host.parse::<IpAddr>().is_err());
         let wanted = named || !optional_hosts(options).is_empty();
         if wanted && !lookups.iter().any(|l| l.status == LookupStatus::Ok) {
@@ -107,7 +109,9 @@ impl Egress {
     }
 
     fn add_edge(&mut self, options: &Options, lookups: &[Lookup]) {
-        let hosts = Names::settled(lookups, &[]).edge_hosts(options);
+        let hosts = Names::settled(lookups, &[])
+            .where_any_counts(cfg!(windows))
+            .edge_hosts(options);
         let unnamed =
             |usual: &String| options.edge.is_empty() && hosts.iter().all(|(host, _)| host != usual);
         let usual = catalog::usual_targets(options.region).into_iter();

@@ -66,3 +66,30 @@ fn the_system_is_heard_before_tls() {
     let found = names.resolution(name, RecordType::Srv);
     assert_eq!(found, Resolution::Found(by_system.answers));
 }
+
+#[test]
+fn where_all_resolvers_are_asked_a_denial_decides_nothing() {
+    let name = "_v2-origintunneld._tcp.argotunnel.com";
+    let mut seen = fake_ip();
+    let asked = |l: &&Lookup| l.name == name && l.status == LookupStatus::Ok;
+    let given = seen.lookups.iter().find(asked).unwrap().clone();
+    let denied = Lookup {
+        via: Via::Resolver("192.0.2.53:53".parse().unwrap()),
+        status: LookupStatus::NoSuchName,
+        answers: Vec::new(),
+        ..given.clone()
+    };
+    seen.lookups.insert(0, denied);
+    let names = Names::settled(&seen.lookups, &seen.attempts);
+    let found = |any| {
+        names
+            .where_any_counts(any)
+            .resolution(name, RecordType::Srv)
+    };
+    assert_eq!(found(false), Resolution::Failed(LookupStatus::NoSuchName));
+    assert_eq!(found(true), Resolution::Found(given.answers));
+    seen.lookups.truncate(1);
+    let names = Names::settled(&seen.lookups, &[]).where_any_counts(true);
+    let found = names.resolution(name, RecordType::Srv);
+    assert_eq!(found, Resolution::Failed(LookupStatus::NoSuchName));
+}

@@ -48,7 +48,7 @@ pub(crate) fn select(scenarios: Vec<Scenario>) -> Outcome<Vec<Scenario>> {
     }
 }
 
-/// Every scenario of the list exists, and all kinds of trouble are among them.
+/// Every scenario of the list exists, and there are as many as there should be.
 pub(crate) fn list_holds() -> Outcome {
     const FEWEST: usize = 15;
     let count = listed(scenario::load()?)?.len();

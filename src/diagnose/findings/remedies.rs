@@ -78,8 +78,8 @@ pub(super) fn remedy(
         FindingCode::UdpDropped | FindingCode::TcpDropped => (
             platform.pick(
                 ASK,
-                "Look whether this host's own firewall logs the packets as dropped; if not, ask for this \
-                 rule (replies to established flows included):",
+                "Let this host's own firewall log what it drops (as administrator), check again, and look \
+                 whether it is there; if not, ask for this rule (replies to established flows included):",
             ),
             [platform.try_connection(group), platform.firewall_log()].concat(),
         ),

@@ -47,9 +47,9 @@ pub async fn resolve(question: Question, resolvers: Resolvers, tell: UnboundedSe
     let mut settled = false;
     let mut next_step = Instant::now();
     let deadline = next_step + catalog::GO_RESOLVER_TIMEOUT;
-    let mut walked_twice = false;
+    let (mut walked_twice, mut denied_by_some) = (false, false);
     loop {
-        let all_failed = !settled && asked.is_empty() && waiting.len() == 0;
+        let all_failed = !settled && !denied_by_some && asked.is_empty() && waiting.len() == 0;
         if all_failed && !walked_twice && Instant::now() + SECOND_WALK < deadline {
             walked_twice = true;
             waiting = servers.iter().copied();
@@ -66,7 +66,12 @@ pub async fn resolve(question: Question, resolvers: Resolvers, tell: UnboundedSe
             () = sleep_until(next_step), if settled && !asked.is_empty() => break,
             Some((server, lookup)) = asked.next(), if !asked.is_empty() => {
                 silent.retain(|(other, _)| *other != server);
-                let spoken = lookup.status.is_final();
+                let denied = matches!(
+                    lookup.status,
+                    LookupStatus::NoSuchName | LookupStatus::NoRecords
+                );
+                let spoken = lookup.status.is_final() && !(denied && resolvers.all);
+                denied_by_some |= denied;
                 drop(tell.send(Progress::Lookup(lookup)));
                 if spoken && !settled {
                     settled = true;

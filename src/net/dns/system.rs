@@ -15,6 +15,8 @@ pub struct Resolvers {
     pub servers: Arc<[SocketAddr]>,
     /// Whether questions go over TCP from the start (`options use-vc`).
     pub over_tcp: bool,
+    /// Whether a denial leaves the others to be asked: they may belong to other networks, as on Windows.
+    pub all: bool,
 }
 
 impl Resolvers {
@@ -25,11 +27,13 @@ impl Resolvers {
             Self {
                 servers: system_resolvers().into(),
                 over_tcp: system_options().use_tcp,
+                all: cfg!(windows),
             }
         } else {
             Self {
                 servers: options.resolver.clone().into(),
                 over_tcp: false,
+                all: false,
             }
         }
     }

@@ -34,8 +34,10 @@ impl Datagrams {
 
     pub(super) fn send(&self, io: &UdpSocket, transmit: &Transmit<'_>) -> io::Result<()> {
         match self {
-            Self::Library(state) => state.try_send(io.into(), transmit),
-            Self::Plain => SockRef::from(io).send(transmit.contents).map(|_| ()),
+            Self::Library(state) if !os::PLAIN_DATAGRAMS => state.try_send(io.into(), transmit),
+            // The library names the destination, and Winsock does not say what that does on a connected
+            // socket. The options of the socket hold for both.
+            Self::Library(_) | Self::Plain => SockRef::from(io).send(transmit.contents).map(|_| ()),
         }
     }
 

@@ -142,13 +142,18 @@ impl ProbeSocket {
     /// explains, or this very call's own.
     ///
     /// Returns whether it was a pending one, so that the call is worth repeating.
-    fn note_call(&self, error: &io::Error) -> bool {
+    fn note_call(&self, error: &io::Error, call: Call) -> bool {
         let mut explained = false;
         while let Ok(queued) = os::next_queued_error(&self.io) {
             explained |= Some(queued.errno) == error.raw_os_error();
             self.note_queued(queued);
         }
-        let from_router = || os::router_behind(error, self.remote, self.trace.elapsed());
+        // To send is this host's own affair; what comes in is somebody's answer.
+        let received = call == Call::Receive;
+        if received && os::may_be_anybodys(error, self.remote) {
+            return true;
+        }
+        let from_router = || os::router_behind(error, self.remote).filter(|_| received);
         if let Some(icmp) =
             os::closed_port_behind(error, self.remote.is_ipv6()).or_else(from_router)
         {
@@ -218,6 +223,13 @@ impl ProbeSocket {
     }
 }
 
+/// A system call that has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Call {
+    Send,
+    Receive,
+}
+
 /// Whether a datagram is plain text, and so no QUIC packet, whose octets are encrypted. Nothing less
 /// says so: where the first packets of an answer are lost, it may begin with any other.
 fn is_foreign(datagram: &[u8]) -> bool {
@@ -243,7 +255,7 @@ impl AsyncUdpSocket for ProbeSocket {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
                 Err(error) => {
-                    if !self.note_call(&error) {
+                    if !self.note_call(&error, Call::Send) {
                         return Ok(());
                     }
                 }
@@ -264,7 +276,7 @@ impl AsyncUdpSocket for ProbeSocket {
                 Ok(count) => return Poll::Ready(Ok(count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    self.note_call(&error);
+                    self.note_call(&error, Call::Receive);
                 }
             }
         }
