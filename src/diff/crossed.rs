@@ -40,34 +40,40 @@ impl Crossed {
     /// A row whose standing is the same, and whose addresses are not. One that lost some addresses and
     /// won others got worse in part and better in part.
     pub(super) fn losses_and_gains(&self, change: &Change) -> Vec<(Trend, Change)> {
-        let (stopped, started) = (self.stopped.clone(), self.started.clone());
-        let worse = (!stopped.is_empty()).then(|| Change {
-            stopped,
+        let worse = Change {
+            stopped: self.stopped.clone(),
             ..change.clone()
-        });
-        let better = (!started.is_empty()).then(|| Change {
-            started,
+        };
+        let better = Change {
+            started: self.started.clone(),
             ..change.clone()
-        });
-        let worse = worse.map(|change| (Trend::Worse, change));
-        let better = better.map(|change| (Trend::Better, change));
-        worse.into_iter().chain(better).collect()
+        };
+        parts([
+            (Trend::Worse, &self.stopped, worse),
+            (Trend::Better, &self.started, better),
+        ])
     }
 
     /// A row that is known, and addresses of it that are not: whether the time ran out or they keep
     /// silent, nobody can say that nothing happened to them.
     pub(super) fn doubts(&self, change: &Change) -> Vec<(Trend, Change)> {
-        let (undecided, decided) = (self.undecided.clone(), self.decided.clone());
-        let doubted = (!undecided.is_empty()).then(|| Change {
-            undecided,
+        let doubted = Change {
+            undecided: self.undecided.clone(),
             ..change.clone()
-        });
-        let cleared = (!decided.is_empty()).then(|| Change {
-            decided,
+        };
+        let cleared = Change {
+            decided: self.decided.clone(),
             ..change.clone()
-        });
-        let doubted = doubted.map(|change| (Trend::NoLongerCertain, change));
-        let cleared = cleared.map(|change| (Trend::NowCertain, change));
-        doubted.into_iter().chain(cleared).collect()
+        };
+        parts([
+            (Trend::NoLongerCertain, &self.undecided, doubted),
+            (Trend::NowCertain, &self.decided, cleared),
+        ])
     }
+}
+
+/// What is left of a change in two parts, without one of no address.
+fn parts(halves: [(Trend, &BTreeSet<IpAddr>, Change); 2]) -> Vec<(Trend, Change)> {
+    let told = halves.into_iter().filter(|(_, who, _)| !who.is_empty());
+    told.map(|(trend, _, change)| (trend, change)).collect()
 }

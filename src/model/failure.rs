@@ -126,6 +126,12 @@ impl IcmpError {
         }
     }
 
+    /// True for what a closed UDP port, or a firewall in its place, says.
+    #[must_use]
+    pub const fn is_port_unreachable(&self) -> bool {
+        matches!((self.version, self.kind, self.code), (4, 3, 3) | (6, 1, 4))
+    }
+
     /// True for host and address unreachable, which a host also says to itself where the next hop does
     /// not answer ARP or neighbour discovery.
     #[must_use]

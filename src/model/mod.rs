@@ -18,7 +18,10 @@ pub use failure::{
     ContactFailure, DistrustKind, HandshakeFailure, IcmpError, OsError, UntrustedChain,
 };
 pub use finding::{Affected, Evidence, Finding, FindingCode, Remedy, Severity};
-pub use network::{Family, FamilyState, Host, Millis, NoFamily, Requirement, Service, Transport};
+pub use network::{
+    Family, FamilyState, Host, Millis, NoFamily, Requirement, Service, Transport,
+    asks_all_resolvers,
+};
 pub use observation::{
     EdgeAddress, Ended, IpVersionChoice, Observations, Options, ProtocolChoice, Region,
 };

@@ -148,18 +148,27 @@ impl Host {
         }
     }
 
-    /// Whether its system asks the resolvers of all networks that it is in, and takes what any of them
-    /// gives, whatever the others deny.
+    /// Whether its system asks the resolvers of all networks that it is in ([`asks_all_resolvers`]).
     #[must_use]
     pub fn asks_all_resolvers(&self) -> bool {
-        self.os == "windows"
+        asks_all_resolvers(&self.os)
     }
 
     /// Whether its system keeps a TCP reset that answers a SYN to itself for a while, and tries again.
     #[must_use]
     pub fn tells_resets_late(&self) -> bool {
-        self.os == "windows"
+        self.os == WINDOWS
     }
+}
+
+/// How Rust calls the system ([`std::env::consts::OS`]).
+const WINDOWS: &str = "windows";
+
+/// Whether a system asks the resolvers of all networks that it is in, and takes what any of them gives,
+/// whatever the others deny. `os` is its name in [`std::env::consts::OS`].
+#[must_use]
+pub fn asks_all_resolvers(os: &str) -> bool {
+    os == WINDOWS
 }
 
 /// Whether the host has a family, by its routing table alone: nothing is sent to find out.

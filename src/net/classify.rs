@@ -22,6 +22,26 @@ pub struct QueuedError {
     pub icmp: Option<IcmpError>,
 }
 
+/// What an error of a socket says of who is behind it, on a system that tells no more than a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Behind {
+    /// An ICMP error, as a rule of an unknown sender.
+    Icmp(IcmpError),
+    /// A router's word, or this host's own about a gateway that does not answer.
+    Anybody,
+}
+
+impl Behind {
+    /// The ICMP error, if it is known to be one.
+    #[must_use]
+    pub fn icmp(self) -> Option<IcmpError> {
+        match self {
+            Self::Icmp(icmp) => Some(icmp),
+            Self::Anybody => None,
+        }
+    }
+}
+
 /// Who is "this host itself" for the sender of an ICMP error.
 #[must_use]
 pub fn is_own_address(from: IpAddr, local: Option<IpAddr>, own: &[IpAddr]) -> bool {

@@ -11,8 +11,8 @@ use nix::sys::socket::{
 };
 use rustls::pki_types::CertificateDer;
 
-use super::classify::QueuedError;
-use crate::model::IcmpError;
+use super::classify::{Behind, QueuedError};
+use crate::model::{IcmpError, Transport};
 
 /// Whether sockets keep ICMP errors in a queue.
 pub(super) const ERROR_QUEUE: bool = true;
@@ -20,6 +20,10 @@ pub(super) const ERROR_QUEUE: bool = true;
 /// Whether plain datagrams stand in where the QUIC library's socket cannot be set up. They would be
 /// fragmented.
 pub(super) const PLAIN_DATAGRAMS: bool = false;
+
+/// Whether a connected socket can be given the name of its peer again with each datagram, as the QUIC
+/// library does.
+pub(super) const CONNECTED_TAKES_NAME: bool = true;
 
 /// Asks the kernel to keep ICMP errors of this socket, with their senders.
 pub(super) fn enable_error_queue(socket: &impl AsFd, ipv6: bool) -> io::Result<()> {
@@ -100,19 +104,8 @@ pub(super) fn limit_segments(socket: &impl AsFd, octets: u32) -> io::Result<()> 
 }
 
 /// Nothing: what stands behind an error is in the queue.
-pub(super) fn closed_port_behind(_error: &io::Error, _ipv6: bool) -> Option<IcmpError> {
+pub(super) fn behind(_: &io::Error, _: Transport, _: SocketAddr) -> Option<Behind> {
     None
-}
-
-/// Nothing: what stands behind an error is in the queue.
-pub(super) fn router_behind(_: &io::Error, _remote: SocketAddr) -> Option<IcmpError> {
-    None
-}
-
-/// Whether an error after the first packet leaves open whose word it is; here its number or the queue
-/// tells.
-pub(super) fn may_be_anybodys(_: &io::Error, _remote: SocketAddr) -> bool {
-    false
 }
 
 /// Authorities that the system trusts and does not list.

@@ -5,14 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use rustls::pki_types::CertificateDer;
 
-use super::classify::QueuedError;
-use crate::model::IcmpError;
+use super::classify::{Behind, QueuedError};
+use crate::model::{IcmpError, Transport};
 
 /// Whether sockets keep ICMP errors in a queue.
 pub(super) const ERROR_QUEUE: bool = false;
 
 /// Whether plain datagrams stand in where the QUIC library's socket cannot be set up.
 pub(super) const PLAIN_DATAGRAMS: bool = false;
+
+/// Whether a connected socket can be given the name of its peer again with each datagram, as the QUIC
+/// library does.
+pub(super) const CONNECTED_TAKES_NAME: bool = true;
 
 pub(super) fn enable_error_queue<S>(_socket: &S, _ipv6: bool) -> io::Result<()> {
     Ok(())
@@ -28,21 +32,14 @@ pub(super) fn limit_segments<S>(_socket: &S, _octets: u32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The ICMP error behind an error of a UDP socket: a refusal is a port unreachable.
-pub(super) fn closed_port_behind(error: &io::Error, ipv6: bool) -> Option<IcmpError> {
-    let refused = error.raw_os_error() == Some(errno::REFUSED);
-    refused.then(|| IcmpError::port_unreachable(ipv6))
-}
-
-/// Unknown here: the error names no cause.
-pub(super) fn router_behind(_: &io::Error, _remote: SocketAddr) -> Option<IcmpError> {
-    None
-}
-
-/// Whether an error after the first packet leaves open whose word it is; here its number or the queue
-/// tells.
-pub(super) fn may_be_anybodys(_: &io::Error, _remote: SocketAddr) -> bool {
-    false
+/// What stands behind an error: a refusal over UDP is a port unreachable.
+pub(super) fn behind(
+    error: &io::Error,
+    transport: Transport,
+    remote: SocketAddr,
+) -> Option<Behind> {
+    let refused = (error.raw_os_error(), transport) == (Some(errno::REFUSED), Transport::Udp);
+    refused.then(|| Behind::Icmp(IcmpError::port_unreachable(remote.is_ipv6())))
 }
 
 /// Authorities that the system trusts and does not list.

@@ -15,12 +15,13 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
-use super::classify::{self, is_own_address};
+use super::classify::{self, Behind, is_own_address};
 use super::trust::Trust;
 use super::{Trace, certificate_name, new_socket, next_icmp, os};
 use crate::catalog;
 use crate::model::{
     ContactFailure, HandshakeFailure, OsError, Outcome, Profile, Secured, Service, StrayError,
+    Transport,
 };
 
 /// One fresh TCP flow: where to, and what to say.
@@ -91,18 +92,18 @@ async fn connect_in(
         },
     };
     let local = stream.local_addr().ok().map(|address| address.ip());
-    Err(
-        match next_icmp(&stream).or_else(|| os::router_behind(&failed, remote)) {
-            Some(icmp) => {
-                let from_us = icmp
-                    .from
-                    .is_some_and(|from| is_own_address(from, local, own));
-                classify::icmp_failure(icmp, from_us, trace.elapsed(), OsError::from(&failed))
-            }
-            None if os::may_be_anybodys(&failed, remote) => other(failed),
-            None => classify::connect_error(&failed),
-        },
-    )
+    let queued = next_icmp(&stream).map(Behind::Icmp);
+    let behind = queued.or_else(|| os::behind(&failed, Transport::Tcp, remote));
+    Err(match behind {
+        Some(Behind::Icmp(icmp)) => {
+            let from_us = icmp
+                .from
+                .is_some_and(|from| is_own_address(from, local, own));
+            classify::icmp_failure(icmp, from_us, trace.elapsed(), OsError::from(&failed))
+        }
+        Some(Behind::Anybody) => other(failed),
+        None => classify::connect_error(&failed),
+    })
 }
 
 fn start_connect(

@@ -9,8 +9,8 @@ use rustls::pki_types::CertificateDer;
 use schannel::cert_context::{CertContext, ValidUses};
 use schannel::cert_store::CertStore;
 
-use super::classify::QueuedError;
-use crate::model::IcmpError;
+use super::classify::{Behind, QueuedError};
+use crate::model::{IcmpError, Transport};
 
 /// Whether sockets keep ICMP errors in a queue.
 pub(super) const ERROR_QUEUE: bool = false;
@@ -18,6 +18,10 @@ pub(super) const ERROR_QUEUE: bool = false;
 /// Whether plain datagrams stand in where the QUIC library's socket cannot be set up. Windows sets it
 /// up; Wine has neither don't-fragment nor the packet information.
 pub(super) const PLAIN_DATAGRAMS: bool = true;
+
+/// Whether a connected socket can be given the name of its peer again with each datagram, as the QUIC
+/// library does. Winsock does not say.
+pub(super) const CONNECTED_TAKES_NAME: bool = false;
 
 /// No way to the network: the routing decision says so before a packet leaves, and a router afterwards.
 const NET_UNREACHABLE: i32 = 10051;
@@ -43,28 +47,25 @@ pub(super) fn limit_segments<S>(_socket: &S, _octets: u32) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// The ICMP error behind an error of a UDP socket. A reset is a port unreachable (recvfrom in Winsock's
-/// reference); Wine hands Linux's refusal on as such.
-pub(super) fn closed_port_behind(error: &io::Error, ipv6: bool) -> Option<IcmpError> {
-    let told = matches!(error.raw_os_error()?, errno::RESET | errno::REFUSED);
-    told.then(|| IcmpError::port_unreachable(ipv6))
-}
-
-/// The ICMP error of a router behind an error that came after the first packet was sent. The same number
-/// stands for this host's own routing, so a route has to exist.
-pub(super) fn router_behind(error: &io::Error, remote: SocketAddr) -> Option<IcmpError> {
-    let told = is(error, NET_UNREACHABLE) && super::host::has_route(remote);
-    told.then(|| IcmpError::net_unreachable(remote.is_ipv6()))
-}
-
-/// Whether an error that came after the first packet was sent leaves open whose word it is: a router's,
-/// or this host's own about a gateway that does not answer.
-pub(super) fn may_be_anybodys(error: &io::Error, remote: SocketAddr) -> bool {
-    is(error, HOST_UNREACHABLE) && super::host::has_route(remote)
-}
-
-fn is(error: &io::Error, code: i32) -> bool {
-    error.raw_os_error() == Some(code)
+/// What stands behind an error that came after the first packet was sent. A reset over UDP is a port
+/// unreachable (recvfrom in Winsock's reference); Wine hands Linux's refusal on as such. No way to the
+/// network or the host may be this host's own routing as well, so a route has to exist.
+pub(super) fn behind(
+    error: &io::Error,
+    transport: Transport,
+    remote: SocketAddr,
+) -> Option<Behind> {
+    let ipv6 = remote.is_ipv6();
+    match (error.raw_os_error()?, transport) {
+        (errno::RESET | errno::REFUSED, Transport::Udp) => {
+            Some(Behind::Icmp(IcmpError::port_unreachable(ipv6)))
+        }
+        (NET_UNREACHABLE, _) if super::host::has_route(remote) => {
+            Some(Behind::Icmp(IcmpError::net_unreachable(ipv6)))
+        }
+        (HOST_UNREACHABLE, _) if super::host::has_route(remote) => Some(Behind::Anybody),
+        _ => None,
+    }
 }
 
 /// The addresses of all adapters that are up.
@@ -165,20 +166,27 @@ mod tests {
 
     #[test]
     fn icmp_errors_are_told_as_far_as_windows_tells_them() {
-        let closed = |code| closed_port_behind(&io::Error::from_raw_os_error(code), false);
-        assert_eq!(closed(10054), Some(IcmpError::port_unreachable(false)));
-        assert_eq!(closed(10051), None);
-        assert_eq!(closed(10013), None);
         // The loopback interface has a route always.
-        let loopback = "127.0.0.1:7844".parse().unwrap();
-        let error = io::Error::from_raw_os_error;
-        let told = |code| router_behind(&error(code), loopback);
-        assert_eq!(told(10051), Some(IcmpError::net_unreachable(false)));
-        assert_eq!(told(10065), None, "a gateway may be silent");
-        assert_eq!(told(10061), None, "a reset");
-        assert_eq!(told(10060), None, "silence");
-        assert!(may_be_anybodys(&error(10065), loopback));
-        assert!(!may_be_anybodys(&error(10051), loopback));
+        let told = |code, transport| {
+            let error = io::Error::from_raw_os_error(code);
+            behind(&error, transport, "127.0.0.1:7844".parse().unwrap())
+        };
+        let closed = Some(Behind::Icmp(IcmpError::port_unreachable(false)));
+        let router = Some(Behind::Icmp(IcmpError::net_unreachable(false)));
+        assert_eq!(told(10054, Transport::Udp), closed);
+        assert_eq!(told(10061, Transport::Udp), closed);
+        assert_eq!(told(10013, Transport::Udp), None);
+        assert_eq!(told(10054, Transport::Tcp), None, "a reset");
+        assert_eq!(told(10061, Transport::Tcp), None, "a reset");
+        assert_eq!(told(10060, Transport::Tcp), None, "silence");
+        for transport in [Transport::Tcp, Transport::Udp] {
+            assert_eq!(told(10051, transport), router);
+            assert_eq!(
+                told(10065, transport),
+                Some(Behind::Anybody),
+                "a gateway may be silent"
+            );
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Lookups alone: what cloudflared would ask of DNS, and not one packet to the edge.
 
 use std::collections::HashSet;
+use std::env::consts::OS;
 use std::time::Duration;
 
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::{Instant, sleep_until};
 
 use crate::catalog;
-use crate::model::{Family, Lookup, Options, RecordType};
+use crate::model::{Family, Lookup, Options, RecordType, asks_all_resolvers};
 use crate::net::dns::{self, Hosts, Progress, Question, Resolvers};
 use crate::targets::{Asked, Names, optional_hosts, record_type};
 
@@ -57,7 +58,7 @@ pub async fn look_up(
 /// What is to be asked, as far as the answers so far tell: the targets of the SRV record, and the
 /// usual ones, whose addresses are wanted at once.
 fn questions(options: &Options, lookups: &[Lookup]) -> Vec<Asked> {
-    let names = Names::settled(lookups, &[]).where_any_counts(cfg!(windows));
+    let names = Names::settled(lookups, &[]).where_any_counts(asks_all_resolvers(OS));
     let edge = names.edge_hosts(options).into_iter().map(|(host, _)| host);
     let mut hosts: Vec<String> = edge.chain(optional_hosts(options)).collect();
     let mut questions = Vec::new();

@@ -3,6 +3,7 @@
 mod entry;
 
 use std::collections::BTreeMap;
+use std::env::consts::OS;
 use std::net::{IpAddr, SocketAddr};
 
 pub use self::entry::{Address, Entry, Origin, Purpose};
@@ -12,7 +13,7 @@ use super::text::HostName;
 use crate::catalog;
 use crate::model::{
     Family, IpVersionChoice, Lookup, LookupStatus, Options, ProtocolChoice, Requirement, Service,
-    Transport,
+    Transport, asks_all_resolvers,
 };
 use crate::targets::{Names, is_wanted, optional_hosts, record_type};
 
@@ -63,7 +64,7 @@ impl Egress {
     /// Whether the addresses are today's; those given by hand are what they are.
     fn note_answers(&mut self, options: &Options, lookups: &[Lookup]) {
         let edge = Names::settled(lookups, &[])
-            .where_any_counts(cfg!(windows))
+            .where_any_counts(asks_all_resolvers(OS))
             .edge_hosts(options);
         let named = edge.iter().any(|(host, _)| host.parse::<IpAddr>().is_err());
         let wanted = named || !optional_hosts(options).is_empty();
@@ -110,7 +111,7 @@ impl Egress {
 
     fn add_edge(&mut self, options: &Options, lookups: &[Lookup]) {
         let hosts = Names::settled(lookups, &[])
-            .where_any_counts(cfg!(windows))
+            .where_any_counts(asks_all_resolvers(OS))
             .edge_hosts(options);
         let unnamed =
             |usual: &String| options.edge.is_empty() && hosts.iter().all(|(host, _)| host != usual);

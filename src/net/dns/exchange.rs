@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::message::{Question, Received, Reply, decode, encode};
 use crate::catalog;
-use crate::model::{ContactFailure, LookupStatus};
+use crate::model::{ContactFailure, LookupStatus, Transport};
 use crate::net::trust::Trust;
 use crate::net::{Trace, classify, new_socket, next_icmp, os, queued_error, stream};
 
@@ -203,8 +203,11 @@ async fn receive(socket: &UdpSocket) -> Result<Vec<u8>, Reply> {
 }
 
 fn explain(socket: &UdpSocket, error: &io::Error) -> Reply {
-    let ipv6 = socket.peer_addr().is_ok_and(|server| server.is_ipv6());
-    let queued = next_icmp(socket).or_else(|| os::closed_port_behind(error, ipv6));
-    let detail = queued.map_or_else(|| error.to_string(), |icmp| icmp.to_string());
+    let told = || {
+        let server = socket.peer_addr().ok()?;
+        os::behind(error, Transport::Udp, server)?.icmp()
+    };
+    let icmp = next_icmp(socket).or_else(told);
+    let detail = icmp.map_or_else(|| error.to_string(), |icmp| icmp.to_string());
     Reply::failed(LookupStatus::Unreachable, &detail)
 }

@@ -1,9 +1,10 @@
 //! Which resolvers the system's configuration names, as Go's resolver reads it.
 
+use std::env::consts::OS;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 
-use crate::model::{Options, ResolverOptions};
+use crate::model::{Options, ResolverOptions, asks_all_resolvers};
 use crate::net::os;
 
 const DNS_PORT: u16 = 53;
@@ -27,7 +28,7 @@ impl Resolvers {
             Self {
                 servers: system_resolvers().into(),
                 over_tcp: system_options().use_tcp,
-                all: cfg!(windows),
+                all: asks_all_resolvers(OS),
             }
         } else {
             Self {

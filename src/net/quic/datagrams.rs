@@ -34,9 +34,8 @@ impl Datagrams {
 
     pub(super) fn send(&self, io: &UdpSocket, transmit: &Transmit<'_>) -> io::Result<()> {
         match self {
-            Self::Library(state) if !os::PLAIN_DATAGRAMS => state.try_send(io.into(), transmit),
-            // The library names the destination, and Winsock does not say what that does on a connected
-            // socket. The options of the socket hold for both.
+            Self::Library(state) if os::CONNECTED_TAKES_NAME => state.try_send(io.into(), transmit),
+            // The options that the library has set hold for both.
             Self::Library(_) | Self::Plain => SockRef::from(io).send(transmit.contents).map(|_| ()),
         }
     }

@@ -16,8 +16,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 
 use super::datagrams::Datagrams;
-use crate::model::{OsError, StrayError};
-use crate::net::classify::{QueuedError, is_own_address};
+use crate::model::{IcmpError, OsError, StrayError, Transport};
+use crate::net::classify::{Behind, QueuedError, is_own_address};
 use crate::net::{Trace, new_socket, os, queued_error};
 
 /// A connected UDP socket that counts datagrams and collects errors, and tells quinn of neither:
@@ -148,15 +148,14 @@ impl ProbeSocket {
             explained |= Some(queued.errno) == error.raw_os_error();
             self.note_queued(queued);
         }
-        // To send is this host's own affair; what comes in is somebody's answer.
-        let received = call == Call::Receive;
-        if received && os::may_be_anybodys(error, self.remote) {
+        let behind = os::behind(error, Transport::Udp, self.remote);
+        // What comes in is somebody's answer. To send is this host's own affair, but for the answer of a
+        // closed port that is told late.
+        let is_answer = |icmp: &IcmpError| call == Call::Receive || icmp.is_port_unreachable();
+        if behind == Some(Behind::Anybody) && call == Call::Receive {
             return true;
         }
-        let from_router = || os::router_behind(error, self.remote).filter(|_| received);
-        if let Some(icmp) =
-            os::closed_port_behind(error, self.remote.is_ipv6()).or_else(from_router)
-        {
+        if let Some(icmp) = behind.and_then(Behind::icmp).filter(is_answer) {
             explained = true;
             self.note(StrayError {
                 at_ms: self.trace.elapsed().into(),
