@@ -227,23 +227,38 @@ pub(crate) fn private() -> Report {
     report
 }
 
-/// Puts `text` behind every string of the report that can hold it.
-pub(crate) fn poisoned(report: &Report, text: &str) -> Report {
-    let whole = serde_json::to_value(report).unwrap();
-    let mut pointers = Vec::new();
-    collect(&whole, String::new(), &mut pointers);
-    let mut poisoned = whole;
-    for pointer in pointers {
-        let slot = poisoned.pointer_mut(&pointer).unwrap();
-        let Value::String(old) = slot.clone() else {
-            continue;
-        };
-        *slot = Value::String(old.clone() + text);
-        if serde_json::from_value::<Report>(poisoned.clone()).is_err() {
-            *poisoned.pointer_mut(&pointer).unwrap() = Value::String(old);
-        }
+/// A report and the places in it that can hold any text.
+pub(crate) struct Texts {
+    whole: Value,
+    places: Vec<String>,
+}
+
+impl Texts {
+    pub(crate) fn of(report: &Report) -> Self {
+        let whole = serde_json::to_value(report).unwrap();
+        let mut places = Vec::new();
+        collect(&whole, String::new(), &mut places);
+        places.retain(|place| read(behind(&whole, [place], "x")).is_some());
+        Self { whole, places }
     }
-    serde_json::from_value(poisoned).unwrap()
+
+    /// The report with `text` behind each of its texts.
+    pub(crate) fn poisoned(&self, text: &str) -> Report {
+        read(behind(&self.whole, &self.places, text)).unwrap()
+    }
+}
+
+fn behind<'a>(whole: &Value, places: impl IntoIterator<Item = &'a String>, text: &str) -> Value {
+    let mut changed = whole.clone();
+    for place in places {
+        let slot = changed.pointer_mut(place).unwrap();
+        *slot = format!("{}{text}", slot.as_str().unwrap()).into();
+    }
+    changed
+}
+
+fn read(report: Value) -> Option<Report> {
+    serde_json::from_value(report).ok()
 }
 
 fn collect(value: &Value, pointer: String, pointers: &mut Vec<String>) {

@@ -10,6 +10,13 @@ mod ci;
 #[cfg(target_os = "linux")]
 #[path = "../shared/program.rs"]
 mod program;
+#[cfg(target_os = "linux")]
+#[expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so in the shortest way"
+)]
+#[path = "../shared/tool.rs"]
+mod tool;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -7,6 +7,9 @@ mod junit;
 mod markdown;
 mod prometheus;
 #[cfg(target_os = "linux")]
+#[path = "../../../tests/shared/tool.rs"]
+mod tool;
+#[cfg(target_os = "linux")]
 mod tools;
 
 use std::fs;
@@ -41,15 +44,11 @@ fn reports() -> Vec<(String, Report)> {
 }
 
 fn hostile() -> Vec<(String, Report)> {
-    let poisoned = |(number, text): (usize, &str)| {
-        let mut report = samples::private();
-        // Not even the fields that are empty are spared.
-        report.destinations[1].detail = Some("detail".to_owned());
-        (
-            format!("hostile-{number}"),
-            samples::poisoned(&report, text),
-        )
-    };
+    let mut report = samples::private();
+    // Not even the fields that are empty are spared.
+    report.destinations[1].detail = Some("detail".to_owned());
+    let texts = samples::Texts::of(&report);
+    let poisoned = |(number, text)| (format!("hostile-{number}"), texts.poisoned(text));
     HOSTILE.into_iter().enumerate().map(poisoned).collect()
 }
 

@@ -2,12 +2,10 @@
 //! `promtool`.
 
 use std::fs;
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
 
 use super::junit::junit;
 use super::prometheus::metrics;
+use super::tool::tool;
 use super::{Content, differences, reports, samples};
 use crate::model::Report;
 
@@ -38,7 +36,7 @@ fn files_are_valid_by_the_schema() {
         );
     }
     args.extend(files.iter().map(String::as_str));
-    let output = run("xmllint", &args, "");
+    let output = tool("xmllint", &args, "");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{told:.4000}");
     assert_eq!(told.matches(" validates").count(), files.len());
@@ -58,7 +56,7 @@ fn the_schema_refuses_what_is_no_junit() {
         let broken = valid
             .replacen(from, to, 1)
             .replace("</failure>", "</failur>");
-        let output = run("xmllint", &["--noout", "--schema", schema, "-"], &broken);
+        let output = tool("xmllint", &["--noout", "--schema", schema, "-"], &broken);
         assert!(!output.status.success(), "{from} -> {to}");
     }
 }
@@ -76,7 +74,7 @@ fn promtool_finds_nothing_to_complain_of() {
     texts.push((name, metrics(Content::Compared(&report, &difference))));
     assert!(texts.len() > 25, "{}", texts.len());
     for (name, text) in texts {
-        let output = run("promtool", &["check", "metrics"], &text);
+        let output = tool("promtool", &["check", "metrics"], &text);
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         let told = told + &String::from_utf8_lossy(&output.stdout);
         assert!(
@@ -100,30 +98,7 @@ fn promtool_refuses_what_is_no_metric() {
     ] {
         assert!(valid.contains(from), "{from}");
         let broken = valid.replacen(from, to, 1);
-        let output = run("promtool", &["check", "metrics"], &broken);
+        let output = tool("promtool", &["check", "metrics"], &broken);
         assert!(!output.status.success(), "{from} -> {to}");
     }
-}
-/// Runs a tool of `scripts/test` with an input.
-fn run(tool: &str, args: &[&str], input: &str) -> Output {
-    // What the script fetches without installing it.
-    let fetched = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("target/tools")
-        .join(tool);
-    let program = if fetched.exists() {
-        fetched
-    } else {
-        tool.into()
-    };
-    let child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = child.unwrap_or_else(|why| panic!("{tool}: {why}; scripts/test gets it"));
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input.as_bytes()).unwrap();
-    drop(stdin);
-    child.wait_with_output().unwrap()
 }

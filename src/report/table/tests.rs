@@ -1,5 +1,7 @@
 //! Snapshots of the table, and that it keeps within its bounds whatever it is given.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr;
 
@@ -78,6 +80,8 @@ fn without_colour(text: &str) -> String {
     parts.fold(first, |text, part| text + part.split_once('m').unwrap().1)
 }
 
+static TEXTS: LazyLock<samples::Texts> = LazyLock::new(|| samples::Texts::of(&samples::private()));
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -85,7 +89,7 @@ proptest! {
     fn no_text_in_a_report_reaches_the_terminal_unescaped(
         text in "(?s).{0,12}[\u{1b}\u{9b}\u{7f}\n\u{202e}\u{2066}\u{200b}\u{2060}\u{2061}a株]{1,6}"
     ) {
-        let report = samples::poisoned(&samples::private(), &text);
+        let report = TEXTS.poisoned(&text);
         let text = table(&report, plain(60), Verbosity::Verbose);
         prop_assert!(!text.chars().any(|c| c != '\n' && super::super::escape::is_unsafe(c)));
         prop_assert!(text.lines().all(|line| line.width() <= 60));

@@ -477,7 +477,7 @@ fn prometheus_rules() {
     let path = folder.path().join("rules.yml");
     std::fs::write(&path, snippet("prometheus-rules")).unwrap();
     let args = ["check", "rules", &path.display().to_string()];
-    let output = super::runs::tool("promtool", &args);
+    let output = crate::tool::tool("promtool", &args, "");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success() && told.contains("3 rules found"),

@@ -4,10 +4,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use super::snippet;
 use crate::program::tunnelcheck;
+use crate::tool::tool;
 
 /// The snippets that are units of systemd.
 pub(super) const UNITS: [&str; 3] = [
@@ -94,26 +95,9 @@ fn shellcheck(shell: &str, text: &str, folder: &Path) {
     let path = folder.join("script");
     fs::write(&path, text).unwrap();
     let path = path.display().to_string();
-    let output = tool("shellcheck", &["--shell", shell, &path]);
+    let output = tool("shellcheck", &["--shell", shell, &path], "");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{told}");
-}
-
-/// Runs a tool that `scripts/test` gets.
-pub(super) fn tool(name: &str, args: &[&str]) -> Output {
-    let fetched = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("target/tools")
-        .join(name);
-    let program = if fetched.exists() {
-        fetched
-    } else {
-        name.into()
-    };
-    let output = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .output();
-    output.unwrap_or_else(|why| panic!("{name}: {why}; scripts/test gets it"))
 }
 
 /// A command line of the program whose options it takes: the last input to be judged is refused, so
@@ -142,7 +126,7 @@ fn units_are_valid() {
     }
     let mut args = vec!["verify", "--man=no"];
     args.extend(paths.iter().map(String::as_str));
-    let output = tool("systemd-analyze", &args);
+    let output = tool("systemd-analyze", &args, "");
     let told = String::from_utf8_lossy(&output.stderr);
     let ours: Vec<_> = told
         .lines()
@@ -154,7 +138,7 @@ fn units_are_valid() {
         .unwrap()
         .replace("Type=oneshot", "Typ=oneshot");
     fs::write(&paths[1], broken).unwrap();
-    let told = tool("systemd-analyze", &args).stderr;
+    let told = tool("systemd-analyze", &args, "").stderr;
     assert!(String::from_utf8_lossy(&told).contains("Typ"));
 }
 
