@@ -14,7 +14,9 @@ mod strings;
 mod style;
 mod table;
 
+// The readers are tools of Unix, and nothing that they read depends on the system.
 #[cfg(test)]
+#[cfg(unix)]
 mod proofs;
 #[cfg(test)]
 pub(crate) mod samples;
