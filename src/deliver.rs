@@ -69,26 +69,30 @@ pub fn exit_status(report: &Report, baseline: Option<&Report>) -> ExitStatus {
     }
 }
 
-/// Writes the files, as [`replace_files`] does, and standard output. Files come first: a closed
-/// standard output must not cost them.
+/// Writes the files, as [`replace_files`] does, and standard output. One that fails does not cost the
+/// others.
 ///
 /// # Errors
-/// The system's, naming the file or standard output; of the kind of the original.
+/// The system's of the first that fails, naming the file or standard output; of the kind of the
+/// original.
 pub fn deliver(content: Content<'_>, to: &Presentation, out: &mut dyn Write) -> io::Result<()> {
-    replace_files(content, to)?;
-    report::render(content, to.format, to.style, to.verbosity, out).map_err(|e| naming_stdout(&e))
+    let filed = replace_files(content, to);
+    let told = report::render(content, to.format, to.style, to.verbosity, out);
+    filed.and(told.map_err(|error| naming_stdout(&error)))
 }
 
 /// Writes the files so that whoever reads them, at whatever time, finds the old report or the new
-/// one, never a part: as the textfile collector of `node_exporter` does.
+/// one, never a part: as the textfile collector of `node_exporter` does. One that fails does not cost
+/// the others.
 ///
 /// # Errors
-/// The system's, naming the file.
+/// The system's of the first that fails, naming the file.
 pub fn replace_files(content: Content<'_>, to: &Presentation) -> io::Result<()> {
-    for (path, text) in files(content, to)? {
-        replace(path, &text).map_err(|error| naming_output(path, &error))?;
-    }
-    Ok(())
+    let texts = files(content, to)?.into_iter();
+    let write = |(path, text): (&Path, Vec<u8>)| {
+        replace(path, &text).map_err(|error| naming_output(path, &error))
+    };
+    texts.map(write).fold(Ok(()), Result::and)
 }
 
 /// Writes a text to standard output.

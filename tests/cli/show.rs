@@ -221,3 +221,32 @@ fn a_full_disk_is_a_failure() {
         assert_refused(&output, "standard output cannot be written");
     }
 }
+
+/// What can be written is, whatever else fails.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_fails_does_not_cost_the_other_reports() {
+    let folder = tempfile::tempdir().unwrap();
+    let (full, good) = (folder.path().join("a.prom"), folder.path().join("b.json"));
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    let paths = [&full, &good].map(|path| path.display().to_string());
+    let output = run(&[
+        "show",
+        &degraded(),
+        "-q",
+        "--output",
+        &paths[0],
+        "--output",
+        &paths[1],
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stdout).contains("DEGRADED"));
+    let told = text(&output.stderr);
+    assert!(
+        told.contains(&paths[0]) && !told.contains(&paths[1]),
+        "{told}"
+    );
+    let written: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&good).unwrap()).unwrap();
+    assert_eq!(written["verdict"], "degraded");
+}
