@@ -36,9 +36,10 @@ fn is_dumb() -> bool {
 /// which one from before Windows 10 cannot be.
 #[cfg(windows)]
 fn obeys_sequences() -> bool {
-    // Where `TERM` is set it is no console, but the terminal of MSYS or Cygwin.
+    // Told are both, standard output first, and the answer is about both: it says nothing where standard
+    // error is no console. Where `TERM` is set neither is one, but the terminal of MSYS or Cygwin.
     let told = anstyle_query::windows::enable_ansi_colors();
-    told.unwrap_or(true) || env::var_os("TERM").is_some()
+    told.unwrap_or(true) || !io::stderr().is_terminal() || env::var_os("TERM").is_some()
 }
 
 #[cfg(not(windows))]

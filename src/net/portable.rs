@@ -15,8 +15,8 @@ pub(super) const ERROR_QUEUE: bool = false;
 pub(super) const PLAIN_DATAGRAMS: bool = false;
 
 /// Whether a connected socket can be given the name of its peer again with each datagram, as the QUIC
-/// library does.
-pub(super) const CONNECTED_TAKES_NAME: bool = true;
+/// library does. macOS and OpenBSD refuse that (`EISCONN`).
+pub(super) const CONNECTED_TAKES_NAME: bool = false;
 
 pub(super) fn enable_error_queue<S>(_socket: &S, _ipv6: bool) -> io::Result<()> {
     Ok(())
