@@ -206,37 +206,81 @@ fn exit_codes_are_the_same_in_both_tables() {
     }
 }
 
+/// The documents of the repository, by their paths in it.
+fn documents() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("docs: {error}"));
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let docs = names
+        .filter_map(|name| Some(format!("docs/{}", name.to_str()?)))
+        .filter(|name| {
+            Path::new(name)
+                .extension()
+                .is_some_and(|ending| ending == "md")
+        });
+    let top = ["README.md", "CHANGELOG.md"].map(str::to_owned);
+    top.into_iter().chain(docs).collect()
+}
+
+/// What the headings of a document are called in links (as GitHub and GitLab do).
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut fenced = false;
+    let headings = text.lines().filter(|line| {
+        fenced ^= line.starts_with("```");
+        !fenced && line.starts_with('#')
+    });
+    let anchor = |heading: &str| {
+        let heading = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = heading
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings.map(anchor).collect()
+}
+
 #[test]
 fn links_between_documents_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut broken = BTreeSet::new();
-    for name in [
-        "README.md",
-        "docs/ARCHITECTURE.md",
-        "docs/ci.md",
-        "docs/diff.md",
-        "docs/evidence.md",
-        "docs/exit-codes.md",
-        "docs/findings.md",
-        "docs/json.md",
-        "docs/lock-down.md",
-    ] {
-        let text = document(name);
-        let folder = root
-            .join(name)
-            .parent()
-            .map(Path::to_owned)
-            .unwrap_or_default();
-        let targets = text
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split(')').next());
+    let mut found = 0;
+    for name in documents() {
+        let text = document(&name);
+        let folder = Path::new(&name).parent().unwrap_or(Path::new(""));
+        let links = text.split("](").skip(1);
+        let targets = links.filter_map(|rest| rest.split(')').next());
         for target in targets.filter(|target| !target.contains("://")) {
-            let file = target.split('#').next().unwrap_or_default();
-            if !file.is_empty() && !folder.join(file).exists() {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() {
+                PathBuf::from(&name)
+            } else {
+                folder.join(file)
+            };
+            let leads = root.join(&file).exists()
+                && (anchor.is_empty()
+                    || anchors(&document(&file.to_string_lossy())).contains(anchor));
+            if !leads {
                 broken.insert(format!("{name}: {target}"));
             }
+            found += 1;
         }
     }
     assert!(broken.is_empty(), "{broken:?}");
+    assert!(found > 50, "{found}");
+}
+
+/// Those that nobody has tried stand there as well.
+#[test]
+fn every_mutation_stands_on_its_page() {
+    let table: toml::Table = toml::from_str(&document("scripts/mutations.toml"))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let page = document("docs/mutations.md");
+    let listed: BTreeSet<_> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    let mutations = table["mutation"].as_array().into_iter().flatten();
+    let known: BTreeSet<_> = mutations.filter_map(|one| one["name"].as_str()).collect();
+    assert!(known.len() > 400, "{}", known.len());
+    assert_eq!(known, listed);
 }
