@@ -13,23 +13,34 @@ missing() {
     done
 }
 
-# install PACKAGE...: true when the packages are there afterwards.
-install() {
-    local as_root=()
-    command -v apt-get >/dev/null || return 1
-    if [[ "$(id -u)" != 0 ]]; then
-        sudo -n true 2>/dev/null || return 1
-        as_root=(sudo -n)
+# as_root COMMAND...: fails where that would take a password.
+as_root() {
+    if [[ "$(id -u)" == 0 ]]; then
+        "$@"
+    else
+        sudo -n "$@"
     fi
+}
+
+# install PACKAGE...: true when the packages are there afterwards. Their services are not started.
+install() (
+    command -v apt-get >/dev/null && as_root true 2>/dev/null || return 1
     # Somebody else may be at it, as on new machines. The lists have a lock that is not waited for.
     local again
     for again in 3 3 0; do
-        "${as_root[@]}" apt-get update -qq >&2 && break
+        as_root apt-get update -qq >&2 && break
         sleep "$again"
     done
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 \
+    # What Debian's packages ask before they start anything (invoke-rc.d(8)).
+    policy=/usr/sbin/policy-rc.d
+    if [[ ! -e "$policy" ]]; then
+        trap 'as_root rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+    fi
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 \
         install -y -qq --no-install-recommends "$@" >&2
-}
+)
 
 # need TOOLS PACKAGES: installs the packages when one of the tools is missing, or ends the script.
 need() {
@@ -60,6 +71,12 @@ need_rust() {
     fi
 }
 
+# What scripts/vm-smoke needs.
+need_vm_tools() {
+    need "qemu-system-x86_64 unshare timeout python3 xz" "qemu-system-x86 util-linux coreutils python3 xz-utils"
+    need "apt-get apt-cache dpkg-deb" "apt dpkg"
+}
+
 # What builds for Windows: a compiler, the sources of its standard library, and mingw.
 # shellcheck disable=SC2034  # for those who read this file in
 windows_packages=(rustc-web rust-web-src cargo-web gcc-mingw-w64-x86-64-win32 g++-mingw-w64-x86-64-win32)
@@ -67,6 +84,15 @@ windows_packages=(rustc-web rust-web-src cargo-web gcc-mingw-w64-x86-64-win32 g+
 has_windows_tools() {
     [[ -z "$(missing /usr/bin/cargo /usr/bin/rustc x86_64-w64-mingw32-gcc x86_64-w64-mingw32-g++)" ]] &&
         [[ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library/std" ]]
+}
+
+need_windows_tools() {
+    has_windows_tools && return
+    say "installing ${windows_packages[*]}"
+    install "${windows_packages[@]}" || true
+    has_windows_tools && return
+    printf '\nMissing: a compiler for Windows\nInstall: apt-get install %s\n' "${windows_packages[*]}" >&2
+    exit 1
 }
 
 # windows_cargo VERB...: Debian's cargo and compiler, whatever else is first in PATH. The compiler is a
