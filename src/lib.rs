@@ -12,6 +12,7 @@ pub mod cli;
 pub mod deliver;
 pub mod diagnose;
 pub mod diff;
+mod encoding;
 pub mod evidence;
 pub mod exit;
 pub mod live;
@@ -200,6 +201,7 @@ pub fn egress(settings: &RulesSettings) -> Result<Option<Egress>, CheckError> {
         made_at: observe::now_to_the_second(),
         resolvers: servers,
         distribution: settings.distribution,
+        offline: settings.offline,
     };
     Ok(lookups.map(|lookups| Egress::new(options, &lookups, surroundings)))
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::escape::{escape, is_unsafe};
+use crate::encoding::utf16;
 use crate::model::{Report, SCHEMA_VERSION};
 
 /// The largest report that is read, in bytes. A check of 40 addresses writes a few hundred kilobytes.
@@ -97,17 +98,25 @@ pub fn read(bytes: &[u8]) -> Result<Report, ReadError> {
     #[derive(Deserialize)]
     struct Versioned {
         schema_version: Value,
+        started_at: Option<Value>,
+        outcome: Option<Value>,
     }
     if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_REPORT_BYTES) {
         return Err(ReadError::TooLarge);
     }
-    // Windows shells write a byte order mark in front of what is redirected to a file.
+    // Windows shells choose the encoding of what is redirected to a file, with a byte order mark.
+    let wide = utf16(bytes);
+    let bytes = wide.as_deref().map_or(bytes, str::as_bytes);
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.trim_ascii().is_empty() {
         return Err(ReadError::NotAReport("it is empty".to_owned()));
     }
     let versioned = serde_json::from_slice::<Versioned>(bytes);
     let version = versioned.map_err(|why| ReadError::NotAReport(say(&why)))?;
+    if version.outcome.is_some() && version.started_at.is_none() {
+        let why = "it is a comparison of two, as `tunnelcheck diff` writes it";
+        return Err(ReadError::NotAReport(why.to_owned()));
+    }
     let Some(version) = version
         .schema_version
         .as_u64()
@@ -221,6 +230,10 @@ mod tests {
             (r#"{"schema_version": -1}"#, "no JSON report"),
             (r#"{"schema_version": 1e400}"#, "no JSON report"),
             (r#"{"schema_version": 1}"#, "is damaged: missing field"),
+            (
+                r#"{"schema_version": 1, "outcome": "worse"}"#,
+                "it is a comparison of two",
+            ),
             (huge, "number out of range"),
             (deep.as_str(), "no JSON report"),
             (nested.as_str(), "recursion limit"),

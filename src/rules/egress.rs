@@ -22,6 +22,8 @@ use crate::targets::{Names, is_wanted, optional_hosts, record_type};
 pub struct Egress {
     /// When and where it was made.
     pub surroundings: Surroundings,
+    /// Whether the addresses are today's.
+    pub today: Today,
     /// The options that it was made for, as they are typed; empty where all are the usual ones.
     pub arguments: Vec<String>,
     /// What is let out: the resolvers, then what a tunnel needs, then what is optional.
@@ -29,6 +31,28 @@ pub struct Egress {
     /// What the reader should know, each in a sentence or two: what DNS did not tell, and what it
     /// told that became no rule.
     pub notes: Vec<String>,
+}
+
+/// Where the addresses come from that are united with the documented ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Today {
+    /// DNS has told some, or none but given ones are wanted.
+    Known,
+    /// Nobody has asked DNS: the documented ones are all.
+    NotAsked,
+    /// DNS was asked and has told none: the documented ones are all.
+    NotTold,
+}
+
+impl Today {
+    /// What these addresses are, behind "what is".
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Known => "needed today",
+            Self::NotAsked | Self::NotTold => "documented",
+        }
+    }
 }
 
 /// When and where rules are made.
@@ -40,6 +64,8 @@ pub struct Surroundings {
     pub resolvers: Vec<SocketAddr>,
     /// What this host runs.
     pub distribution: Distribution,
+    /// Whether DNS was left out.
+    pub offline: bool,
 }
 
 impl Egress {
@@ -49,6 +75,7 @@ impl Egress {
         let resolvers = surroundings.resolvers.clone();
         let mut egress = Self {
             surroundings,
+            today: Today::Known,
             arguments: arguments(options),
             entries: Vec::new(),
             notes: Vec::new(),
@@ -68,12 +95,18 @@ impl Egress {
             .edge_hosts(options);
         let named = edge.iter().any(|(host, _)| host.parse::<IpAddr>().is_err());
         let wanted = named || !optional_hosts(options).is_empty();
-        if wanted && !lookups.iter().any(|l| l.status == LookupStatus::Ok) {
-            self.notes.push(
-                "DNS has not told any address: the documented ones alone are listed, and some of them may be out of date."
-                    .to_owned(),
-            );
+        if !wanted || lookups.iter().any(|l| l.status == LookupStatus::Ok) {
+            return;
         }
+        let (today, why) = if self.surroundings.offline {
+            (Today::NotAsked, "DNS was not asked")
+        } else {
+            (Today::NotTold, "DNS has not told any address")
+        };
+        self.today = today;
+        self.notes.push(format!(
+            "{why}: the documented addresses alone are listed, and some of them may be out of date."
+        ));
     }
 
     /// One entry for each port and transport; nearly always two.

@@ -2,7 +2,7 @@
 
 use super::lockdown::{Lockdown, Sources};
 use super::text::{command, comment};
-use super::{Dialect, Egress};
+use super::{Dialect, Egress, Today};
 use crate::model::Family;
 
 /// A line of advice.
@@ -103,6 +103,10 @@ fn opening(
     } else {
         "What cloudflared needs to get out, to be added to a firewall that lets nothing out"
     };
+    let offline = match egress.today {
+        Today::NotAsked => " --offline",
+        Today::Known | Today::NotTold => "",
+    };
     vec![
         Advice::Text(format!("{purpose}; {}.", words.what)),
         Advice::Text(format!(
@@ -110,7 +114,7 @@ fn opening(
             egress.surroundings.made_at,
             env!("CARGO_PKG_VERSION")
         )),
-        Advice::Command(invocation(dialect, egress, lockdown)),
+        Advice::Command(invocation(dialect, egress, lockdown) + offline),
     ]
 }
 

@@ -36,7 +36,7 @@ use clap::ValueEnum;
 
 pub use csv::COLUMNS as CSV_COLUMNS;
 pub use distribution::Distribution;
-pub use egress::{Address, Egress, Entry, Origin, Purpose, Surroundings};
+pub use egress::{Address, Egress, Entry, Origin, Purpose, Surroundings, Today};
 pub use lockdown::{Cidr, Lockdown, Session, Sources, Ssh};
 
 /// The language of a rule file.

@@ -19,6 +19,7 @@ pub(crate) fn surroundings() -> Surroundings {
             .map(|s| s.parse().unwrap())
             .to_vec(),
         distribution: Distribution::Debian,
+        offline: false,
     }
 }
 
@@ -105,7 +106,11 @@ pub(crate) fn http2_ipv4() -> Egress {
         edge_ip_version: IpVersionChoice::V4,
         ..options()
     };
-    Egress::new(&options, &[], surroundings())
+    let surroundings = Surroundings {
+        offline: true,
+        ..surroundings()
+    };
+    Egress::new(&options, &[], surroundings)
 }
 
 /// SSH from everywhere, and a session that tells where it comes from.

@@ -46,7 +46,7 @@ fn a_fresh_file_exits_0() {
         );
         let said = text(&output.stdout);
         assert!(
-            said.starts_with("The file lets out exactly what is needed today."),
+            said.starts_with("The file lets out exactly what is documented; DNS was not asked."),
             "{format}: {said}"
         );
     }

@@ -7,13 +7,15 @@ use super::permit::{Fit, Permit, Said};
 use super::{Form, Reading, Way};
 use crate::exit::ExitStatus;
 use crate::model::{Requirement, Transport};
-use crate::rules::{Egress, Entry, Purpose};
+use crate::rules::{Egress, Entry, Purpose, Today};
 
 /// A rule file held against what is needed today.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drift {
     /// The form in which the file was read.
     pub form: Form,
+    /// Whether what is needed is known as of today, or as it is documented.
+    pub today: Today,
     /// How many destinations (address, protocol and port) are needed.
     pub needed: usize,
     /// What is needed and not let out.
@@ -56,7 +58,7 @@ impl Drift {
     /// Whether it is not known of something that a tunnel needs how the file stands to it.
     #[must_use]
     pub fn leaves_required_open(&self) -> bool {
-        self.unknown || self.unclear.iter().any(Gap::is_required)
+        self.unknown || self.today == Today::NotTold || self.unclear.iter().any(Gap::is_required)
     }
 
     /// What a script is told: 0 is for a file that surely lets out everything that a tunnel needs.
@@ -116,6 +118,7 @@ pub fn compare(egress: &Egress, reading: &Reading, closed: bool) -> Drift {
         |entry: &&Entry| entry.requirement == Requirement::Required && entry.addresses.is_empty();
     Drift {
         form: reading.form,
+        today: egress.today,
         needed: entries.iter().map(|entry| needed(entry).count()).sum(),
         missing: gaps(Fate::Missing),
         unclear: gaps(Fate::Unclear),
@@ -261,8 +264,10 @@ impl fmt::Display for Drift {
         writeln!(f, "{}", self.headline())?;
         writeln!(
             f,
-            "Read as {}; {} destinations are needed today.",
-            self.form, self.needed
+            "Read as {}; {} destinations are {}.",
+            self.form,
+            self.needed,
+            self.today.words()
         )?;
         let of = |wanted: Requirement| {
             let gaps = self.missing.iter();
@@ -287,7 +292,7 @@ impl fmt::Display for Drift {
             &of(Requirement::Optional),
         )?;
         if !self.superfluous.is_empty() {
-            writeln!(f, "\nSuperfluous, not needed today:")?;
+            writeln!(f, "\nSuperfluous, not {}:", self.today.words())?;
         }
         for rule in &self.superfluous {
             write!(f, "  {}{}", rule.block, flow(rule))?;
@@ -315,8 +320,14 @@ impl Drift {
         match (self.lacks_required(), self.leaves_required_open()) {
             (true, _) if missing => "The file lacks something that a tunnel needs.",
             (true, _) => "The file keeps in something that a tunnel needs.",
+            (false, true) if self.today == Today::NotTold => {
+                "Nothing documented that is required is known to be missing, but DNS has not told what is needed today."
+            }
             (false, true) => {
                 "Nothing required is known to be missing, but not all that is required is clear."
+            }
+            (false, false) if exact && self.today == Today::NotAsked => {
+                "The file lets out exactly what is documented; DNS was not asked."
             }
             (false, false) if exact => "The file lets out exactly what is needed today.",
             (false, false) => "The file lets out everything that is required.",

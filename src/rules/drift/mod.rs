@@ -36,6 +36,7 @@ pub use self::block::Block;
 pub use self::compare::{Drift, Gap, compare};
 pub use self::permit::{Fit, Permit, Ports, Said};
 use self::ways::{Policy, Step, Ways};
+use crate::encoding::utf16;
 use crate::model::Transport;
 
 /// What a rule file lets out, as far as it could be read.
@@ -283,18 +284,9 @@ pub fn read(bytes: &[u8]) -> Result<Reading, Unreadable> {
     Ok(reading)
 }
 
-/// UTF-8, or UTF-16 as `PowerShell` writes it when its output goes to a file.
+/// UTF-8, or UTF-16 as `PowerShell` writes it.
 fn decode(bytes: &[u8]) -> Option<String> {
-    let wide = |from: fn([u8; 2]) -> u16| {
-        let (pairs, _) = bytes[2..].as_chunks::<2>();
-        let units: Vec<_> = pairs.iter().map(|pair| from(*pair)).collect();
-        String::from_utf16_lossy(&units)
-    };
-    let text = match bytes {
-        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
-        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
-        _ => String::from_utf8_lossy(bytes).into_owned(),
-    };
+    let text = utf16(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned());
     (!text.contains('\0')).then(|| text.trim_start_matches('\u{feff}').to_owned())
 }
 
