@@ -480,7 +480,7 @@ fn prometheus_rules() {
     let output = crate::tool::tool("promtool", &args, "");
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
-        output.status.success() && told.contains("3 rules found"),
+        output.status.success() && told.contains("4 rules found"),
         "{told}"
     );
 }
