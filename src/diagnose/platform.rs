@@ -59,7 +59,7 @@ impl Platform {
             &[],
             &[
                 "Set-NetFirewallProfile -All -LogBlocked True",
-                "tunnelcheck",
+                r".\tunnelcheck.exe",
                 r"Get-Content $env:SystemRoot\System32\LogFiles\Firewall\pfirewall.log -Tail 40",
             ],
         )

@@ -77,6 +77,19 @@ pub struct Remedy {
     pub commands: Vec<String>,
 }
 
+impl Remedy {
+    /// The lines to be run, and after them the flows to be allowed.
+    #[must_use]
+    pub fn parts(&self) -> (Vec<&str>, Vec<&str>) {
+        let is_flow = |line: &&str| {
+            let what = line.split_once(" out to port ").map(|(what, _)| what);
+            matches!(what, Some("TCP" | "UDP" | "TCP and UDP"))
+        };
+        let lines = self.commands.iter().map(String::as_str);
+        lines.partition(|line| !is_flow(line))
+    }
+}
+
 macro_rules! finding_codes {
     ($($(#[$doc:meta])* $variant:ident => $code:literal,)+) => {
         /// The closed list of findings; each has a heading in `docs/findings.md`.

@@ -94,7 +94,8 @@ fn tried_there(lookup: &Lookup, seen: &Observations) -> String {
 fn with_kinds(lookup: &Lookup) -> String {
     let kinds: BTreeSet<_> = lookup.addresses().filter_map(kind).collect();
     let kinds: Vec<_> = kinds.into_iter().collect();
-    let of = if kinds.is_empty() {
+    // Whose line of the hosts file it is, no address tells.
+    let of = if lookup.via == Via::Hosts || kinds.is_empty() {
         String::new()
     } else {
         format!("; such answers come from {}", kinds.join(" or "))

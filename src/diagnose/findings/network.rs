@@ -71,9 +71,14 @@ fn blocked_finding(
     rows: &[JudgedRow],
     (conclusion, platform): (&Conclusion, Platform),
 ) -> Finding {
-    let (summary, mut commands) = remedies::remedy(code, group, rows, platform);
+    let (mut summary, mut commands) = remedies::remedy(code, group, rows, platform);
     if remedies::asks_for_a_rule(code, platform) {
-        commands.extend(words::tuples(group));
+        let flows = words::tuples(group);
+        if flows.is_empty() && summary.ends_with(':') {
+            remedies::NO_FLOW.clone_into(&mut summary);
+            commands.clear();
+        }
+        commands.extend(flows);
     }
     Draft {
         code,

@@ -3,7 +3,7 @@
 use super::{Draft, Platform};
 use crate::catalog;
 use crate::diagnose::{JudgedRow, words};
-use crate::model::{Finding, FindingCode, Observations, Service, Severity, Status};
+use crate::model::{Cause, Finding, FindingCode, Observations, Service, Severity, Status};
 
 pub(super) fn findings(seen: &Observations, rows: &[JudgedRow]) -> Vec<Finding> {
     let optional: Vec<_> = rows
@@ -41,7 +41,14 @@ fn blocked(host: &str, rows: &[&JudgedRow], seen: &Observations) -> Option<Findi
         lost
     };
     affected.first()?;
-    let platform = Platform::of(&seen.host);
+    let (summary, commands) = if unresolved {
+        (
+            "Let this host's resolvers answer for it, if you want what it is for.",
+            words::tuples(&affected),
+        )
+    } else {
+        remedy(&affected, Platform::of(&seen.host))
+    };
     let counts = seen.options.strict && host != catalog::RESEARCH_HOST;
     let evidence = affected.iter().map(|row| {
         let cause = row
@@ -70,15 +77,32 @@ fn blocked(host: &str, rows: &[&JudgedRow], seen: &Observations) -> Option<Findi
                 through_proxy(host, seen)
             ),
             evidence: evidence.collect(),
-            summary: if unresolved {
-                "Let this host's resolvers answer for it, if you want what it is for.".to_owned()
-            } else {
-                "Allow it if you want what it is for.".to_owned()
-            },
-            commands: [platform.try_connection(&affected), words::tuples(&affected)].concat(),
+            summary: summary.to_owned(),
+            commands,
         }
         .about(&affected),
     )
+}
+
+/// What to do where all that is lost is lost for the same reason; else the rule that all need.
+fn remedy(lost: &[&JudgedRow], platform: Platform) -> (&'static str, Vec<String>) {
+    let first = lost.first().and_then(|row| row.judgement.cause);
+    let same = lost.iter().all(|row| row.judgement.cause == first);
+    match first.filter(|_| same) {
+        Some(Cause::TlsIntercepted) => (
+            "Exempt it from TLS inspection, if you want what it is for.",
+            words::tuples(lost),
+        ),
+        Some(Cause::NotTheEdge) => (
+            "Find the portal, proxy or server that answers in its place, and let the flow pass unchanged, \
+             if you want what it is for.",
+            words::tuples(lost),
+        ),
+        _ => (
+            "Allow it if you want what it is for.",
+            [platform.try_connection(lost), words::tuples(lost)].concat(),
+        ),
+    }
 }
 
 /// cloudflared's updater is the one part of it that uses a proxy.

@@ -88,6 +88,10 @@ pub(super) fn remedy(
     (summary.to_owned(), commands)
 }
 
+/// In the place of a summary that announces flows, where no address is the edge's own.
+pub(super) const NO_FLOW: &str = "There is no rule to ask for, because such addresses are not the edge's own: \
+                                  begin with what gives them.";
+
 const ASK: &str = "Ask for this rule (replies to established flows included):";
 
 /// On Windows a rule that blocks outweighs every rule that allows.

@@ -111,9 +111,10 @@ fn of_finding(number: usize, finding: &Finding) -> Vec<String> {
     if !finding.remedy.summary.is_empty() {
         blocks.push(format!("Do: {}", inline(&finding.remedy.summary)));
     }
-    if !finding.remedy.commands.is_empty() {
-        blocks.push(fenced(&finding.remedy.commands.join("\n")));
-    }
+    let (commands, flows) = finding.remedy.parts();
+    let parts = [commands, flows].into_iter();
+    let told = parts.filter(|lines| !lines.is_empty());
+    blocks.extend(told.map(|lines| fenced(&lines.join("\n"))));
     blocks
 }
 

@@ -157,10 +157,13 @@ fn whatever_a_report_holds_is_text_where_it_belongs() {
                     "{name}: {seen}\n{document}"
                 );
             }
-            let commands: Vec<_> = finding.remedy.commands.iter().map(|c| escape(c)).collect();
-            let commands = commands.join("\n") + "\n";
-            let known = commands == "\n" || outline.code.contains(&commands);
-            assert!(known, "{name}: {commands}\n{document}");
+            let (commands, flows) = finding.remedy.parts();
+            for lines in [commands, flows] {
+                let lines: Vec<_> = lines.into_iter().map(escape).collect();
+                let lines = lines.join("\n") + "\n";
+                let known = lines == "\n" || outline.code.contains(&lines);
+                assert!(known, "{name}: {lines}\n{document}");
+            }
         }
         let summary = told(&report.summary);
         assert_eq!(outline.paragraphs[0], summary, "{name}");

@@ -26,8 +26,13 @@ pub(super) fn write(page: &mut Page, report: &Report, verbosity: Verbosity) {
         if !finding.remedy.summary.is_empty() {
             page.paragraph(INDENT, "Do:", &finding.remedy.summary);
         }
-        for command in &finding.remedy.commands {
-            page.paragraph(INDENT + 5, "", command);
+        let (commands, flows) = finding.remedy.parts();
+        // A shell reads a line that is broken as two commands.
+        for command in commands {
+            page.line(INDENT + 5, command);
+        }
+        for flow in flows {
+            page.paragraph(INDENT + 5, "", flow);
         }
     }
     if let Some(first) = findings.first() {
