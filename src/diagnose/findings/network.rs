@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Draft, Platform, remedies};
 use crate::diagnose::verdict::Conclusion;
-use crate::diagnose::{JudgedRow, causes, words};
+use crate::diagnose::{JudgedRow, causes};
 use crate::model::{
     Attempt, Cause, DistrustKind, Evidence, Finding, FindingCode, Observations, Outcome,
     Requirement, Service, Severity, Status, Transport, Verdict,
@@ -71,15 +71,7 @@ fn blocked_finding(
     rows: &[JudgedRow],
     (conclusion, platform): (&Conclusion, Platform),
 ) -> Finding {
-    let (mut summary, mut commands) = remedies::remedy(code, group, rows, platform);
-    if remedies::asks_for_a_rule(code, platform) {
-        let flows = words::tuples(group);
-        if flows.is_empty() && summary.ends_with(':') {
-            remedies::NO_FLOW.clone_into(&mut summary);
-            commands.clear();
-        }
-        commands.extend(flows);
-    }
+    let (summary, commands) = remedies::remedy(code, group, rows, platform);
     Draft {
         code,
         severity: Severity::Error,

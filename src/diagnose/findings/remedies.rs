@@ -1,12 +1,12 @@
 //! What to do about a finding on what stands between this host and the edge.
 
 use super::Platform;
-use crate::diagnose::{JudgedRow, causes};
+use crate::diagnose::{JudgedRow, causes, words};
 use crate::model::{Cause, Family, FindingCode, Service};
 
 /// Whether the addresses follow, for whoever makes the rule; where the rule itself is given they stand
 /// in it.
-pub(super) fn asks_for_a_rule(code: FindingCode, platform: Platform) -> bool {
+fn asks_for_a_rule(code: FindingCode, platform: Platform) -> bool {
     let given = code == FindingCode::LocalFirewall && platform == Platform::Windows;
     !given
         && !matches!(
@@ -18,15 +18,20 @@ pub(super) fn asks_for_a_rule(code: FindingCode, platform: Platform) -> bool {
         )
 }
 
-/// A sentence, and commands.
+/// A sentence, and commands with the flows that it announces.
 pub(super) fn remedy(
     code: FindingCode,
     group: &[&JudgedRow],
     rows: &[JudgedRow],
     platform: Platform,
 ) -> (String, Vec<String>) {
+    let flows = if asks_for_a_rule(code, platform) {
+        words::tuples(group)
+    } else {
+        Vec::new()
+    };
     let (summary, commands): (&str, Vec<String>) = match code {
-        FindingCode::TcpDropped if refused_beside(group, rows) => (
+        FindingCode::TcpDropped if !flows.is_empty() && refused_beside(group, rows) => (
             "This host's own firewall refuses UDP to the same destinations, so begin there, and then \
              look again. What has to be allowed:",
             platform.firewall_rules(),
@@ -75,7 +80,7 @@ pub(super) fn remedy(
             "Exempt the flow from application control, deep packet inspection and transparent proxies.",
             Vec::new(),
         ),
-        FindingCode::UdpDropped | FindingCode::TcpDropped => (
+        FindingCode::UdpDropped | FindingCode::TcpDropped if !flows.is_empty() => (
             platform.pick(
                 ASK,
                 "Let this host's own firewall log what it drops (as administrator), check again, and look \
@@ -83,14 +88,20 @@ pub(super) fn remedy(
             ),
             [platform.try_connection(group), platform.firewall_log()].concat(),
         ),
+        FindingCode::Unexplained => (
+            "Look up the error itself, which the report holds under `probes`, and tell the maintainers of \
+             tunnelcheck (`--redact --output report.json`).",
+            platform.try_connection(group),
+        ),
+        _ if flows.is_empty() => (
+            "There is no rule to ask for, because such addresses are not the edge's own: begin with what \
+             gives them.",
+            Vec::new(),
+        ),
         _ => (ASK, platform.try_connection(group)),
     };
-    (summary.to_owned(), commands)
+    (summary.to_owned(), [commands, flows].concat())
 }
-
-/// In the place of a summary that announces flows, where no address is the edge's own.
-pub(super) const NO_FLOW: &str = "There is no rule to ask for, because such addresses are not the edge's own: \
-                                  begin with what gives them.";
 
 const ASK: &str = "Ask for this rule (replies to established flows included):";
 
@@ -145,4 +156,20 @@ fn refused_beside(group: &[&JudgedRow], rows: &[JudgedRow]) -> bool {
     };
     let mut beside = rows.iter().filter(|row| family(row));
     beside.any(|row| row.judgement.cause == Some(Cause::LocalFirewall))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_announced_that_does_not_follow() {
+        for platform in [Platform::Linux, Platform::Windows] {
+            for code in FindingCode::ALL {
+                let (summary, commands) = remedy(*code, &[], &[], platform);
+                let announces = summary.ends_with(':');
+                assert!(!announces || !commands.is_empty(), "{code}: {summary}");
+            }
+        }
+    }
 }
