@@ -22,15 +22,20 @@ as_root() {
     fi
 }
 
-# install PACKAGE...: true when the packages are there afterwards. Their services are not started.
-install() (
+# Brings the lists of packages up to date, where it may. Somebody else may be at it, as on new machines,
+# and the lists have a lock that is not waited for.
+update_lists() {
     command -v apt-get >/dev/null && as_root true 2>/dev/null || return 1
-    # Somebody else may be at it, as on new machines. The lists have a lock that is not waited for.
     local again
     for again in 3 3 0; do
         as_root apt-get update -qq >&2 && break
         sleep "$again"
     done
+}
+
+# install PACKAGE...: true when the packages are there afterwards. Their services are not started.
+install() (
+    update_lists || return 1
     # What Debian's packages ask before they start anything (invoke-rc.d(8)).
     policy=/usr/sbin/policy-rc.d
     if [[ ! -e "$policy" ]]; then
@@ -53,6 +58,16 @@ need() {
     [[ -n "$(missing "${tools[@]}")" ]] || return 0
     printf '\nMissing: %s\nInstall: apt-get install %s\n' \
         "$(missing "${tools[@]}")" "${packages[*]}" >&2
+    exit 1
+}
+
+# ensure CHECK NAME PACKAGE...: as need, where a command tells whether what has that name is there.
+ensure() {
+    "$1" && return
+    say "installing ${*:3} (missing: $2)"
+    install "${@:3}" || true
+    "$1" && return
+    printf '\nMissing: %s\nInstall: apt-get install %s\n' "$2" "${*:3}" >&2
     exit 1
 }
 
@@ -86,14 +101,7 @@ has_windows_tools() {
         [[ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library/std" ]]
 }
 
-need_windows_tools() {
-    has_windows_tools && return
-    say "installing ${windows_packages[*]}"
-    install "${windows_packages[@]}" || true
-    has_windows_tools && return
-    printf '\nMissing: a compiler for Windows\nInstall: apt-get install %s\n' "${windows_packages[*]}" >&2
-    exit 1
-}
+need_windows_tools() { ensure has_windows_tools "a compiler for Windows" "${windows_packages[@]}"; }
 
 # windows_cargo VERB...: Debian's cargo and compiler, whatever else is first in PATH. The compiler is a
 # stable one; that the standard library is built with the program is what is not stable yet.
