@@ -66,6 +66,10 @@ pub(crate) struct Client {
     pub(crate) iptables: Vec<String>,
     /// Whether the corporate inspector's CA is in its trust store.
     pub(crate) trusts_inspector: bool,
+    /// Whether systemd runs its services. It does not, whatever the machine has.
+    pub(crate) systemd: bool,
+    /// Its `cloudflared.service`; needs `systemd`.
+    pub(crate) unit: Option<String>,
 }
 
 impl Default for Client {
@@ -79,6 +83,8 @@ impl Default for Client {
             output: Vec::new(),
             iptables: Vec::new(),
             trusts_inspector: false,
+            systemd: false,
+            unit: None,
         }
     }
 }

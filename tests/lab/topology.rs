@@ -176,9 +176,11 @@ fn build_client(namespace: &Namespace, client: &Client, files: &Path) -> Outcome
         own.to_owned() + &lines("", &client.hosts),
     )?;
     std::fs::write(files.join("nsswitch.conf"), "hosts: files dns\n")?;
+    let (systemd, unit) = (client.systemd, client.unit.clone());
     let files = files.to_owned();
     namespace.run(move || {
         nix::unistd::sethostname("laboratory")?;
+        run_services(systemd, unit.as_deref())?;
         for name in ["resolv.conf", "hosts", "nsswitch.conf"] {
             let target = Path::new("/etc").join(name);
             // A file that does not exist misleads nobody, but the resolvers must be ours.
@@ -189,6 +191,39 @@ fn build_client(namespace: &Namespace, client: &Client, files: &Path) -> Outcome
         batch(&setup)?;
         no_offload(&["eth0"])
     })
+}
+
+/// Hides how this machine runs its services, and shows what the scenario says.
+fn run_services(systemd: bool, unit: Option<&str>) -> Outcome {
+    if systemd {
+        empty(Path::new("/run"))?;
+        std::fs::create_dir_all("/run/systemd/system")?;
+        let folder = Path::new("/etc/systemd/system");
+        if !folder.is_dir() {
+            return Err(
+                "this machine has no /etc/systemd/system. Remedy: `apt-get install systemd`".into(),
+            );
+        }
+        empty(folder)?;
+        if let Some(unit) = unit {
+            std::fs::write(folder.join("cloudflared.service"), unit)?;
+        }
+    } else if Path::new("/run/systemd/system").is_dir() {
+        empty(Path::new("/run/systemd/system/.."))?;
+    }
+    Ok(())
+}
+
+/// Puts an empty folder in the place of another, for this mount namespace only.
+fn empty(target: &Path) -> Outcome {
+    mount(
+        Some("tmpfs"),
+        target,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .map_err(|errno| format!("{}: {errno}", target.display()).into())
 }
 
 /// A family that the client lacks is one for which it has no address: the link stays.
