@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use libtest_mimic::Trial;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr};
 
 use crate::Outcome;
 use crate::clients::{
@@ -16,6 +18,7 @@ use crate::clients::{
 use crate::internet::{self, Family};
 use crate::runner::World;
 use crate::scenario::Scenario;
+use crate::topology::sysctl;
 use crate::windows;
 
 /// A behaviour as a scenario writes it, and what is true of what a client then sees.
@@ -30,6 +33,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("the-open-world-answers", the_open_world_answers),
         trial("a-drop-rule-drops", a_drop_rule_drops),
         trial("a-reject-rule-answers", a_reject_rule_answers),
+        trial("strays-vanish", strays_vanish),
         trial("an-impostor-takes-the-flow", an_impostor_takes_the_flow),
         trial("impostors-misbehave", impostors_misbehave),
         trial("version-negotiation-answers", version_negotiation_answers),
@@ -115,6 +119,42 @@ fn a_reject_rule_answers() -> Outcome {
         }
         Ok(())
     })
+}
+
+/// An address that is not in this world is silent, in both families, and also where the far side forwards.
+fn strays_vanish() -> Outcome {
+    let scenario = scenario("")?;
+    let world = World::build(&scenario)?;
+    for forwards in ["0", "1"] {
+        let strays = ["198.18.0.7", "2001:db8::7"]
+            .map(|address| SocketAddr::new(address.parse().expect("an address"), 7844));
+        world
+            .topology
+            .edge
+            .run(move || sysctl("ipv4/ip_forward", forwards))?;
+        in_client(&world, move || {
+            for stray in strays {
+                let socket = UdpSocket::bind((unspecified(stray.ip()), 0))?;
+                socket.set_read_timeout(Some(SILENCE))?;
+                socket.connect(stray)?;
+                // Without this the socket does not hear of an unreachable network.
+                setsockopt(&socket, Ipv4RecvErr, &true)?;
+                if stray.is_ipv6() {
+                    setsockopt(&socket, Ipv6RecvErr, &true)?;
+                }
+                socket.send(b"?")?;
+                let heard = socket.recv(&mut [0; 16]);
+                expect(
+                    heard
+                        .as_ref()
+                        .is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+                    &format!("{stray} is silent, with forwarding {forwards}: {heard:?}"),
+                )?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 fn an_impostor_takes_the_flow() -> Outcome {
@@ -279,10 +319,17 @@ fn a_world_is_built_quickly() -> Outcome {
 
 /// Runs `test` on a thread in the client's namespaces of a world.
 pub(crate) fn in_world(lines: &str, test: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
+    in_client(&World::build(&scenario(lines)?)?, test)
+}
+
+/// The scenario of these lines, whose truth is not looked at.
+fn scenario(lines: &str) -> Outcome<Scenario> {
     let head = "name = 'lab'\nabout = ''\nexpect.verdict = 'ready'\n";
-    let scenario: Scenario = toml::from_str(&format!("{head}{lines}"))?;
-    let world = World::build(&scenario)?;
-    // A thread inherits the namespaces, and may block as it likes.
+    Ok(toml::from_str(&format!("{head}{lines}"))?)
+}
+
+/// Runs `test` on a thread of its own, which inherits the client's namespaces and may block.
+fn in_client(world: &World, test: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
     world
         .topology
         .client
