@@ -13,7 +13,8 @@ use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr};
 
 use crate::Outcome;
 use crate::clients::{
-    PATIENCE, SILENCE, ask, expect, https, preface, quic_handshakes, tls, unspecified,
+    Flight, PATIENCE, SILENCE, ask, expect, https, preface, quic_handshakes, quic_with, tls,
+    unspecified,
 };
 use crate::internet::{self, Family};
 use crate::runner::World;
@@ -58,12 +59,18 @@ fn the_open_world_answers() -> Outcome {
         }
         for resolver in internet::RESOLVERS {
             let answer = ask(
+                PATIENCE,
                 resolver.parse()?,
                 "_v2-origintunneld._tcp.argotunnel.com",
                 RecordType::SRV,
             )?;
             expect(answer.answers.len() == 2, "the SRV record has two targets")?;
-            let answer = ask(resolver.parse()?, internet::REGIONS[0], RecordType::AAAA)?;
+            let answer = ask(
+                PATIENCE,
+                resolver.parse()?,
+                internet::REGIONS[0],
+                RecordType::AAAA,
+            )?;
             expect(
                 answer.answers.len() == 10,
                 "a region has ten IPv6 addresses",
@@ -90,7 +97,8 @@ fn a_drop_rule_drops() -> Outcome {
                 "TCP to region1 is silent",
             )?;
             preface(second)?;
-            expect(quic_handshakes(vec![second]).is_err(), "QUIC is silent")
+            let quic = quic_with(SILENCE, Flight::Large, "quic.cftunnel.com", vec![second]);
+            expect(quic.is_err(), "QUIC is silent")
         },
     )
 }
@@ -109,7 +117,7 @@ fn a_reject_rule_answers() -> Outcome {
             )?;
             let local = unspecified(address.ip());
             let socket = UdpSocket::bind((local, 0))?;
-            socket.set_read_timeout(Some(SILENCE))?;
+            socket.set_read_timeout(Some(PATIENCE))?;
             socket.connect(address)?;
             socket.send(b"?")?;
             expect(
@@ -174,12 +182,12 @@ fn an_impostor_takes_the_flow() -> Outcome {
     })
 }
 
-/// What a client that has sent a line gets back: bytes, or the kind of error.
-fn speak(address: IpAddr) -> Result<Vec<u8>, ErrorKind> {
+/// What a client that has sent a line gets back within `wait`: bytes, or the kind of error.
+fn speak(address: IpAddr, wait: Duration) -> Result<Vec<u8>, ErrorKind> {
     let mut stream = TcpStream::connect_timeout(&(address, 7844).into(), PATIENCE)
         .map_err(|error| error.kind())?;
     stream
-        .set_read_timeout(Some(SILENCE))
+        .set_read_timeout(Some(wait))
         .map_err(|error| error.kind())?;
     stream.write_all(b"hello").map_err(|error| error.kind())?;
     let mut answer = [0; 256];
@@ -207,11 +215,16 @@ fn impostors_misbehave() -> Outcome {
         ("reset", |answer| answer == &Err(ErrorKind::ConnectionReset)),
     ];
     for (behaviour, holds) in cases {
+        let wait = if behaviour == "tarpit" {
+            SILENCE
+        } else {
+            PATIENCE
+        };
         in_world(
             &format!("impostors = [{{ behaviour = '{behaviour}' }}]"),
             move || {
                 for family in Family::BOTH {
-                    let answer = speak(internet::addresses(internet::REGIONS[0], family)[0]);
+                    let answer = speak(internet::addresses(internet::REGIONS[0], family)[0], wait);
                     expect(
                         holds(&answer),
                         &format!("{behaviour} over {}: {answer:?}", family.word()),
@@ -234,7 +247,7 @@ fn version_negotiation_answers() -> Outcome {
                 let mut ping = vec![0; 1200];
                 ping[..10].copy_from_slice(&[0xc0, 0x1a, 0x1a, 0x1a, 0x1a, 2, 0xd1, 0xd2, 1, 0x51]);
                 let socket = UdpSocket::bind((unspecified(address), 0))?;
-                socket.set_read_timeout(Some(SILENCE))?;
+                socket.set_read_timeout(Some(PATIENCE))?;
                 socket.connect((address, 7844))?;
                 socket.send(&ping)?;
                 let mut answer = [0; 64];
@@ -246,7 +259,13 @@ fn version_negotiation_answers() -> Outcome {
                 )?;
             }
             expect(
-                quic_handshakes(addresses.to_vec()).is_err(),
+                quic_with(
+                    SILENCE,
+                    Flight::Large,
+                    "quic.cftunnel.com",
+                    addresses.to_vec(),
+                )
+                .is_err(),
                 "no handshake completes",
             )
         },
@@ -283,9 +302,14 @@ fn resolvers_misbehave() -> Outcome {
             format!("dns = [{{ name = '*argotunnel.com', types = ['A'], answer = {answer} }}]");
         in_world(&rule, move || {
             let resolver = internet::RESOLVERS[0].parse()?;
-            let actual = ask(resolver, internet::REGIONS[0], RecordType::A);
+            let wait = if answer == "'silent'" {
+                SILENCE
+            } else {
+                PATIENCE
+            };
+            let actual = ask(wait, resolver, internet::REGIONS[0], RecordType::A);
             expect(holds(&actual), &format!("{answer}: {actual:?}"))?;
-            let other = ask(resolver, internet::REGIONS[0], RecordType::AAAA);
+            let other = ask(PATIENCE, resolver, internet::REGIONS[0], RecordType::AAAA);
             expect(
                 count(&other) == Some(10),
                 "the rule is about A records alone",
