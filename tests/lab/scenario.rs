@@ -102,7 +102,9 @@ pub(crate) struct Router {
     /// Its iptables rules, each beginning with `iptables` or `ip6tables`.
     pub(crate) iptables: Vec<String>,
     /// Answers every packet with an ICMP error where the rules say so. Linux sends about six at
-    /// once and then one a second, so that of many rejected rows some may see none.
+    /// once and then one a second, so that of many rejected rows some may see none. Of IPv4 this holds for
+    /// rules only: what the router has no route for has a limit of its own, five at once and then one a
+    /// second, which the kernel has for the whole machine.
     pub(crate) unlimited_icmp: bool,
 }
 
