@@ -195,7 +195,9 @@ fn consequence(
     let only = |transport| transports.len() == 1 && transports.contains(&transport);
     let text = match (conclusion.quic.usable, conclusion.http2.usable) {
         (false, false) if conclusion.verdict == Verdict::Blocked => {
-            "cloudflared cannot establish a tunnel with these options.".to_owned()
+            "cloudflared cannot establish a tunnel with these options. A tunnel that is already up may \
+             live on its old flows: cloudflared notices nothing until it has to reconnect."
+                .to_owned()
         }
         (false, true) if quic_dead && only(Transport::Udp) => falls_back_late(group, forecast),
         (true, false) if http2_dead && only(Transport::Tcp) => {
@@ -225,7 +227,9 @@ fn consequence(
     .find(|(state, _)| state.status == Verdict::Skipped);
     match excluded {
         Some((_, service)) if conclusion.verdict == Verdict::Blocked => {
-            format!("{text} They exclude {service}, which was not checked: `--protocol auto` does.")
+            format!(
+                "{text} The options exclude {service}, so it was not checked; `--protocol auto` checks both."
+            )
         }
         _ => text,
     }
