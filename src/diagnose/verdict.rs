@@ -15,8 +15,8 @@
 
 use super::JudgedRow;
 use super::dns::{Discovery, Resolves, SrvState};
-use crate::catalog;
 use crate::model::{Ended, Observations, Requirement, Service, Status, Verdict};
+use crate::targets::counts_when_strict;
 
 /// The verdict and what leads to it.
 #[derive(Debug, Clone, PartialEq)]
@@ -195,7 +195,7 @@ fn is_lost(row: &JudgedRow, discovery: &Discovery) -> bool {
 /// A host that has no address of one family is not lost while the other family resolves.
 fn strict_loss(seen: &Observations, rows: &[JudgedRow]) -> bool {
     let counts = |row: &&JudgedRow| {
-        row.target.service == Service::Https && row.target.host != catalog::RESEARCH_HOST
+        row.target.service == Service::Https && counts_when_strict(&seen.options, &row.target.host)
     };
     let lost = |row: &JudgedRow| match row.status() {
         Status::Blocked | Status::Partial => true,

@@ -15,7 +15,7 @@ use crate::model::{
     Family, IpVersionChoice, Lookup, LookupStatus, Options, ProtocolChoice, Requirement, Service,
     Transport, asks_all_resolvers,
 };
-use crate::targets::{Names, is_wanted, optional_hosts, record_type};
+use crate::targets::{Names, hosts_with_a_rule, is_wanted, optional_hosts, record_type};
 
 /// What a firewall has to let out for cloudflared with given options.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,7 +94,7 @@ impl Egress {
             .where_any_counts(asks_all_resolvers(OS))
             .edge_hosts(options);
         let named = edge.iter().any(|(host, _)| host.parse::<IpAddr>().is_err());
-        let wanted = named || !optional_hosts(options).is_empty();
+        let wanted = named || !hosts_with_a_rule(options).is_empty();
         if !wanted || lookups.iter().any(|l| l.status == LookupStatus::Ok) {
             return;
         }
@@ -143,11 +143,14 @@ impl Egress {
     }
 
     fn add_edge(&mut self, options: &Options, lookups: &[Lookup]) {
-        let hosts = Names::settled(lookups, &[])
-            .where_any_counts(asks_all_resolvers(OS))
-            .edge_hosts(options);
-        let unnamed =
-            |usual: &String| options.edge.is_empty() && hosts.iter().all(|(host, _)| host != usual);
+        let names = Names::settled(lookups, &[]).where_any_counts(asks_all_resolvers(OS));
+        let hosts = names.edge_hosts(options);
+        // What cloudflared looks up and does not connect to needs no rule.
+        let unused = names.unused_edge_hosts(options);
+        let unnamed = |usual: &String| {
+            let named = unused.contains(usual) || hosts.iter().any(|(host, _)| host == usual);
+            options.edge.is_empty() && !named
+        };
         let usual = catalog::usual_targets(options.region).into_iter();
         let usual: Vec<_> = usual.filter(unnamed).collect();
         for host in &usual {
@@ -200,7 +203,7 @@ impl Egress {
     }
 
     fn add_optional(&mut self, options: &Options, lookups: &[Lookup]) {
-        for host in optional_hosts(options) {
+        for host in hosts_with_a_rule(options) {
             let found = Family::BOTH.map(|family| addresses_of(lookups, &host, family));
             if found.iter().all(Vec::is_empty) {
                 let name = HostName::sanitised(&host);
@@ -220,8 +223,26 @@ impl Egress {
                 addresses: in_order(found.concat()),
             });
         }
+        self.note_hosts_without_a_rule(options);
         if options.optional && options.edge.is_empty() {
             self.entries.push(over_tls());
+        }
+    }
+
+    /// Hosts whose addresses move are named, so that nobody misses them in silence.
+    fn note_hosts_without_a_rule(&mut self, options: &Options) {
+        let with_a_rule = hosts_with_a_rule(options);
+        let mut hosts = optional_hosts(options);
+        hosts.retain(|host| !with_a_rule.contains(host));
+        let hosts: Vec<_> = hosts
+            .iter()
+            .map(|host| format!("{} ({})", HostName::sanitised(host), catalog::purpose(host)))
+            .collect();
+        if !hosts.is_empty() {
+            self.notes.push(format!(
+                "No rule is made for {}, because the addresses move; --optional-host NAME makes one.",
+                hosts.join(" and ")
+            ));
         }
     }
 
@@ -363,6 +384,10 @@ fn arguments(options: &Options) -> Vec<String> {
     }
     if let Some(team) = &options.team {
         option("--team", team);
+    }
+    let listed = options.optional_hosts.iter().flatten();
+    for host in listed.into_iter().filter(|host| host.asked) {
+        words.extend(["--optional-host".to_owned(), host.name.clone()]);
     }
     if !options.optional {
         words.push("--no-optional".to_owned());
