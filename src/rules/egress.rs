@@ -31,6 +31,8 @@ pub struct Egress {
     /// What the reader should know, each in a sentence or two: what DNS did not tell, and what it
     /// told that became no rule.
     pub notes: Vec<String>,
+    /// What has no rule by design, in a sentence: it stands in the file, and is no warning.
+    pub without_a_rule: Option<String>,
 }
 
 /// Where the addresses come from that are united with the documented ones.
@@ -79,6 +81,7 @@ impl Egress {
             arguments: arguments(options),
             entries: Vec::new(),
             notes: Vec::new(),
+            without_a_rule: without_a_rule(options),
         };
         egress.note_answers(options, lookups);
         egress.add_resolvers(&resolvers);
@@ -223,26 +226,8 @@ impl Egress {
                 addresses: in_order(found.concat()),
             });
         }
-        self.note_hosts_without_a_rule(options);
         if options.optional && options.edge.is_empty() {
             self.entries.push(over_tls());
-        }
-    }
-
-    /// Hosts whose addresses move are named, so that nobody misses them in silence.
-    fn note_hosts_without_a_rule(&mut self, options: &Options) {
-        let with_a_rule = hosts_with_a_rule(options);
-        let mut hosts = optional_hosts(options);
-        hosts.retain(|host| !with_a_rule.contains(host));
-        let hosts: Vec<_> = hosts
-            .iter()
-            .map(|host| format!("{} ({})", HostName::sanitised(host), catalog::purpose(host)))
-            .collect();
-        if !hosts.is_empty() {
-            self.notes.push(format!(
-                "No rule is made for {}, because the addresses move; --optional-host NAME makes one.",
-                hosts.join(" and ")
-            ));
         }
     }
 
@@ -268,6 +253,23 @@ impl Egress {
             self.notes.push(note);
         }
     }
+}
+
+/// Hosts whose addresses move are named, so that whoever misses one finds it in the file.
+fn without_a_rule(options: &Options) -> Option<String> {
+    let with_a_rule = hosts_with_a_rule(options);
+    let mut hosts = optional_hosts(options);
+    hosts.retain(|host| !with_a_rule.contains(host));
+    let hosts: Vec<_> = hosts
+        .iter()
+        .map(|host| format!("{} ({})", HostName::sanitised(host), catalog::purpose(host)))
+        .collect();
+    (!hosts.is_empty()).then(|| {
+        format!(
+            "No rule is made for {}, because the addresses move; --optional-host NAME makes one.",
+            hosts.join(" and ")
+        )
+    })
 }
 
 fn edge_entry(
