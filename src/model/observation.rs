@@ -45,6 +45,10 @@ pub enum Ended {
 }
 
 /// The options of the run that decide what is probed and how it is judged.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line and a member of the report"
+)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Options {
     /// Which transports cloudflared may use.

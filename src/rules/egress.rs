@@ -146,13 +146,13 @@ impl Egress {
     }
 
     fn add_edge(&mut self, options: &Options, lookups: &[Lookup]) {
-        let names = Names::settled(lookups, &[]).where_any_counts(asks_all_resolvers(OS));
-        let hosts = names.edge_hosts(options);
+        let answers = Names::settled(lookups, &[]).where_any_counts(asks_all_resolvers(OS));
+        let hosts = answers.edge_hosts(options);
         // What cloudflared looks up and does not connect to needs no rule.
-        let unused = names.unused_edge_hosts(options);
+        let unused = answers.unused_edge_hosts(options);
         let unnamed = |usual: &String| {
-            let named = unused.contains(usual) || hosts.iter().any(|(host, _)| host == usual);
-            options.edge.is_empty() && !named
+            let looked_up = unused.contains(usual) || hosts.iter().any(|(host, _)| host == usual);
+            options.edge.is_empty() && !looked_up
         };
         let usual = catalog::usual_targets(options.region).into_iter();
         let usual: Vec<_> = usual.filter(unnamed).collect();

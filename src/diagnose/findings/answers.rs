@@ -35,7 +35,7 @@ fn suspicious(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
     lookups.first()?;
     let edge = lookups.iter().any(|l| discovery.host(&l.name).is_some());
     let is_unused = |l: &&Lookup| discovery.unused.iter().any(|host| host.name == l.name);
-    let unused = lookups.iter().any(|l| is_unused(l));
+    let unused = lookups.iter().any(is_unused);
     // An answer in which not every address leads to the edge still leads astray.
     let leads_there = lookups
         .iter()
