@@ -148,7 +148,10 @@ fn look<S: Future<Output = ()>>(
     runtime.spawn_blocking(trust::seed_random);
     let report = runtime.block_on(async {
         let stop = stop()?;
-        let trust = Arc::new(Trust::load(settings.cacert.as_deref())?);
+        let trust = Arc::new(Trust::load(
+            settings.cacert.as_deref(),
+            settings.options.post_quantum,
+        )?);
         let options = settings.options.clone();
         let seen = observe::observe(options, trust, stop, on_event).await;
         Ok(diagnose::diagnose(seen))

@@ -1,5 +1,6 @@
 //! Arguments, environment and terminal become settings that cannot be wrong, before anything is sent.
 
+mod optional_hosts;
 #[cfg(target_os = "linux")]
 mod rehearse;
 mod rules;
@@ -147,6 +148,9 @@ pub enum UsageError {
     /// `--team` is no team name.
     #[error("--team: {0}")]
     Team(String),
+    /// `--optional-host` is not a host name.
+    #[error("--optional-host: {0}")]
+    OptionalHost(String),
     /// `--resolver` is not `IP[:PORT]`.
     #[error(
         "--resolver: `{0}` is not IP or IP:PORT, such as 1.1.1.1, 1.1.1.1:5353 or [2606:4700:4700::1111]:53"
@@ -314,6 +318,7 @@ fn settings(
 fn options(args: &CheckArgs) -> Result<Options, UsageError> {
     Ok(Options {
         cacert: args.cacert.as_ref().map(|path| path.display().to_string()),
+        post_quantum: args.post_quantum,
         allow_degraded: args.allow_degraded,
         strict: args.strict,
         ..edge_options(&args.edge)?
@@ -323,10 +328,11 @@ fn options(args: &CheckArgs) -> Result<Options, UsageError> {
 /// What the tunnel needs; how it is judged is as usual.
 fn edge_options(edge: &EdgeArgs) -> Result<Options, UsageError> {
     let bind = bind_address(edge.edge_bind_address.as_deref())?;
+    let region = edge.region.and_then(region);
     Ok(Options {
         protocol: edge.protocol,
         edge_ip_version: ip_version(edge.edge_ip_version, bind),
-        region: edge.region.and_then(region),
+        region,
         edge: edge
             .edge
             .iter()
@@ -336,6 +342,8 @@ fn edge_options(edge: &EdgeArgs) -> Result<Options, UsageError> {
         cacert: None,
         team: edge.team.as_deref().map(team).transpose()?,
         optional: !edge.no_optional,
+        optional_hosts: Some(optional_hosts::of(edge, region)?),
+        post_quantum: false,
         resolver: edge
             .resolver
             .iter()

@@ -155,7 +155,7 @@ impl View<'_> {
                 self.over_tls(),
             ),
         };
-        let targets = self.discovery.hosts.iter().map(|host| {
+        let targets = self.discovery.looked_up().map(|host| {
             if host.name.parse::<IpAddr>().is_ok() {
                 return Some(Lookup {
                     seconds: 0.0,

@@ -24,7 +24,6 @@ use crate::targets::Target;
 /// The rows of a run with their attempts.
 pub(super) struct Board {
     bind: Option<IpAddr>,
-    static_edge: bool,
     trust: Arc<Trust>,
     own: Arc<[IpAddr]>,
     started: Instant,
@@ -49,15 +48,9 @@ struct Running {
 }
 
 impl Board {
-    pub(super) fn new(
-        bind: Option<IpAddr>,
-        static_edge: bool,
-        trust: Arc<Trust>,
-        started: Instant,
-    ) -> Self {
+    pub(super) fn new(bind: Option<IpAddr>, trust: Arc<Trust>, started: Instant) -> Self {
         Self {
             bind,
-            static_edge,
             trust,
             own: host::own_addresses().into(),
             started,
@@ -172,7 +165,7 @@ impl Board {
         let abort = if target.service == Service::Quic {
             let datagram_size = match template.profile {
                 Profile::SmallPackets => catalog::SMALLEST_INITIAL,
-                _ => catalog::quic_datagram_size(target.family, self.static_edge),
+                _ => target.datagram_size,
             };
             let probe = QuicProbe {
                 remote,

@@ -133,12 +133,7 @@ impl Run {
         let host = host::describe(&options, trust.system_roots);
         let resolvers = Resolvers::of(&options);
         let (tell, answers) = unbounded_channel();
-        let board = Board::new(
-            options.edge_bind_address,
-            !options.edge.is_empty(),
-            Arc::clone(&trust),
-            started,
-        );
+        let board = Board::new(options.edge_bind_address, Arc::clone(&trust), started);
         let mut run = Self {
             options,
             host,
@@ -173,7 +168,12 @@ impl Run {
     }
 
     fn ask_edge_addresses(&mut self) {
-        for (name, _) in self.names().edge_hosts(&self.options) {
+        let names = self.names();
+        let used = names.edge_hosts(&self.options).into_iter();
+        // cloudflared looks up those too, and stops where one has no address.
+        let unused = names.unused_edge_hosts(&self.options);
+        let hosts: Vec<String> = used.map(|(host, _)| host).chain(unused).collect();
+        for name in hosts {
             self.ask_addresses(&name);
         }
     }

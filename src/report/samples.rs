@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
+use crate::catalog;
 use crate::model::*;
 
 /// What `private` says about its host.
@@ -158,6 +159,7 @@ pub(crate) fn http2_only() -> Report {
     }
     report.options.protocol = ProtocolChoice::Http2;
     report.options.optional = false;
+    report.options.optional_hosts = Some(Vec::new());
     report.dns.lookups.pop();
     report
 }
@@ -340,6 +342,15 @@ pub(crate) fn options() -> Options {
         cacert: None,
         team: None,
         optional: true,
+        optional_hosts: Some(
+            catalog::optional_hosts(None)
+                .map(|name| OptionalHost {
+                    name: name.to_owned(),
+                    asked: false,
+                })
+                .into(),
+        ),
+        post_quantum: false,
         resolver: Vec::new(),
         timeout_s: 10.0,
         allow_degraded: false,
@@ -444,11 +455,7 @@ fn row(
 }
 
 fn with_optional(report: &mut Report, status: impl Fn(Family) -> Status) {
-    for host in [
-        "api.cloudflare.com",
-        "update.argotunnel.com",
-        "pqtunnels.cloudflareresearch.com",
-    ] {
+    for host in ["api.cloudflare.com", "update.argotunnel.com", "github.com"] {
         for family in Family::BOTH {
             let status = status(family);
             let cause = (status == Status::Blocked).then_some(Cause::Rejected);
