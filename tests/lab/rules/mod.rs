@@ -97,10 +97,20 @@ fn troubled(report: &Value) -> Vec<String> {
         .collect()
 }
 
+/// The optional hosts that no rule is printed for, since their addresses move.
+const WITHOUT_A_RULE: [&str; 2] = ["github.com", "management.argotunnel.com"];
+
+/// What the printed rules let out passes, and what they do not is closed.
 fn expect_ready(report: &Value) -> Outcome {
     let troubled = troubled(report);
+    let closed = WITHOUT_A_RULE
+        .iter()
+        .flat_map(|host| ["ipv4", "ipv6"].map(|family| format!("{host} tcp {family} blocked")));
+    let closed: Vec<String> = closed
+        .filter(|_| report["options"]["optional"] == true)
+        .collect();
     expect(
-        report["verdict"] == "ready" && troubled.is_empty(),
+        report["verdict"] == "ready" && troubled == closed,
         &format!("the check is ready: {} {troubled:?}", report["verdict"]),
     )
 }
