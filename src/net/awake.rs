@@ -60,7 +60,7 @@ impl Clock {
     /// Waits until it has run for so long. What has come in meanwhile can be read before that.
     pub async fn until(&mut self, time: Duration) {
         while self.ran < time {
-            let due = self.looked + Self::SLICE.min(time - self.ran);
+            let due = self.looked + Self::SLICE.min(time.saturating_sub(self.ran));
             sleep_until(due).await;
             let stalled = due.elapsed() > STALL;
             self.ran = self.now();
