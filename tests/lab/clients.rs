@@ -142,6 +142,17 @@ pub(crate) fn quic_with(
     name: &str,
     addresses: Vec<IpAddr>,
 ) -> Outcome {
+    quic_from(0, wait, flight, name, addresses)
+}
+
+/// The same from this port, or from any where it is 0.
+pub(crate) fn quic_from(
+    port: u16,
+    wait: Duration,
+    flight: Flight,
+    name: &str,
+    addresses: Vec<IpAddr>,
+) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -150,7 +161,7 @@ pub(crate) fn quic_with(
         let config = quinn::ClientConfig::new(Arc::new(tls));
         for address in addresses {
             let local = unspecified(address);
-            let endpoint = quinn::Endpoint::client((local, 0).into())?;
+            let endpoint = quinn::Endpoint::client((local, port).into())?;
             let attempt = endpoint.connect_with(config.clone(), (address, 7844).into(), name)?;
             let connection = tokio::time::timeout(wait, attempt)
                 .await

@@ -73,7 +73,7 @@ fn guard_killed_with_a_script_at_work() -> Outcome {
 
 fn guard_stopped_with_a_script_at_work() -> Outcome {
     let stage = Stage::build()?;
-    let mut run = stage.rehearse(RESTLESS, &["--deadline", "3"])?;
+    let mut run = stage.rehearse(RESTLESS, &["--deadline", "8"])?;
     let guard = run.guard()?;
     stage.shows(RESTLESS_WORDS)?;
     send(guard, Signal::SIGSTOP)?;
