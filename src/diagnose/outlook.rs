@@ -21,11 +21,55 @@ use super::verdict::Conclusion;
 use crate::catalog;
 use crate::forecast::{self, Addresses, Conditions, Dial, Region, Starts};
 use crate::model::{
-    Ended, Family, Forecast, IpVersionChoice, LookupStatus, Millis, Observations, Options,
-    ProtocolChoice, Service, Status, Transport, Verdict, Via,
+    Ended, Family, Forecast, IpVersionChoice, Killed, LookupStatus, Millis, Observations, Options,
+    ProtocolChoice, Service, ServiceUnit, Span, Status, Transport, Verdict, Via,
 };
 use crate::targets::uses_family;
 use dials::dial;
+
+/// What cloudflared does from its start, and as a service.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Outlook {
+    pub(super) forecast: Forecast,
+    /// How a service fares that systemd kills, always or now and then.
+    pub(super) killed: Option<KilledService>,
+}
+
+/// A service that systemd kills before its first connection, with the options of its unit.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct KilledService {
+    /// When its first connection would come; nothing where it never would.
+    pub(super) first_connection_s: Option<Span>,
+    /// What would get it up in time; nothing where no option does.
+    pub(super) cure: Option<Cure>,
+}
+
+/// Options with which a service is never killed in this network, by the same simulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cure {
+    /// `--edge-ip-version 4`.
+    Ipv4,
+    /// `--protocol http2`.
+    Http2,
+    /// Both of them.
+    Ipv4AndHttp2,
+}
+
+impl Cure {
+    /// The one that changes least comes first.
+    const ALL: [Self; 3] = [Self::Ipv4, Self::Http2, Self::Ipv4AndHttp2];
+
+    fn applied_to(self, options: &Options) -> Options {
+        let mut options = options.clone();
+        if matches!(self, Self::Ipv4 | Self::Ipv4AndHttp2) {
+            options.edge_ip_version = IpVersionChoice::V4;
+        }
+        if matches!(self, Self::Http2 | Self::Ipv4AndHttp2) {
+            options.protocol = ProtocolChoice::Http2;
+        }
+        options
+    }
+}
 
 /// What cloudflared does from its start; nothing where too little is known.
 pub(super) fn outlook(
@@ -33,7 +77,7 @@ pub(super) fn outlook(
     discovery: &Discovery,
     rows: &[JudgedRow],
     conclusion: &Conclusion,
-) -> Option<Forecast> {
+) -> Option<Outlook> {
     if seen.ended == Ended::Interrupted || conclusion.verdict == Verdict::Inconclusive {
         return None;
     }
@@ -42,25 +86,9 @@ pub(super) fn outlook(
         discovery,
         rows,
     };
-    let starts = view.starts(&seen.options)?;
-    let mut forecast = starts.forecast();
-    if let Some(systemd) = &seen.host.systemd {
-        let own = view.as_the_unit_sets(systemd.unit.as_ref());
-        let own = own.map_or(Some(None), |options| view.starts(&options).map(Some));
-        let starts: &Starts = match &own {
-            Some(None) => &starts,
-            Some(Some(own)) => own,
-            // What the unit would meet is not known.
-            None => return Some(forecast),
-        };
-        let service = forecast::service_start(systemd, starts);
-        forecast.steps.extend(forecast::killed_step(&service));
-        forecast
-            .steps
-            .sort_by(|a, b| a.at_s.median.total_cmp(&b.at_s.median));
-        forecast.service_start = Some(service);
-    }
-    Some(forecast)
+    let mut forecast = view.starts(&seen.options)?.forecast();
+    let killed = view.service(&mut forecast);
+    Some(Outlook { forecast, killed })
 }
 
 struct View<'a> {
@@ -74,16 +102,51 @@ impl View<'_> {
         forecast::simulate(&self.conditions(options)?)
     }
 
-    /// The options with those of the unit, if it sets any.
-    fn as_the_unit_sets(&self, unit: Option<&crate::model::ServiceUnit>) -> Option<Options> {
-        let unit = unit?;
+    /// Adds what becomes of a service to the forecast, if that is known.
+    fn service(&self, forecast: &mut Forecast) -> Option<KilledService> {
+        let systemd = self.seen.host.systemd.as_ref()?;
+        let options = self.options_of(systemd.unit.as_ref())?;
+        let starts = self.starts(&options)?;
+        let service = forecast::service_start(systemd, &starts);
+        let known = systemd.unit.as_ref().is_none_or(|unit| unit.options_known);
+        forecast
+            .steps
+            .extend(forecast::killed_step(&service, known));
+        forecast
+            .steps
+            .sort_by(|a, b| a.at_s.median.total_cmp(&b.at_s.median));
+        let limit = service
+            .timeout_s
+            .filter(|_| service.killed != Killed::Never);
+        forecast.service_start = Some(service);
+        let limit = limit?;
+        let cures = |cure: &Cure| {
+            let starts = self.starts(&cure.applied_to(&options));
+            starts.is_some_and(|starts| starts.connects() && starts.killed(limit) == Killed::Never)
+        };
+        Some(KilledService {
+            first_connection_s: starts.forecast().first_connection_s,
+            cure: Cure::ALL.into_iter().find(cures),
+        })
+    }
+
+    /// The options that a service starts with; nothing where the check was made with others, which no
+    /// unit that was read sets.
+    fn options_of(&self, unit: Option<&ServiceUnit>) -> Option<Options> {
         let own = &self.seen.options;
-        let options = Options {
+        let Some(unit) = unit else {
+            return Some(own.clone());
+        };
+        let others = !own.edge.is_empty()
+            || !own.resolver.is_empty()
+            || own.region.is_some()
+            || own.edge_bind_address.is_some()
+            || own.cacert.is_some();
+        (!others || !unit.options_known).then(|| Options {
             protocol: unit.protocol.unwrap_or(ProtocolChoice::Auto),
             edge_ip_version: unit.edge_ip_version.unwrap_or(IpVersionChoice::Auto),
             ..own.clone()
-        };
-        (options != *own).then_some(options)
+        })
     }
 
     fn conditions(&self, options: &Options) -> Option<Conditions> {
