@@ -54,7 +54,7 @@ pub(crate) fn ready() -> Report {
 pub(crate) fn degraded() -> Report {
     let mut report = base(
         Verdict::Degraded,
-        "cloudflared will run over http2; QUIC (UDP 7844) is blocked.",
+        "QUIC is blocked: UDP 7844 is dropped in silence. Set --protocol http2.",
     );
     for (service, family, region) in lines(2) {
         let (status, cause) = match (service, family) {
@@ -74,7 +74,7 @@ pub(crate) fn degraded() -> Report {
         code: FindingCode::UdpDropped,
         severity: Severity::Error,
         title: "UDP 7844 is dropped in silence".to_owned(),
-        detail: "cloudflared falls back to http2; UDP and private-network features stop.".to_owned(),
+        detail: "cloudflared falls back to HTTP/2 late. UDP and ICMP through the tunnel do not work then.".to_owned(),
         affects: vec![Affected {
             host: "region1.v2.argotunnel.com".to_owned(),
             port: 7844,

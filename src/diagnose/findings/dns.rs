@@ -290,6 +290,12 @@ fn resolver_failed(seen: &Observations, forecast: Option<&Forecast>) -> Option<F
                      waits {} for it at every lookup, and its own pre-checks report failures.{late}",
                     patience_with_one(seen)
                 )
+            } else if failed.iter().any(|l| l.status == LookupStatus::Unreachable) {
+                format!(
+                    "Another resolver answers, so cloudflared starts. If this one is asked first, each lookup \
+                     goes on at once if the kernel reports the error to cloudflared, else after {}.",
+                    patience_with_one(seen)
+                )
             } else {
                 "Another resolver answers, and cloudflared asks it as soon as this one has refused: \
                  nothing is lost but the time of a question."
