@@ -1,67 +1,67 @@
-//! Network security groups, as `az network nsg … list` and `show` list them.
+//! Network security groups, as `az network nsg … list` and `show`, and Terraform, list them.
 
 use serde::Deserialize;
 
 use super::fate::Fate;
-use super::list::{List, Rule, To, ports, transport};
-use crate::rules::Cidr;
+use super::list::{ANY_PORT, List, Rule, To, ports, transport};
 
-/// `az network nsg show`, and each of `list`.
+/// A group with its rules.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct Group {
-    #[serde(default)]
-    name: String,
-    security_rules: Vec<SecurityRule>,
+    pub(super) name: Option<String>,
+    #[serde(alias = "securityRules", alias = "security_rule")]
+    pub(super) rules: Option<Vec<SecurityRule>>,
 }
 
-/// One rule. Terraform has the same fields in other letters.
+/// One rule.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct SecurityRule {
     name: String,
     access: String,
     direction: String,
     priority: i64,
     protocol: String,
-    #[serde(alias = "destination_address_prefix")]
+    #[serde(rename = "network_security_group_name")]
+    pub(super) group: Option<String>,
+    #[serde(alias = "destinationAddressPrefix")]
     destination_address_prefix: Option<String>,
-    #[serde(alias = "destination_address_prefixes")]
+    #[serde(alias = "destinationAddressPrefixes")]
     destination_address_prefixes: Option<Vec<String>>,
-    #[serde(alias = "destination_port_range")]
+    #[serde(alias = "destinationPortRange")]
     destination_port_range: Option<String>,
-    #[serde(alias = "destination_port_ranges")]
+    #[serde(alias = "destinationPortRanges")]
     destination_port_ranges: Option<Vec<String>>,
-    #[serde(alias = "source_address_prefix")]
+    #[serde(alias = "sourceAddressPrefix")]
     source_address_prefix: Option<String>,
-    #[serde(alias = "source_address_prefixes")]
+    #[serde(alias = "sourceAddressPrefixes")]
     source_address_prefixes: Option<Vec<String>>,
-    #[serde(alias = "source_port_range")]
+    #[serde(alias = "sourcePortRange")]
     source_port_range: Option<String>,
-    #[serde(alias = "source_port_ranges")]
+    #[serde(alias = "sourcePortRanges")]
     source_port_ranges: Option<Vec<String>>,
     #[serde(
-        alias = "source_application_security_groups",
+        alias = "sourceApplicationSecurityGroups",
         alias = "source_application_security_group_ids"
     )]
-    source_application_security_groups: Option<Vec<serde_json::Value>>,
-}
-
-pub(super) fn group(group: &Group) -> List {
-    list(&group.name, &group.security_rules)
+    source_groups: Option<Vec<serde_json::Value>>,
 }
 
 /// What no rule denies leaves by the rule `AllowInternetOutBound`, which every group has.
-pub(super) fn list(name: &str, rules: &[SecurityRule]) -> List {
+pub(super) fn list(name: Option<&str>, rules: &[SecurityRule]) -> List {
     let out = rules.iter().filter(|rule| rule.direction == "Outbound");
-    let name = if name.is_empty() { "given" } else { name };
     List {
         otherwise: Fate::Open,
         ..List::stateful(
-            format!("the network security group {name}"),
+            format!("the network security group {}", name.unwrap_or("given")),
             out.flat_map(SecurityRule::rules).collect(),
         )
     }
+}
+
+/// The field for one, and the one for many.
+fn both(one: Option<&String>, many: Option<&Vec<String>>) -> Vec<String> {
+    let all = one.into_iter().chain(many.into_iter().flatten());
+    all.filter(|text| !text.is_empty()).cloned().collect()
 }
 
 impl SecurityRule {
@@ -69,59 +69,48 @@ impl SecurityRule {
         let Some(transport) = transport(&self.protocol) else {
             return Vec::new();
         };
-        let all = |one: &Option<String>, many: &Option<Vec<String>>| -> Vec<String> {
-            one.iter()
-                .chain(many.iter().flatten())
-                .filter(|text| !text.is_empty())
-                .cloned()
-                .collect()
-        };
-        let to = all(
-            &self.destination_address_prefix,
-            &self.destination_address_prefixes,
+        let to = both(
+            self.destination_address_prefix.as_ref(),
+            self.destination_address_prefixes.as_ref(),
         );
         let mut rules = Vec::new();
-        for range in all(&self.destination_port_range, &self.destination_port_ranges) {
-            for prefix in &to {
-                let Some((to, unknown)) = destination(prefix) else {
-                    continue;
-                };
-                rules.push(Rule {
+        for range in both(
+            self.destination_port_range.as_ref(),
+            self.destination_port_ranges.as_ref(),
+        ) {
+            rules.extend(to.iter().filter_map(|prefix| destination(prefix)).map(
+                |(to, unknown)| Rule {
                     order: self.priority,
                     allows: self.access == "Allow",
                     transport,
-                    ports: ports(&range).unwrap_or(super::list::ANY_PORT),
+                    ports: ports(&range).unwrap_or(ANY_PORT),
                     to,
                     doubt: unknown.or_else(|| self.is_for_some()),
                     label: format!("the rule {} (priority {})", self.name, self.priority),
-                });
-            }
+                },
+            ));
         }
         rules
     }
 
     /// Why it may not be about this machine, or not about all of its flows.
     fn is_for_some(&self) -> Option<String> {
-        let sources = self.source_address_prefix.iter();
-        let sources = sources.chain(self.source_address_prefixes.iter().flatten());
-        let all = ["*", "VirtualNetwork", "0.0.0.0/0", "::/0", ""];
-        let some: Vec<_> = sources
-            .filter(|source| !all.contains(&source.as_str()))
-            .collect();
-        let from = self
-            .source_port_range
-            .iter()
-            .chain(self.source_port_ranges.iter().flatten());
-        let groups = self.source_application_security_groups.as_ref();
-        if let Some(source) = some.first() {
-            return Some(format!("it is for the source {source}"));
+        let all = ["*", "VirtualNetwork", "0.0.0.0/0", "::/0", "0-65535"];
+        let mut sources = both(
+            self.source_address_prefix.as_ref(),
+            self.source_address_prefixes.as_ref(),
+        );
+        sources.extend(both(
+            self.source_port_range.as_ref(),
+            self.source_port_ranges.as_ref(),
+        ));
+        sources.retain(|source| !all.contains(&source.as_str()));
+        if self.source_groups.iter().flatten().next().is_some() {
+            sources.push("of some application security groups".to_owned());
         }
-        if groups.is_some_and(|groups| !groups.is_empty()) {
-            return Some("it is for some application security groups".to_owned());
-        }
-        let mut from = from.filter(|range| !["*", "0-65535", ""].contains(&range.as_str()));
-        from.next()
-            .map(|range| format!("it is for the source ports {range}"))
+        sources
+            .first()
+            .map(|source| format!("it is for the source {source}"))
     }
 }
 
@@ -130,12 +119,6 @@ fn destination(prefix: &str) -> Option<(To, Option<String>)> {
     match prefix {
         "*" | "Internet" => Some((To::Anywhere, None)),
         "VirtualNetwork" | "AzureLoadBalancer" => None,
-        _ => Some(match Cidr::covering(prefix) {
-            Some(network) => (To::Network(network, Vec::new()), None),
-            None => {
-                let why = format!("the addresses of the service tag {prefix} are not in the file");
-                (To::Anywhere, Some(why))
-            }
-        }),
+        _ => Some(To::network(prefix)),
     }
 }

@@ -85,17 +85,10 @@ struct CiliumRule {
     entities: Option<Vec<String>>,
     #[serde(rename = "toFQDNs")]
     names: Option<Vec<Name>>,
-    #[serde(rename = "toEndpoints")]
-    endpoints: Option<Value>,
-    #[serde(rename = "toServices")]
-    services: Option<Value>,
-    #[serde(rename = "toGroups")]
-    groups: Option<Value>,
-    #[serde(rename = "toNodes")]
-    nodes: Option<Value>,
     #[serde(rename = "toPorts")]
     ports: Option<Vec<PortRule>>,
-    icmps: Option<Value>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,10 +103,8 @@ struct Name {
 struct PortRule {
     ports: Option<Vec<Port>>,
     rules: Option<BTreeMap<String, Value>>,
-    server_names: Option<Value>,
-    #[serde(rename = "terminatingTLS")]
-    terminating: Option<Value>,
-    listener: Option<Value>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
 }
 
 /// What the policies of a file say.
@@ -364,8 +355,9 @@ impl Policy {
         let names = rule.names.iter().flatten();
         let patterns =
             names.filter_map(|name| name.match_name.as_ref().or(name.match_pattern.as_ref()));
+        let has = |name: &&str| rule.others.get(*name).is_some_and(|value| !value.is_null());
         let elsewhere =
-            rule.groups.is_some() || (!allows && (rule.services.is_some() || rule.names.is_some()));
+            has(&"toGroups") || (!allows && (has(&"toServices") || rule.names.is_some()));
         if allows {
             to.extend(patterns.map(|name| {
                 (
@@ -381,10 +373,9 @@ impl Policy {
             ));
         }
         // A rule without any destination is for all of them, and a rule with nothing in it for none.
-        let nowhere = rule.endpoints.is_some()
-            || rule.services.is_some()
-            || rule.nodes.is_some()
-            || rule.icmps.is_some()
+        let nowhere = ["toEndpoints", "toServices", "toNodes", "icmps"]
+            .iter()
+            .any(has)
             || rule.ports.is_none();
         let named = rule.cidrs.is_some()
             || rule.sets.is_some()
@@ -400,10 +391,13 @@ impl Policy {
 impl PortRule {
     fn is_read_by_a_proxy(&self) -> bool {
         let rules = self.rules.iter().flatten().any(|(name, _)| name != "dns");
-        rules
-            || self.server_names.is_some()
-            || self.terminating.is_some()
-            || self.listener.is_some()
+        let reads = [
+            "serverNames",
+            "terminatingTLS",
+            "originatingTLS",
+            "listener",
+        ];
+        rules || reads.iter().any(|name| self.others.contains_key(*name))
     }
 }
 

@@ -102,6 +102,19 @@ pub(super) enum To {
     Name(String),
 }
 
+impl To {
+    /// The network of a word, or why it is not known.
+    pub(super) fn network(word: &str) -> (Self, Option<String>) {
+        match Cidr::covering(word) {
+            Some(network) => (Self::Network(network, Vec::new()), None),
+            None => (
+                Self::Anywhere,
+                Some(format!("the addresses of `{word}` are not in the file")),
+            ),
+        }
+    }
+}
+
 impl Rule {
     fn is_about(&self, target: &Target<'_>, port: u16) -> bool {
         let to = match &self.to {

@@ -95,7 +95,12 @@ impl Difference {
             }
         }
         // A line in another place may decide before others do.
-        let alike = |line: &str| after.iter().filter(|other| shape(other) == shape(line)).count();
+        let alike = |line: &str| {
+            after
+                .iter()
+                .filter(|other| shape(other) == shape(line))
+                .count()
+        };
         let moved = |line: &String| difference.lacking.contains(line) && alike(line) == 1;
         difference.has_strange |= difference.extra.iter().any(|(_, line)| moved(line));
         difference

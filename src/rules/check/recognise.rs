@@ -73,14 +73,6 @@ impl Lists {
         let unneeded: BTreeSet<_> = unneeded.collect();
         unneeded.into_iter().collect()
     }
-
-    fn of(form: &'static str, lists: Vec<List>) -> Given {
-        Given::Lists(Self {
-            lists,
-            forms: vec![form],
-            ..Self::default()
-        })
-    }
 }
 
 /// Why rules cannot be compared, in one line that says what to give instead.
@@ -190,6 +182,7 @@ fn one(name: &str, text: &str) -> Result<Given, String> {
 fn yaml(text: &str) -> Result<Given, String> {
     let options = serde_saphyr::options! {
         with_snippet: false,
+        strict_booleans: true,
         budget: serde_saphyr::budget! { max_nodes: 200_000, max_aliases: 2_000, max_documents: 1_024 },
     };
     let documents = serde_saphyr::from_multiple_with_options::<Value>(text, options);
@@ -216,83 +209,64 @@ fn json(value: Value) -> Result<Given, String> {
         return Err("is an empty list; give a list with rules".to_owned());
     };
     let has = |name: &str| first.get(name).is_some();
-    let inner = |name: &str| first.get(name).cloned().unwrap_or(Value::Null);
-    if has("SecurityGroups") || has("NetworkAcls") || has("SecurityGroupRules") {
-        let names = ["SecurityGroups", "NetworkAcls", "SecurityGroupRules"];
-        return json(
-            names
-                .map(inner)
-                .into_iter()
-                .find(|list| !list.is_null())
-                .unwrap_or_default(),
-        );
+    for list in ["SecurityGroups", "NetworkAcls", "SecurityGroupRules"] {
+        if let Some(inner) = first.get(list) {
+            return json(inner.clone());
+        }
     }
-    if has("format_version") || has("planned_values") {
-        let lists = terraform::lists(typed(value)?)?;
-        return some(
-            lists,
-            "resources of Terraform",
-            "aws_security_group, google_compute_firewall or azurerm_network_security_group",
-        );
-    }
-    if has("nftables") {
+    let (form, lists) = if has("nftables") {
         return Err("is nft's JSON; give `nft list ruleset` without --json".to_owned());
-    }
-    if has("kind") && has("apiVersion") {
+    } else if has("kind") && has("apiVersion") {
         return policies(items(value));
-    }
-    if has("IpPermissionsEgress") {
+    } else if has("format_version") {
+        ("resources of Terraform", terraform::lists(typed(value)?)?)
+    } else if has("IpPermissionsEgress") {
         let groups: Vec<aws::Group> = each(value)?;
-        return Ok(Lists::of(
+        (
             "security groups of AWS",
             groups.iter().map(aws::group).collect(),
-        ));
-    }
-    if has("IsEgress") {
-        return Ok(Lists::of(
-            "rules of security groups of AWS",
-            aws::group_rules(&each::<aws::GroupRule>(value)?),
-        ));
-    }
-    if has("NetworkAclId") {
+        )
+    } else if has("IsEgress") {
+        let rules: Vec<aws::Allowed> = each(value)?;
+        ("rules of security groups of AWS", aws::group_rules(&rules))
+    } else if has("NetworkAclId") {
         let acls: Vec<aws::Acl> = each(value)?;
-        return Ok(Lists::of(
-            "network ACLs of AWS",
-            acls.iter().map(aws::acl).collect(),
-        ));
-    }
-    if has("securityRules") {
+        ("network ACLs of AWS", acls.iter().map(aws::acl).collect())
+    } else if has("securityRules") {
         let groups: Vec<azure::Group> = each(value)?;
-        return Ok(Lists::of(
+        let list = |group: &azure::Group| {
+            azure::list(
+                group.name.as_deref(),
+                group.rules.as_deref().unwrap_or_default(),
+            )
+        };
+        (
             "network security groups of Azure",
-            groups.iter().map(azure::group).collect(),
-        ));
-    }
-    if has("access") && has("direction") {
-        return Ok(Lists::of(
+            groups.iter().map(list).collect(),
+        )
+    } else if has("access") && has("direction") {
+        let rules: Vec<azure::SecurityRule> = each(value)?;
+        (
             "rules of a network security group of Azure",
-            vec![azure::list("", &each::<azure::SecurityRule>(value)?)],
-        ));
+            vec![azure::list(None, &rules)],
+        )
+    } else if has("direction") || first["kind"] == "compute#firewall" {
+        let rules: Vec<google::Firewall> = each(value)?;
+        ("firewall rules of Google Cloud", google::lists(&rules))
+    } else {
+        return Err(format!("is JSON of a form that is not known; give {LISTS}"));
+    };
+    if lists.is_empty() {
+        return Err(format!("holds no rule that is read; give {LISTS}"));
     }
-    if has("direction") || first["kind"] == "compute#firewall" {
-        return Ok(Lists::of(
-            "firewall rules of Google Cloud",
-            google::lists(&each::<google::Firewall>(value)?),
-        ));
-    }
-    Err(format!("is JSON of a form that is not known; give {LISTS}"))
+    Ok(Given::Lists(Lists {
+        lists,
+        forms: vec![form],
+        ..Lists::default()
+    }))
 }
 
 const LISTS: &str = "`aws ec2 describe-security-groups`, `gcloud compute firewall-rules list --format json`, `az network nsg rule list`, `terraform show -json` or `kubectl get networkpolicies -o json`";
-
-fn some(lists: Vec<List>, form: &'static str, wanted: &str) -> Result<Given, String> {
-    if lists.is_empty() {
-        return Err(format!(
-            "holds no rule that is read; give one with {wanted}"
-        ));
-    }
-    Ok(Lists::of(form, lists))
-}
 
 fn items(value: Value) -> Vec<Value> {
     match value {
