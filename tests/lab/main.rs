@@ -111,6 +111,9 @@ fn main() {
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
+    if let Some(code) = tunnelcheck::oracle::serve_if_asked() {
+        return code;
+    }
     let mut arguments = libtest_mimic::Arguments::from_args();
     arguments.test_threads.get_or_insert(DEFAULT_WORKERS);
     let scenarios = match scenario::load().and_then(windows::select) {
