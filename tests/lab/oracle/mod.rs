@@ -1,5 +1,7 @@
 //! The kernel oracle: what it says of rules is what they do.
 
+mod random;
+
 use std::net::IpAddr;
 
 use libtest_mimic::Trial;
@@ -21,6 +23,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("conditions-are-named", conditions_are_named),
         trial("includes-are-refused", includes_are_refused),
         trial("sessions-live-on-their-rules", sessions_live_on_their_rules),
+        trial(
+            "random-rules-are-what-it-says",
+            random::rules_are_what_the_oracle_says,
+        ),
     ]
 }
 
