@@ -65,7 +65,7 @@ impl Told {
 pub fn exit_status(report: &Report, baseline: Option<&Report>) -> ExitStatus {
     match baseline {
         Some(before) => compare(before, report).outcome.exit_status(),
-        None => ExitStatus::of(report.verdict, report.options.allow_degraded),
+        None => ExitStatus::of(report.verdict, report.exit_code == 0),
     }
 }
 

@@ -15,6 +15,7 @@ pub mod diff;
 mod encoding;
 pub mod evidence;
 pub mod exit;
+pub mod forecast;
 pub mod live;
 pub mod model;
 pub mod net;

@@ -6,6 +6,7 @@ mod dns;
 mod experiments;
 mod failure;
 mod findings;
+mod outlook;
 mod platform;
 mod pressure;
 mod row;
@@ -22,8 +23,8 @@ use std::collections::BTreeMap;
 
 use crate::evidence::Climate;
 use crate::model::{
-    AddressCount, Attempt, Destination, DnsReport, Family, Observations, ProtocolReport, Protocols,
-    RegionReport, Report, SCHEMA_VERSION, Service, Status, Tool,
+    AddressCount, Attempt, Destination, DnsReport, Family, Forecast, Observations, ProtocolReport,
+    Protocols, RegionReport, Report, SCHEMA_VERSION, Service, Status, Tool,
 };
 use crate::targets::{Names, Target, targets};
 
@@ -33,17 +34,28 @@ pub fn diagnose(seen: Observations) -> Report {
     let names = names(&seen);
     let (rows, pressures) = judged_rows(&seen, names);
     let discovery = dns::discovery(&seen.options, names);
-    let conclusion = verdict::conclude(&seen, &discovery, &rows);
-    let findings = findings::findings(&seen, &discovery, &rows, &conclusion, &pressures);
+    let mut conclusion = verdict::conclude(&seen, &discovery, &rows);
+    let forecast = outlook::outlook(&seen, &discovery, &rows, &conclusion);
+    conclusion.heed_the_service(&seen, forecast.as_ref());
+    let diagnosis = Diagnosis {
+        seen: &seen,
+        discovery: &discovery,
+        rows: &rows,
+        conclusion: &conclusion,
+        forecast: forecast.as_ref(),
+    };
+    let findings = findings::findings(diagnosis, &pressures);
     let verdict = conclusion.verdict;
+    let allow_degraded = seen.options.allow_degraded && !conclusion.service_dies;
     Report {
         schema_version: SCHEMA_VERSION,
         tool: tool(),
-        summary: words::summary(&conclusion, &rows, &findings),
+        summary: words::summary(diagnosis, &findings),
         scope: words::scope(&seen.host),
         verdict,
-        exit_code: crate::exit::exit_code(verdict, seen.options.allow_degraded),
+        exit_code: crate::exit::exit_code(verdict, allow_degraded),
         suggested_protocol: conclusion.suggested,
+        forecast: forecast.clone(),
         protocols: Protocols {
             quic: protocol(Service::Quic, &conclusion, &rows),
             http2: protocol(Service::Http2, &conclusion, &rows),
@@ -62,6 +74,16 @@ pub fn diagnose(seen: Observations) -> Report {
         host: seen.host,
         options: seen.options,
     }
+}
+
+/// What is known of a network, for the sentences of its report.
+#[derive(Clone, Copy)]
+struct Diagnosis<'a> {
+    seen: &'a Observations,
+    discovery: &'a dns::Discovery,
+    rows: &'a [JudgedRow],
+    conclusion: &'a verdict::Conclusion,
+    forecast: Option<&'a Forecast>,
 }
 
 /// The rows of what a run saw, each with what is known of its addresses, in the order of the report.

@@ -11,12 +11,15 @@
 //!   no protocol can be usable            no                     blocked
 //!   anything else                        not proven             inconclusive
 //! ```
-//! An interrupted run is inconclusive whatever it saw.
+//! An interrupted run is inconclusive whatever it saw. What is ready becomes degraded where the unit of
+//! cloudflared on this host is always killed before its first connection.
 
 use super::JudgedRow;
 use super::dns::{Discovery, Resolves, SrvState};
 use crate::catalog;
-use crate::model::{Ended, Observations, Requirement, Service, Status, Verdict};
+use crate::model::{
+    Ended, Forecast, Killed, Observations, Requirement, Service, Status, UnitSource, Verdict,
+};
 
 /// The verdict and what leads to it.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,9 +29,26 @@ pub(super) struct Conclusion {
     pub(super) quic: ProtocolState,
     pub(super) http2: ProtocolState,
     pub(super) ended: Ended,
+    /// Whether the unit of cloudflared that was read on this host never gets a connection, because systemd
+    /// kills it first.
+    pub(super) service_dies: bool,
 }
 
 impl Conclusion {
+    /// A network in which a tunnel can be had is no use to a service that is killed before it has one.
+    pub(super) fn heed_the_service(&mut self, seen: &Observations, forecast: Option<&Forecast>) {
+        let unit = seen.host.systemd.as_ref().and_then(|s| s.unit.as_ref());
+        let known = unit.is_some_and(|unit| unit.options_known);
+        let start = forecast.and_then(|forecast| forecast.service_start.as_ref());
+        let killed = start.is_some_and(|start| {
+            start.source == UnitSource::Read && start.killed == Killed::Always
+        });
+        self.service_dies = known && killed;
+        if self.service_dies && self.verdict == Verdict::Ready {
+            self.verdict = Verdict::Degraded;
+        }
+    }
+
     pub(super) const fn protocol(&self, service: Service) -> ProtocolState {
         match service {
             Service::Quic => self.quic,
@@ -80,6 +100,7 @@ pub(super) fn conclude(
         quic,
         http2,
         ended: seen.ended,
+        service_dies: false,
     }
 }
 

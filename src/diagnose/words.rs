@@ -6,16 +6,19 @@ use std::net::IpAddr;
 use super::platform::Platform;
 use super::row::AddressState;
 use super::verdict::Conclusion;
-use super::{JudgedRow, causes, findings};
+use super::{Diagnosis, JudgedRow, causes, findings};
 use crate::model::{
-    Ended, Family, FamilyState, Finding, Host, Service, Severity, Source, Status, Transport,
-    Verdict,
+    Ended, Family, FamilyState, Finding, FindingCode, Forecast, Host, Killed, Service, Severity,
+    Source, Span, Status, Transport, UnitSource, Verdict,
 };
 
-/// The verdict in one plain sentence.
-pub(super) fn summary(conclusion: &Conclusion, rows: &[JudgedRow], findings: &[Finding]) -> String {
+/// The verdict in plain sentences.
+pub(super) fn summary(diagnosis: Diagnosis<'_>, findings: &[Finding]) -> String {
     const MOST: usize = 3;
-    let errors = findings.iter().filter(|f| f.severity == Severity::Error);
+    let conclusion = diagnosis.conclusion;
+    let errors = findings
+        .iter()
+        .filter(|f| f.severity == Severity::Error && f.code != FindingCode::ServiceKilled);
     let titles: Vec<_> = errors.take(MOST).map(|f| lower_first(&f.title)).collect();
     let because = if titles.is_empty() {
         String::new()
@@ -23,21 +26,33 @@ pub(super) fn summary(conclusion: &Conclusion, rows: &[JudgedRow], findings: &[F
         format!(": {}", titles.join("; "))
     };
     match conclusion.verdict {
-        Verdict::Ready => match conclusion.suggested {
-            Some(service) => format!(
-                "cloudflared can connect over {}.",
-                offers(conclusion, service)
-            ),
-            None => "cloudflared can connect.".to_owned(),
-        },
-        Verdict::Degraded => degraded(conclusion, rows, &because),
+        Verdict::Ready => ready(diagnosis),
+        Verdict::Degraded => degraded(diagnosis, &because),
         Verdict::Blocked => format!("cloudflared cannot establish a tunnel{because}."),
         Verdict::Inconclusive if conclusion.ended == Ended::Interrupted => {
-            "The check was interrupted before the evidence sufficed.".to_owned()
+            "The check was interrupted before there was enough evidence.".to_owned()
         }
         Verdict::Inconclusive | Verdict::Skipped => {
-            "The evidence does not suffice for a verdict.".to_owned()
+            "There is not enough evidence for a verdict.".to_owned()
         }
+    }
+}
+
+fn ready(diagnosis: Diagnosis<'_>) -> String {
+    let conclusion = diagnosis.conclusion;
+    let connects = match conclusion.suggested {
+        Some(service) => format!(
+            "cloudflared can connect over {}",
+            offers(conclusion, service)
+        ),
+        None => "cloudflared can connect".to_owned(),
+    };
+    match killed_always(diagnosis.forecast) {
+        Some((UnitSource::Assumed, first)) => format!(
+            "{connects}, but only {} after its start: as a systemd service it is killed before that.",
+            about(first)
+        ),
+        _ => format!("{connects}."),
     }
 }
 
@@ -48,23 +63,103 @@ fn offers(conclusion: &Conclusion, first: Service) -> String {
     }
 }
 
-fn degraded(conclusion: &Conclusion, rows: &[JudgedRow], because: &str) -> String {
+fn degraded(diagnosis: Diagnosis<'_>, because: &str) -> String {
+    let Diagnosis {
+        rows,
+        conclusion,
+        forecast,
+        ..
+    } = diagnosis;
     let Some(service) = conclusion.suggested else {
         return format!("Something required is blocked{because}.");
     };
     if conclusion.quic.status == Verdict::Blocked && service == Service::Http2 {
-        return format!("cloudflared will run over http2; QUIC is blocked{because}.");
+        return falls_back(forecast, because);
     }
-    if conclusion.http2.status == Verdict::Blocked {
-        return format!("cloudflared will run over quic; its fallback http2 is blocked{because}.");
-    }
+    let killed = killed_always(forecast);
     let lost: Vec<_> = rows.iter().filter(|row| row.is_blocked()).collect();
-    if lost.is_empty() || lost.iter().all(|row| row.target.service == Service::Https) {
-        return format!(
-            "cloudflared can connect over {service}, but an optional host is blocked{because}."
-        );
+    let but = if conclusion.http2.status == Verdict::Blocked {
+        format!("but its fallback http2 is blocked{because}")
+    } else if lost.is_empty() && conclusion.service_dies {
+        let first = forecast.and_then(|f| f.first_connection_s).map(about);
+        format!(
+            "but only {} after its start: systemd kills the service before that",
+            first.unwrap_or_default()
+        )
+    } else if lost.iter().all(|row| row.target.service == Service::Https) {
+        format!("but an optional host is blocked{because}")
+    } else if because.contains("; ") {
+        format!("but some paths are blocked{because}")
+    } else {
+        format!("but a path is blocked{because}")
+    };
+    let then = match killed.filter(|_| !lost.is_empty()) {
+        Some((UnitSource::Read, first)) => format!(
+            " It needs {} for its first connection, and systemd kills the service before that.",
+            about(first)
+        ),
+        Some((UnitSource::Assumed, first)) => format!(
+            " It needs {} for its first connection, and as a systemd service it is killed before that.",
+            about(first)
+        ),
+        None => String::new(),
+    };
+    format!("cloudflared can connect over {service}, {but}.{then}")
+}
+
+/// QUIC is blocked, and cloudflared finds out slowly.
+fn falls_back(forecast: Option<&Forecast>, because: &str) -> String {
+    let Some(first) = forecast.and_then(|forecast| forecast.first_connection_s) else {
+        return format!("QUIC is blocked{because}. Set --protocol http2.");
+    };
+    let killed = match killed_always(forecast) {
+        Some((UnitSource::Read, _)) => ", and systemd kills the service before that",
+        Some((UnitSource::Assumed, _)) => ", and as a systemd service it is killed before that",
+        None => "",
+    };
+    format!(
+        "QUIC is blocked{because}. cloudflared needs {} to fall back to HTTP/2{killed}. Set --protocol \
+         http2.",
+        about(first)
+    )
+}
+
+/// Where a service is killed at every start, by which limit, and how long a connection would take.
+fn killed_always(forecast: Option<&Forecast>) -> Option<(UnitSource, Span)> {
+    let start = forecast?.service_start.as_ref()?;
+    let first = forecast?.first_connection_s?;
+    (start.killed == Killed::Always).then_some((start.source, first))
+}
+
+/// A time that chance decides, for a sentence: `about 2.5 minutes`, `40 s`.
+pub(super) fn about(span: Span) -> String {
+    if span.median >= 90.0 {
+        return format!("about {} minutes", (span.median / 30.0).round() / 2.0);
     }
-    format!("cloudflared can connect over {service}, but not everything it needs is open{because}.")
+    let exact = span.max - span.min < 2.0;
+    format!(
+        "{}{}",
+        if exact { "" } else { "about " },
+        seconds(span.median)
+    )
+}
+
+/// A time that chance decides, as a range: `84 to 196 s`, `40 s`.
+pub(super) fn range(span: Span) -> String {
+    if span.max - span.min < 1.0 {
+        return seconds(span.median);
+    }
+    let least = seconds(span.min);
+    format!("{} to {}", least.trim_end_matches(" s"), seconds(span.max))
+}
+
+/// A time in whole seconds, or in tenths where it is short.
+pub(super) fn seconds(seconds: f64) -> String {
+    if seconds < 10.0 && seconds.fract() != 0.0 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{seconds:.0} s")
+    }
 }
 
 fn lower_first(text: &str) -> String {

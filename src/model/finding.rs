@@ -176,6 +176,8 @@ finding_codes! {
     Unexplained => "unexplained",
     /// The evidence on a required destination does not suffice.
     Undecided => "undecided",
+    /// systemd kills cloudflared before its first connection.
+    ServiceKilled => "service-killed",
     /// New flows to the edge stop being answered after some, and later ones are answered again.
     RateLimited => "rate-limited",
     /// The name of cloudflared's pre-checks is cut, and the tunnel's passes.

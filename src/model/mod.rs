@@ -5,6 +5,7 @@ mod environment;
 mod event;
 mod failure;
 mod finding;
+mod forecast;
 mod network;
 mod observation;
 mod probe;
@@ -18,6 +19,10 @@ pub use failure::{
     ContactFailure, DistrustKind, HandshakeFailure, IcmpError, OsError, UntrustedChain,
 };
 pub use finding::{Affected, Evidence, Finding, FindingCode, Remedy, Severity};
+pub use forecast::{
+    Forecast, ForecastStep, Killed, Prospect, ServiceStart, ServiceUnit, Span, StepKind, Systemd,
+    UnitSource,
+};
 pub use network::{
     Family, FamilyState, Host, Millis, NoFamily, Requirement, Service, Transport,
     asks_all_resolvers,

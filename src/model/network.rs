@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Proxy, ResolverOptions, UdpBuffers};
+use super::{Proxy, ResolverOptions, Systemd, UdpBuffers};
 
 /// An IP version. The two never merge: each has its own rows, routes and firewall rules.
 #[derive(
@@ -136,6 +136,9 @@ pub struct Host {
     /// The options of the system's resolver configuration, where they are not the usual ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolver_options: Option<ResolverOptions>,
+    /// Present where systemd runs the services of this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub systemd: Option<Systemd>,
 }
 
 impl Host {

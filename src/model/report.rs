@@ -6,12 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attempt, Cause, Ended, Family, Finding, Host, Lookup, Millis, Observations, Options,
+    Attempt, Cause, Ended, Family, Finding, Forecast, Host, Lookup, Millis, Observations, Options,
     Requirement, Service, Status, Transport, Verdict,
 };
 
 /// The version of the JSON layout. A reader refuses what it does not know.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The report of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,6 +40,9 @@ pub struct Report {
     pub scope: String,
     /// The transport that cloudflared would end up with.
     pub suggested_protocol: Option<Service>,
+    /// What cloudflared will do from its start; null when too little is known.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
     /// The two transports of the tunnel.
     pub protocols: Protocols,
     /// Name resolution.

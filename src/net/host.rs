@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use super::{classify, dns, environment, os};
+use super::{classify, dns, environment, os, service};
 use crate::catalog;
 use crate::model::{Family, FamilyState, Host, NoFamily, Options, ResolverOptions};
 
@@ -21,6 +21,7 @@ pub fn describe(options: &Options, trusted_roots: usize) -> Host {
         proxies: environment::proxies(),
         udp_buffers: environment::udp_buffers(),
         resolver_options: Some(dns::system_options()).filter(|o| *o != ResolverOptions::default()),
+        systemd: service::systemd(),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod dns;
 mod environment;
 pub mod host;
 pub mod quic;
+mod service;
 pub mod stream;
 pub mod trust;
 

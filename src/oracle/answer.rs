@@ -18,8 +18,6 @@ pub enum StandIn {
     User(String, u32),
     /// An interface, which was made for the trial.
     Interface(String),
-    /// A set of `ipset` that the rules use. It was empty, or its rules were left out.
-    Set(String),
 }
 
 /// What the rules do with a flow.
@@ -33,6 +31,9 @@ pub enum Answer {
     Closed(Closing),
     /// Open or closed, which depends on a rule.
     Conditional(Condition),
+    /// A rule sends it to somebody else: `redirect`, `dnat`, `tproxy`. Nothing answers there in the trial, or
+    /// somebody other than the destination.
+    Redirected(Rule),
     /// Not clear, and why: no reply came, and no rule was seen that closes the flow.
     Unclear(String),
 }

@@ -11,8 +11,21 @@
 //! user namespaces work without root, and a time limit holds.
 
 mod answer;
+mod conditions;
+mod far;
+mod guard;
+mod judge;
+mod listing;
+mod load;
 mod question;
 mod run;
+mod saved;
+mod scratch;
+mod sources;
+mod tools;
+mod trace;
+mod trial;
+mod worker;
 
 pub use answer::{
     Answer, Answers, Closing, Condition, Direction, On, Rule, Silence, StandIn, What,

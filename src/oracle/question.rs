@@ -59,7 +59,7 @@ pub struct Context {
 pub enum User {
     /// The user who runs this program.
     Own,
-    /// A user by number, with the group of the same number.
+    /// A user by number; the group is the user's own, or has the same number.
     Id(u32),
     /// A user by name. One that this host lacks gets the unused number that the rules get for that name.
     Name(String),
@@ -74,6 +74,14 @@ pub struct Entry {
     pub ipv4: Option<Ipv4Addr>,
     /// The container's IPv6 address, if it has one.
     pub ipv6: Option<Ipv6Addr>,
+}
+
+impl Entry {
+    /// The container's addresses.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv4 = self.ipv4.map(IpAddr::from).into_iter();
+        ipv4.chain(self.ipv6.map(IpAddr::from))
+    }
 }
 
 /// A flow, with its replies.
@@ -140,8 +148,8 @@ impl Flow {
 }
 
 impl Context {
-    /// The default interface and the own addresses of this host, as the routes for documentation's
-    /// neighbours say; made up where a family has no route. Nothing is sent.
+    /// The default interface and the own addresses of this host; made up for a family without a route.
+    /// Nothing is sent.
     #[must_use]
     pub fn of_host(user: User) -> Self {
         super::run::own_context(user)

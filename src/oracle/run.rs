@@ -1,12 +1,15 @@
 //! The worker, and who starts it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::process::ExitCode;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Answers, Context, Question, User};
+use super::{Answers, Context, Question, User, tools, worker};
 
 /// The first argument of the worker.
 const WORKER: &str = "oracle-worker";
@@ -83,8 +86,22 @@ impl OracleError {
 /// # Errors
 /// No namespaces, a tool that is missing, or rules that do not load; never a guess.
 pub fn ask(question: &Question) -> Result<Answers, OracleError> {
-    let _ = question;
-    Err(OracleError::Internal("not made yet".to_owned()))
+    let asked = serde_json::to_string(question).map_err(internal)?;
+    let mut worker = Command::new("/proc/self/exe");
+    worker.arg(WORKER);
+    let said = tools::finish(&mut worker, &asked, LIMIT, true)?;
+    let answer: Result<Result<Answers, OracleError>, _> = serde_json::from_str(&said.out);
+    answer.unwrap_or_else(|_| {
+        let first = said.err.lines().next().unwrap_or("the worker has no words");
+        Err(internal(first))
+    })
+}
+
+/// How long a trial may take. Rules with many conditions need some seconds.
+const LIMIT: Duration = Duration::from_secs(45);
+
+fn internal(why: impl std::fmt::Display) -> OracleError {
+    OracleError::Internal(why.to_string())
 }
 
 /// Works as the oracle's worker if the first argument says so. It must run at the very beginning of
@@ -94,16 +111,59 @@ pub fn serve_if_asked() -> Option<ExitCode> {
     let asked = std::env::args_os()
         .nth(1)
         .is_some_and(|word| word == WORKER);
-    asked.then_some(ExitCode::FAILURE)
+    asked.then(|| match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    })
 }
 
+fn serve() -> io::Result<()> {
+    // The worker ends with the thread that asks.
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    let question = serde_json::from_reader(io::stdin().lock()).map_err(internal);
+    let answer = question.and_then(worker::answer);
+    let text = serde_json::to_string(&answer)?;
+    io::stdout().lock().write_all(text.as_bytes())
+}
+
+/// An address of the Internet for each family. Nothing is sent to it: a route is looked up.
+const ELSEWHERE: [&str; 2] = ["198.41.192.7:7844", "[2606:4700:a0::1]:7844"];
+
 pub(super) fn own_context(user: User) -> Context {
-    let _ = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let [ipv4, ipv6] = ELSEWHERE.map(own_address);
+    let first = ipv4.or(ipv6);
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let interface = interfaces.into_iter().find_map(|interface| {
+        let address = interface.address?;
+        let ip = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        let ip = ip.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())));
+        (ip.is_some() && ip == first).then_some(interface.interface_name)
+    });
+    let default = (
+        Ipv4Addr::new(192, 0, 2, 2),
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2),
+    );
     Context {
         user,
-        interface: "eth0".to_owned(),
-        ipv4: Ipv4Addr::new(192, 0, 2, 2),
-        ipv6: Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2),
+        interface: interface.unwrap_or_else(|| "eth0".to_owned()),
+        ipv4: match ipv4 {
+            Some(IpAddr::V4(ip)) => ip,
+            _ => default.0,
+        },
+        ipv6: match ipv6 {
+            Some(IpAddr::V6(ip)) => ip,
+            _ => default.1,
+        },
         entry: None,
     }
+}
+
+/// The address from which this host would reach another.
+fn own_address(to: &str) -> Option<IpAddr> {
+    let to: SocketAddr = to.parse().ok()?;
+    let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(from).ok()?;
+    socket.connect(to).ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
 }

@@ -86,10 +86,12 @@ impl Events {
         move |event| {
             // The first word about what was asked for is no reason to stop.
             let expected = [Said::Ready, Said::Applied].map(Event::Guard);
-            if !expected.contains(&event) {
+            let stops = !expected.contains(&event);
+            // The reason comes before the stop: whoever is stopped looks for it at once.
+            let _ = sender.send(event);
+            if stops {
                 stop.send_replace(true);
             }
-            let _ = sender.send(event);
         }
     }
 
@@ -379,4 +381,24 @@ fn relay(words: ChildStdout, raise: &impl Fn(Event)) {
         raise(Event::Guard(said));
     }
     raise(Event::GuardGone);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_stopped_finds_the_reason() {
+        let events = Events::listen().unwrap();
+        for _ in 0..1000 {
+            events.stop.send_replace(false);
+            let raise = events.raise();
+            let raiser = thread::spawn(move || raise(Event::GuardGone));
+            while !*events.stop.borrow() {
+                std::hint::spin_loop();
+            }
+            assert_eq!(events.receiver.try_recv(), Ok(Event::GuardGone));
+            raiser.join().unwrap();
+        }
+    }
 }

@@ -42,9 +42,17 @@ pub enum ReadError {
 /// and the types find it damaged.
 type Upgrade = fn(Value) -> Value;
 
-/// The way from each older schema version to the one after it, the first from version 1 to 2. There
-/// is no older one yet; the length sees to it that none is forgotten.
-const UPGRADES: [Upgrade; SCHEMA_VERSION as usize - 1] = [];
+/// The way from each older schema version to the one after it, the first from version 1 to 2. The
+/// length sees to it that none is forgotten.
+const UPGRADES: [Upgrade; SCHEMA_VERSION as usize - 1] = [from_version_1];
+
+/// Version 2 adds fields that may be absent, and changes none.
+fn from_version_1(mut report: Value) -> Value {
+    if let Some(version) = report.get_mut("schema_version") {
+        *version = 2.into();
+    }
+    report
+}
 
 /// Pretty JSON with a final line feed. Characters that a terminal would act on are written as
 /// `\uXXXX`, which is the same to every JSON reader.
@@ -175,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_newer_report_is_called_newer() {
-        let error = read(br#"{"schema_version": 2, "unheard_of": true}"#).unwrap_err();
+        let error = read(br#"{"schema_version": 3, "unheard_of": true}"#).unwrap_err();
         assert!(
             error.to_string().contains("use a newer tunnelcheck"),
             "{error}"

@@ -122,11 +122,11 @@ impl Container {
             )
         };
         let body = if closed {
-            let jumps: String = from.iter().map(|rule| format!("\t\t{rule}\n")).collect();
+            let jumps = from.join("\n\t\t");
             format!(
                 "# Removes the table, should it be there.\nadd table inet tunnelcheck-container\n\
                  delete table inet tunnelcheck-container\n\ntable inet tunnelcheck-container {{\n\
-                 \tchain forward {{\n\t\ttype filter hook forward priority filter - 5; policy accept;\n{jumps}\t}}\n\n{}",
+                 \tchain forward {{\n\t\ttype filter hook forward priority filter - 5; policy accept;\n\t\t{jumps}\n\t}}\n\n{}",
                 chain("\t\tcounter drop comment \"everything else\"\n")
             )
         } else {

@@ -106,7 +106,7 @@ fn one_of_the_two_may_be_standard_input() {
 fn unreadable_files_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let newer = folder.path().join("newer.json").display().to_string();
-    fs::write(&newer, r#"{"schema_version": 2}"#).unwrap();
+    fs::write(&newer, r#"{"schema_version": 3}"#).unwrap();
     let open = recorded("all-open");
     for (args, words) in [
         (

@@ -13,7 +13,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::servers::edge::PREFACE;
 use crate::{Outcome, pki};
 
-/// Everything answers at once here, so this long a silence is one.
+/// How long to wait where no answer is right. What must answer gets [`PATIENCE`].
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
 /// How long something that must answer may take on a busy machine.
@@ -68,18 +68,19 @@ pub(crate) fn tls(
     name: &str,
     address: SocketAddr,
 ) -> Outcome<StreamOwned<ClientConnection, TcpStream>> {
-    tls_with(Flight::Large, name, address)
+    tls_with(PATIENCE, Flight::Large, name, address)
 }
 
-/// The same with a first flight of this length.
+/// The same with a first flight of this length, and this long a wait for each answer.
 pub(crate) fn tls_with(
+    wait: Duration,
     flight: Flight,
     name: &str,
     address: SocketAddr,
 ) -> Outcome<StreamOwned<ClientConnection, TcpStream>> {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)
         .map_err(|error| format!("{address}: {error}"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.set_read_timeout(Some(wait))?;
     let config = Arc::new(client_config(None, flight)?);
     let connection = ClientConnection::new(config, name.to_owned().try_into()?)?;
     let mut stream = StreamOwned::new(connection, stream);
@@ -111,12 +112,17 @@ pub(crate) fn https(host: &str, address: IpAddr) -> Outcome {
     expect(&answer == b"HTTP/1.1 404", "443 answers HTTP")
 }
 
-/// One question over UDP; no answer within the time limit is an error.
-pub(crate) fn ask(resolver: IpAddr, name: &str, kind: RecordType) -> Outcome<Message> {
+/// One question over UDP; no answer within `wait` is an error.
+pub(crate) fn ask(
+    wait: Duration,
+    resolver: IpAddr,
+    name: &str,
+    kind: RecordType,
+) -> Outcome<Message> {
     let mut question = Message::query();
     question.add_query(Query::query(Name::from_ascii(format!("{name}."))?, kind));
     let socket = UdpSocket::bind((unspecified(resolver), 0))?;
-    socket.set_read_timeout(Some(SILENCE))?;
+    socket.set_read_timeout(Some(wait))?;
     socket.connect((resolver, 53))?;
     socket.send(&question.to_vec()?)?;
     let mut datagram = [0; 4096];
@@ -126,11 +132,16 @@ pub(crate) fn ask(resolver: IpAddr, name: &str, kind: RecordType) -> Outcome<Mes
 
 /// A handshake with each address, all of them from one socket a family.
 pub(crate) fn quic_handshakes(addresses: Vec<IpAddr>) -> Outcome {
-    quic_with(Flight::Large, "quic.cftunnel.com", addresses)
+    quic_with(PATIENCE, Flight::Large, "quic.cftunnel.com", addresses)
 }
 
-/// The same with a first flight of this length, and under this name.
-pub(crate) fn quic_with(flight: Flight, name: &str, addresses: Vec<IpAddr>) -> Outcome {
+/// The same with a first flight of this length, under this name, and with this long a wait for each.
+pub(crate) fn quic_with(
+    wait: Duration,
+    flight: Flight,
+    name: &str,
+    addresses: Vec<IpAddr>,
+) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -141,7 +152,7 @@ pub(crate) fn quic_with(flight: Flight, name: &str, addresses: Vec<IpAddr>) -> O
             let local = unspecified(address);
             let endpoint = quinn::Endpoint::client((local, 0).into())?;
             let attempt = endpoint.connect_with(config.clone(), (address, 7844).into(), name)?;
-            let connection = tokio::time::timeout(SILENCE, attempt)
+            let connection = tokio::time::timeout(wait, attempt)
                 .await
                 .map_err(|_| format!("{address}: QUIC is silent"))??;
             connection.close(0u8.into(), b"");

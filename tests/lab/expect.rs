@@ -35,9 +35,27 @@ pub(crate) struct Expect {
     lookups: Vec<LookupRule>,
     /// The codes of all findings of severity error or warning, where the scenario is about them.
     findings: Option<Vec<String>>,
+    /// What the forecast has to say, where the scenario is about it.
+    forecast: Option<ForecastRule>,
     /// The longest that the whole run may take.
     #[serde(default = "twelve_seconds")]
     within_ms: u64,
+}
+
+/// The truth about a start of cloudflared, from the measurements in `docs/cloudflared.md`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ForecastRule {
+    /// `connects`, `never` or `exits`.
+    outcome: String,
+    /// `quic`, `http2`, or absent for null.
+    protocol: Option<String>,
+    /// What was measured of the first connection in seconds: the forecast must contain it.
+    first: Option<[f64; 2]>,
+    /// When it exits, in seconds, to a third or a second.
+    exit_after: Option<f64>,
+    /// `never`, `sometimes` or `always`; absent for a host without systemd.
+    killed: Option<String>,
 }
 
 /// What is different on another system.
@@ -145,7 +163,34 @@ pub(crate) fn differences(scenario: &Scenario, run: &Run) -> Vec<String> {
     );
     names(&expect.sni, list(&run.report["sni"]), &mut found);
     findings(expect, list(&run.report["findings"]), &mut found);
+    if let Some(rule) = &expect.forecast {
+        forecast(rule, &run.report["forecast"], &mut found);
+    }
     found.0
+}
+
+fn forecast(rule: &ForecastRule, said: &Value, found: &mut Differences) {
+    found.compare("forecast.outcome", &rule.outcome, &text(&said["outcome"]));
+    let protocol = rule.protocol.as_deref().unwrap_or("null");
+    found.compare("forecast.protocol", &protocol, &text(&said["protocol"]));
+    let killed = rule.killed.as_deref().unwrap_or("null");
+    let service = &said["service_start"]["killed"];
+    found.compare("forecast.service_start.killed", &killed, &text(service));
+    let first = &said["first_connection_s"];
+    let end = |name: &str| first[name].as_f64();
+    let contains = |[least, most]: [f64; 2]| {
+        end("min").is_some_and(|min| min <= least) && end("max").is_some_and(|max| max >= most)
+    };
+    if rule.first.is_some_and(|measured| !contains(measured)) {
+        found
+            .0
+            .push(format!("forecast.first_connection_s is {first}"));
+    }
+    let exit = said["exit_after_s"].as_f64();
+    let is_near = |at: f64| exit.is_some_and(|said| (said - at).abs() <= (at / 3.0).max(1.0));
+    if rule.exit_after.is_some_and(|at| !is_near(at)) {
+        found.0.push(format!("forecast.exit_after_s is {exit:?}"));
+    }
 }
 
 fn verdict(expect: &Expect, run: &Run, found: &mut Differences) {
@@ -155,7 +200,7 @@ fn verdict(expect: &Expect, run: &Run, found: &mut Differences) {
         "degraded" => 3,
         _ => 4,
     });
-    found.compare("schema_version", &1, &run.report["schema_version"]);
+    found.compare("schema_version", &2, &run.report["schema_version"]);
     found.compare("verdict", &expect.verdict, &text(&run.report["verdict"]));
     found.compare("exit_code", &exit_code, &run.report["exit_code"]);
     let status = run

@@ -66,6 +66,8 @@ mod internet;
 #[cfg(target_os = "linux")]
 mod namespace;
 #[cfg(target_os = "linux")]
+mod oracle;
+#[cfg(target_os = "linux")]
 mod pki;
 #[cfg(target_os = "linux")]
 mod ready;
@@ -143,6 +145,7 @@ fn trials(scenarios: Vec<scenario::Scenario>) -> Vec<libtest_mimic::Trial> {
         trials.extend(selftest::trials());
         trials.extend(wire::selftest::trials());
         trials.extend(rules::trials());
+        trials.extend(oracle::trials());
         trials.extend(watch::trials());
         trials.extend(rehearsal::trials());
     }

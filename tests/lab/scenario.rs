@@ -66,6 +66,10 @@ pub(crate) struct Client {
     pub(crate) iptables: Vec<String>,
     /// Whether the corporate inspector's CA is in its trust store.
     pub(crate) trusts_inspector: bool,
+    /// Whether systemd runs its services. It does not, whatever the machine has.
+    pub(crate) systemd: bool,
+    /// Its `cloudflared.service`; needs `systemd`.
+    pub(crate) unit: Option<String>,
 }
 
 impl Default for Client {
@@ -79,6 +83,8 @@ impl Default for Client {
             output: Vec::new(),
             iptables: Vec::new(),
             trusts_inspector: false,
+            systemd: false,
+            unit: None,
         }
     }
 }
@@ -96,7 +102,9 @@ pub(crate) struct Router {
     /// Its iptables rules, each beginning with `iptables` or `ip6tables`.
     pub(crate) iptables: Vec<String>,
     /// Answers every packet with an ICMP error where the rules say so. Linux sends about six at
-    /// once and then one a second, so that of many rejected rows some may see none.
+    /// once and then one a second, so that of many rejected rows some may see none. Of IPv4 this holds for
+    /// rules only: what the router has no route for has a limit of its own, five at once and then one a
+    /// second, which the kernel has for the whole machine.
     pub(crate) unlimited_icmp: bool,
 }
 

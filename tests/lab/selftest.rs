@@ -8,14 +8,18 @@ use std::time::{Duration, Instant};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use libtest_mimic::Trial;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr};
 
 use crate::Outcome;
 use crate::clients::{
-    PATIENCE, SILENCE, ask, expect, https, preface, quic_handshakes, tls, unspecified,
+    Flight, PATIENCE, SILENCE, ask, expect, https, preface, quic_handshakes, quic_with, tls,
+    unspecified,
 };
 use crate::internet::{self, Family};
 use crate::runner::World;
 use crate::scenario::Scenario;
+use crate::topology::sysctl;
 use crate::windows;
 
 /// A behaviour as a scenario writes it, and what is true of what a client then sees.
@@ -30,6 +34,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("the-open-world-answers", the_open_world_answers),
         trial("a-drop-rule-drops", a_drop_rule_drops),
         trial("a-reject-rule-answers", a_reject_rule_answers),
+        trial("strays-vanish", strays_vanish),
         trial("an-impostor-takes-the-flow", an_impostor_takes_the_flow),
         trial("impostors-misbehave", impostors_misbehave),
         trial("version-negotiation-answers", version_negotiation_answers),
@@ -54,12 +59,18 @@ fn the_open_world_answers() -> Outcome {
         }
         for resolver in internet::RESOLVERS {
             let answer = ask(
+                PATIENCE,
                 resolver.parse()?,
                 "_v2-origintunneld._tcp.argotunnel.com",
                 RecordType::SRV,
             )?;
             expect(answer.answers.len() == 2, "the SRV record has two targets")?;
-            let answer = ask(resolver.parse()?, internet::REGIONS[0], RecordType::AAAA)?;
+            let answer = ask(
+                PATIENCE,
+                resolver.parse()?,
+                internet::REGIONS[0],
+                RecordType::AAAA,
+            )?;
             expect(
                 answer.answers.len() == 10,
                 "a region has ten IPv6 addresses",
@@ -86,7 +97,8 @@ fn a_drop_rule_drops() -> Outcome {
                 "TCP to region1 is silent",
             )?;
             preface(second)?;
-            expect(quic_handshakes(vec![second]).is_err(), "QUIC is silent")
+            let quic = quic_with(SILENCE, Flight::Large, "quic.cftunnel.com", vec![second]);
+            expect(quic.is_err(), "QUIC is silent")
         },
     )
 }
@@ -105,7 +117,7 @@ fn a_reject_rule_answers() -> Outcome {
             )?;
             let local = unspecified(address.ip());
             let socket = UdpSocket::bind((local, 0))?;
-            socket.set_read_timeout(Some(SILENCE))?;
+            socket.set_read_timeout(Some(PATIENCE))?;
             socket.connect(address)?;
             socket.send(b"?")?;
             expect(
@@ -115,6 +127,42 @@ fn a_reject_rule_answers() -> Outcome {
         }
         Ok(())
     })
+}
+
+/// An address that is not in this world is silent, in both families, and also where the far side forwards.
+fn strays_vanish() -> Outcome {
+    let scenario = scenario("")?;
+    let world = World::build(&scenario)?;
+    for forwards in ["0", "1"] {
+        let strays = ["198.18.0.7", "2001:db8::7"]
+            .map(|address| SocketAddr::new(address.parse().expect("an address"), 7844));
+        world
+            .topology
+            .edge
+            .run(move || sysctl("ipv4/ip_forward", forwards))?;
+        in_client(&world, move || {
+            for stray in strays {
+                let socket = UdpSocket::bind((unspecified(stray.ip()), 0))?;
+                socket.set_read_timeout(Some(SILENCE))?;
+                socket.connect(stray)?;
+                // Without this the socket does not hear of an unreachable network.
+                setsockopt(&socket, Ipv4RecvErr, &true)?;
+                if stray.is_ipv6() {
+                    setsockopt(&socket, Ipv6RecvErr, &true)?;
+                }
+                socket.send(b"?")?;
+                let heard = socket.recv(&mut [0; 16]);
+                expect(
+                    heard
+                        .as_ref()
+                        .is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+                    &format!("{stray} is silent, with forwarding {forwards}: {heard:?}"),
+                )?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 fn an_impostor_takes_the_flow() -> Outcome {
@@ -134,12 +182,12 @@ fn an_impostor_takes_the_flow() -> Outcome {
     })
 }
 
-/// What a client that has sent a line gets back: bytes, or the kind of error.
-fn speak(address: IpAddr) -> Result<Vec<u8>, ErrorKind> {
+/// What a client that has sent a line gets back within `wait`: bytes, or the kind of error.
+fn speak(address: IpAddr, wait: Duration) -> Result<Vec<u8>, ErrorKind> {
     let mut stream = TcpStream::connect_timeout(&(address, 7844).into(), PATIENCE)
         .map_err(|error| error.kind())?;
     stream
-        .set_read_timeout(Some(SILENCE))
+        .set_read_timeout(Some(wait))
         .map_err(|error| error.kind())?;
     stream.write_all(b"hello").map_err(|error| error.kind())?;
     let mut answer = [0; 256];
@@ -167,11 +215,16 @@ fn impostors_misbehave() -> Outcome {
         ("reset", |answer| answer == &Err(ErrorKind::ConnectionReset)),
     ];
     for (behaviour, holds) in cases {
+        let wait = if behaviour == "tarpit" {
+            SILENCE
+        } else {
+            PATIENCE
+        };
         in_world(
             &format!("impostors = [{{ behaviour = '{behaviour}' }}]"),
             move || {
                 for family in Family::BOTH {
-                    let answer = speak(internet::addresses(internet::REGIONS[0], family)[0]);
+                    let answer = speak(internet::addresses(internet::REGIONS[0], family)[0], wait);
                     expect(
                         holds(&answer),
                         &format!("{behaviour} over {}: {answer:?}", family.word()),
@@ -194,7 +247,7 @@ fn version_negotiation_answers() -> Outcome {
                 let mut ping = vec![0; 1200];
                 ping[..10].copy_from_slice(&[0xc0, 0x1a, 0x1a, 0x1a, 0x1a, 2, 0xd1, 0xd2, 1, 0x51]);
                 let socket = UdpSocket::bind((unspecified(address), 0))?;
-                socket.set_read_timeout(Some(SILENCE))?;
+                socket.set_read_timeout(Some(PATIENCE))?;
                 socket.connect((address, 7844))?;
                 socket.send(&ping)?;
                 let mut answer = [0; 64];
@@ -206,7 +259,13 @@ fn version_negotiation_answers() -> Outcome {
                 )?;
             }
             expect(
-                quic_handshakes(addresses.to_vec()).is_err(),
+                quic_with(
+                    SILENCE,
+                    Flight::Large,
+                    "quic.cftunnel.com",
+                    addresses.to_vec(),
+                )
+                .is_err(),
                 "no handshake completes",
             )
         },
@@ -243,9 +302,14 @@ fn resolvers_misbehave() -> Outcome {
             format!("dns = [{{ name = '*argotunnel.com', types = ['A'], answer = {answer} }}]");
         in_world(&rule, move || {
             let resolver = internet::RESOLVERS[0].parse()?;
-            let actual = ask(resolver, internet::REGIONS[0], RecordType::A);
+            let wait = if answer == "'silent'" {
+                SILENCE
+            } else {
+                PATIENCE
+            };
+            let actual = ask(wait, resolver, internet::REGIONS[0], RecordType::A);
             expect(holds(&actual), &format!("{answer}: {actual:?}"))?;
-            let other = ask(resolver, internet::REGIONS[0], RecordType::AAAA);
+            let other = ask(PATIENCE, resolver, internet::REGIONS[0], RecordType::AAAA);
             expect(
                 count(&other) == Some(10),
                 "the rule is about A records alone",
@@ -279,10 +343,17 @@ fn a_world_is_built_quickly() -> Outcome {
 
 /// Runs `test` on a thread in the client's namespaces of a world.
 pub(crate) fn in_world(lines: &str, test: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
+    in_client(&World::build(&scenario(lines)?)?, test)
+}
+
+/// The scenario of these lines, whose truth is not looked at.
+fn scenario(lines: &str) -> Outcome<Scenario> {
     let head = "name = 'lab'\nabout = ''\nexpect.verdict = 'ready'\n";
-    let scenario: Scenario = toml::from_str(&format!("{head}{lines}"))?;
-    let world = World::build(&scenario)?;
-    // A thread inherits the namespaces, and may block as it likes.
+    Ok(toml::from_str(&format!("{head}{lines}"))?)
+}
+
+/// Runs `test` on a thread of its own, which inherits the client's namespaces and may block.
+fn in_client(world: &World, test: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
     world
         .topology
         .client

@@ -33,8 +33,9 @@ link set wan up
 route add default via 10.0.2.2
 route add ::/0 via 2a01:4f8:2::2
 ";
-/// No default route: what is sent to an address outside this world vanishes, as it should. The route
-/// of 6to4 is for scenarios that give the client such an address.
+/// What is sent to an address outside this world vanishes. Without a route for it the kernel answers with
+/// an ICMP error, as often as its rate limit allows: always over IPv6, and over IPv4 if it forwards. The
+/// route of 6to4 is for scenarios that give the client such an address.
 const EDGE: &str = "\
 link set lo up
 addr add 10.0.2.2/24 dev eth0
@@ -43,6 +44,8 @@ link set eth0 up
 route add 10.0.1.0/24 via 10.0.2.1
 route add 2a01:4f8:1::/64 via 2a01:4f8:2::1
 route add 2002::/16 via 2a01:4f8:2::1
+route add blackhole default
+route add blackhole ::/0
 ";
 
 /// The port of the first impostor on the router.
@@ -65,6 +68,7 @@ impl Topology {
         let edge = Namespace::network("edge")?;
         // Interfaces copy these settings when they are made, so this comes before the links.
         for namespace in [&client, &router, &edge] {
+            namespace.run(nothing_inherited)?;
             namespace.run(no_autoconfiguration)?;
         }
         let wire = scenario.wire.as_ref().map(|_| Namespace::network("wire"));
@@ -152,9 +156,10 @@ fn build_edge(namespace: &Namespace, edge: &Edge, wired: bool) -> Outcome {
     })
 }
 
+/// No kind of error is limited, which also exempts it from the limit on all of them together.
 fn no_icmp_limits() -> Outcome {
     sysctl("ipv4/icmp_ratemask", "0")?;
-    sysctl("ipv6/icmp/ratelimit", "0")
+    sysctl("ipv6/icmp/ratemask", "\n")
 }
 
 fn edge_addresses() -> String {
@@ -176,9 +181,11 @@ fn build_client(namespace: &Namespace, client: &Client, files: &Path) -> Outcome
         own.to_owned() + &lines("", &client.hosts),
     )?;
     std::fs::write(files.join("nsswitch.conf"), "hosts: files dns\n")?;
+    let (systemd, unit) = (client.systemd, client.unit.clone());
     let files = files.to_owned();
     namespace.run(move || {
         nix::unistd::sethostname("laboratory")?;
+        run_services(systemd, unit.as_deref())?;
         for name in ["resolv.conf", "hosts", "nsswitch.conf"] {
             let target = Path::new("/etc").join(name);
             // A file that does not exist misleads nobody, but the resolvers must be ours.
@@ -189,6 +196,39 @@ fn build_client(namespace: &Namespace, client: &Client, files: &Path) -> Outcome
         batch(&setup)?;
         no_offload(&["eth0"])
     })
+}
+
+/// Hides how this machine runs its services, and shows what the scenario says.
+fn run_services(systemd: bool, unit: Option<&str>) -> Outcome {
+    if systemd {
+        empty(Path::new("/run"))?;
+        std::fs::create_dir_all("/run/systemd/system")?;
+        let folder = Path::new("/etc/systemd/system");
+        if !folder.is_dir() {
+            return Err(
+                "this machine has no /etc/systemd/system. Remedy: `apt-get install systemd`".into(),
+            );
+        }
+        empty(folder)?;
+        if let Some(unit) = unit {
+            std::fs::write(folder.join("cloudflared.service"), unit)?;
+        }
+    } else if Path::new("/run/systemd/system").is_dir() {
+        empty(Path::new("/run/systemd/system/.."))?;
+    }
+    Ok(())
+}
+
+/// Puts an empty folder in the place of another, for this mount namespace only.
+fn empty(target: &Path) -> Outcome {
+    mount(
+        Some("tmpfs"),
+        target,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .map_err(|errno| format!("{}: {errno}", target.display()).into())
 }
 
 /// A family that the client lacks is one for which it has no address: the link stays.
@@ -308,6 +348,24 @@ fn batch(lines: &str) -> Outcome {
     tool("ip", &["-batch", "-"], lines).map(drop)
 }
 
+/// IPv4 settings that a new namespace copies from the machine, where Docker or a distribution may have
+/// changed them: whether it forwards, drops by source address, or sends and obeys redirects.
+fn nothing_inherited() -> Outcome {
+    for interface in ["all", "default"] {
+        for setting in [
+            "forwarding",
+            "rp_filter",
+            "send_redirects",
+            "accept_redirects",
+            "arp_ignore",
+            "arp_filter",
+        ] {
+            sysctl(&format!("ipv4/conf/{interface}/{setting}"), "0")?;
+        }
+    }
+    Ok(())
+}
+
 /// Addresses come from the scenario alone, and are usable at once.
 fn no_autoconfiguration() -> Outcome {
     for interface in ["all", "default"] {
@@ -337,7 +395,7 @@ fn no_offload(interfaces: &[&str]) -> Outcome {
 }
 
 /// `/proc/sys/net` shows the namespace of the thread that opens it.
-fn sysctl(key: &str, value: &str) -> Outcome {
+pub(crate) fn sysctl(key: &str, value: &str) -> Outcome {
     let path = format!("/proc/sys/net/{key}");
     std::fs::write(&path, value)
         .map_err(|error| format!("{path}: {error}; is /proc/sys read-only here?").into())

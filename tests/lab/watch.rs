@@ -98,7 +98,7 @@ fn lines_of(child: &mut Child) -> Outcome<Receiver<String>> {
 fn course_of_udp(from: [&str; 4], to: [&str; 4], finding: &str) -> Vec<String> {
     let [verdict, suggested, quic, row] = [0, 1, 2, 3].map(|i| format!("{} -> {}", from[i], to[i]));
     let mut expected = vec![
-        format!("verdict: {verdict}: cloudflared "),
+        format!("verdict: {verdict}: "),
         format!("suggested protocol: {suggested}"),
         format!("quic: {quic}"),
     ];

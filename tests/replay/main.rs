@@ -2,8 +2,9 @@
 //!
 //! A case is the report of a lab run whose verdict the laboratory had confirmed. Diagnosing its
 //! observations again must give the same report, in whatever order the attempts are listed. After
-//! a change of the diagnosis that is meant, record again: `TUNNELCHECK_LAB_RECORD=1 cargo test
-//! --profile ci --test lab`.
+//! a change of the diagnosis that is meant, read what changes and accept it with `BLESS=1 cargo test
+//! --profile ci --test replay`: observations stay as they are. `TUNNELCHECK_LAB_RECORD=1 cargo test
+//! --profile ci --test lab` makes new observations.
 
 #![expect(
     clippy::expect_used,
@@ -32,9 +33,14 @@ fn every_case_is_diagnosed_as_it_was() {
         "only {} cases in tests/replay/cases",
         cases.len()
     );
+    let bless = std::env::var_os("BLESS").is_some();
     let mut wrong = Vec::new();
     for (name, report) in cases {
         let again = diagnose(report.clone().into_observations());
+        if bless {
+            write_case(&name, &again);
+            continue;
+        }
         if let Some(difference) = difference(&report, &again) {
             wrong.push(format!("{name}: {difference}"));
         }
@@ -106,6 +112,17 @@ proptest! {
     }
 }
 
+/// Writes a case anew: what was seen stays, what the diagnosis says of it is today's.
+fn write_case(name: &str, report: &Report) {
+    let path = folder().join(format!("{name}.json"));
+    let text = serde_json::to_string(report).expect("a report is JSON");
+    fs::write(path, text + "\n").expect("a case can be written");
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/replay/cases")
+}
+
 fn succeed(attempt: &mut Attempt) {
     attempt.contact_ms = attempt.contact_ms.or(Some(1.0.into()));
     attempt.handshake_ms = Some(2.0.into());
@@ -167,8 +184,7 @@ fn recorded() -> &'static [(String, Report)] {
 }
 
 fn read_cases() -> Vec<(String, Report)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/replay/cases");
-    let mut cases: Vec<_> = fs::read_dir(folder)
+    let mut cases: Vec<_> = fs::read_dir(folder())
         .expect("the folder of cases")
         .map(|entry| entry.expect("a directory entry").path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "json"))

@@ -2,20 +2,27 @@
 
 use std::collections::BTreeSet;
 
-use super::port53::{Port53, ends, patience, patience_with_one};
+use super::port53::{Port53, ends, exits, patience, patience_with_one};
 use super::{Draft, Platform};
 use crate::catalog;
 use crate::diagnose::dns::{Discovery, Resolves, SrvState};
 use crate::diagnose::verdict::Usable;
+use crate::diagnose::{Diagnosis, words};
 use crate::model::{
-    Finding, FindingCode, Lookup, LookupStatus, Observations, RecordType, Severity, Via,
+    Finding, FindingCode, Forecast, Lookup, LookupStatus, Observations, RecordType, Severity, Via,
 };
 
-pub(super) fn findings(seen: &Observations, discovery: &Discovery) -> Vec<Finding> {
+pub(super) fn findings(diagnosis: Diagnosis<'_>) -> Vec<Finding> {
+    let Diagnosis {
+        seen,
+        discovery,
+        forecast,
+        ..
+    } = diagnosis;
     [
-        addresses_failed(seen, discovery),
-        srv(seen, discovery),
-        resolver_failed(seen),
+        addresses_failed(seen, discovery, forecast),
+        srv(seen, discovery, forecast),
+        resolver_failed(seen, forecast),
     ]
     .into_iter()
     .flatten()
@@ -81,7 +88,11 @@ pub(super) fn resolver_commands(
     names.iter().map(ask).collect()
 }
 
-fn addresses_failed(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
+fn addresses_failed(
+    seen: &Observations,
+    discovery: &Discovery,
+    forecast: Option<&Forecast>,
+) -> Option<Finding> {
     let dead: Vec<_> = discovery
         .hosts
         .iter()
@@ -119,7 +130,7 @@ fn addresses_failed(seen: &Observations, discovery: &Discovery) -> Option<Findin
                 format!(
                     "cloudflared asks this host's resolvers for these names, and has no other source \
                      of addresses. {} The rows show whether the documented addresses can be reached.",
-                    ends(seen, &failed)
+                    ends(seen, forecast, &failed)
                 )
             },
             evidence,
@@ -130,7 +141,7 @@ fn addresses_failed(seen: &Observations, discovery: &Discovery) -> Option<Findin
     )
 }
 
-fn srv(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
+fn srv(seen: &Observations, discovery: &Discovery, forecast: Option<&Forecast>) -> Option<Finding> {
     let name = catalog::srv_name(seen.options.region);
     let is_srv = |l: &Lookup| l.record_type == RecordType::Srv;
     let port53 = Port53::of(seen);
@@ -173,11 +184,20 @@ fn srv(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
         SrvState::Failed(_) => Draft {
             code: FindingCode::DnsSrvFailed,
             severity: Severity::Error,
-            title: "Neither the resolver nor DNS over TLS gives the SRV record".to_owned(),
+            title: if over_tls_was_asked(seen) {
+                "Neither the resolver nor DNS over TLS gives the SRV record".to_owned()
+            } else {
+                "The resolver does not give the SRV record".to_owned()
+            },
             detail: format!(
-                "Without it cloudflared does not know the edge. It {}asks 1.1.1.1:853, in vain too, and \
-                 stops.",
-                wait_for_srv(seen)
+                "Without it cloudflared does not know the edge. It {}{}, and exits{}.",
+                wait_for_srv(seen),
+                if over_tls_was_asked(seen) {
+                    "asks 1.1.1.1:853, also without success"
+                } else {
+                    "asks 1.1.1.1:853, which this check did not get to"
+                },
+                exits(forecast)
             ),
             evidence,
             summary: format!("{}{}", port53.advice_or(fix), instead(seen)),
@@ -185,6 +205,11 @@ fn srv(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
         },
     };
     Some(draft.about(&[]))
+}
+
+/// Nothing is said of DNS over TLS unless a question to it has ended.
+fn over_tls_was_asked(seen: &Observations) -> bool {
+    seen.lookups.iter().any(|lookup| lookup.via == Via::Dot)
 }
 
 /// DNS over TLS is another way, unless it has spoken.
@@ -220,7 +245,7 @@ fn is_bad(status: LookupStatus) -> bool {
 }
 
 /// A resolver that fails where another one answers: cloudflared waits for it at every lookup.
-fn resolver_failed(seen: &Observations) -> Option<Finding> {
+fn resolver_failed(seen: &Observations, forecast: Option<&Forecast>) -> Option<Finding> {
     let answered_elsewhere = |lookup: &Lookup| {
         seen.lookups.iter().any(|other| {
             other.name == lookup.name
@@ -240,7 +265,8 @@ fn resolver_failed(seen: &Observations) -> Option<Finding> {
     servers.dedup();
     servers.first()?;
     let port53 = Port53::of(seen);
-    let mut evidence: Vec<_> = failed.iter().map(|l| sentence(l)).collect();
+    let vias: Vec<_> = failed.iter().map(|l| l.via).collect();
+    let mut evidence = failed_lookups(seen, |l| vias.contains(&l.via));
     evidence.extend(port53.evidence.iter().cloned());
     Some(
         Draft {
@@ -248,9 +274,16 @@ fn resolver_failed(seen: &Observations) -> Option<Finding> {
             severity: Severity::Warning,
             title: format!("Resolver {} gives no usable answer", servers.join(", ")),
             detail: if failed.iter().any(|l| l.status == LookupStatus::TimedOut) {
+                let first = forecast.and_then(|forecast| forecast.first_connection_s);
+                let late = first.map_or_else(String::new, |first| {
+                    format!(
+                        " Its first connection comes {} after its start.",
+                        words::about(first)
+                    )
+                });
                 format!(
-                    "Another resolver answers, so cloudflared starts. It waits {} for the silent one \
-                     at every lookup where it is asked first, and its own pre-checks report failures.",
+                    "Another resolver answers, so cloudflared starts. If the silent one is asked first, it \
+                     waits {} for it at every lookup, and its own pre-checks report failures.{late}",
                     patience_with_one(seen)
                 )
             } else {
@@ -260,7 +293,7 @@ fn resolver_failed(seen: &Observations) -> Option<Finding> {
             },
             evidence,
             summary: port53
-                .advice_or("Remove or mend the resolver in this host's configuration.".to_owned()),
+                .advice_or("Fix this resolver, or remove it from this host's configuration.".to_owned()),
             commands: Vec::new(),
         }
         .about(&[]),

@@ -2,24 +2,27 @@
 //! between the two.
 
 use super::{Draft, Platform};
-use crate::diagnose::JudgedRow;
 use crate::diagnose::dns::Discovery;
+use crate::diagnose::{Diagnosis, JudgedRow, words};
 use crate::model::{
-    Cause, Family, Finding, FindingCode, IpVersionChoice, Observations, Service, Severity, Source,
-    Status,
+    Cause, Family, Finding, FindingCode, Forecast, IpVersionChoice, Observations, Service,
+    Severity, Source, Status,
 };
 
-pub(super) fn findings(
-    seen: &Observations,
-    discovery: &Discovery,
-    rows: &[JudgedRow],
-) -> Vec<Finding> {
+pub(super) fn findings(diagnosis: Diagnosis<'_>) -> Vec<Finding> {
+    let Diagnosis {
+        seen,
+        discovery,
+        rows,
+        forecast,
+        ..
+    } = diagnosis;
     let chooses = seen.options.edge_ip_version == IpVersionChoice::Auto;
     if !chooses || !seen.options.edge.is_empty() {
         return Vec::new();
     }
     let found = [
-        ipv6_broken(seen, discovery, rows),
+        ipv6_broken(seen, discovery, rows, forecast),
         ipv4_broken(seen, discovery, rows),
     ];
     found.into_iter().flatten().collect()
@@ -73,7 +76,12 @@ fn elsewhere(rows: &[JudgedRow], family: Family) -> String {
     }
 }
 
-fn ipv6_broken(seen: &Observations, discovery: &Discovery, rows: &[JudgedRow]) -> Option<Finding> {
+fn ipv6_broken(
+    seen: &Observations,
+    discovery: &Discovery,
+    rows: &[JudgedRow],
+    forecast: Option<&Forecast>,
+) -> Option<Finding> {
     let lost = dead_beside_living(rows, Family::Ipv6)?;
     // Without IPv6 addresses from DNS, or with an IPv6 source that RFC 6724 sorts behind IPv4,
     // cloudflared never tries IPv6.
@@ -84,18 +92,19 @@ fn ipv6_broken(seen: &Observations, discovery: &Discovery, rows: &[JudgedRow]) -
         Draft {
             code: FindingCode::Ipv6Broken,
             severity: Severity::Warning,
-            title: "The edge answers over IPv4 alone, and cloudflared begins with IPv6".to_owned(),
-            detail: "With --edge-ip-version auto cloudflared takes the family that RFC 6724 sorts first, \
-                     which is IPv6 on this host, and falls back to IPv4 on a connection error: after 5 s \
-                     over QUIC and up to 15 s over HTTP/2 where IPv6 is silent, at every start and \
-                     perhaps at reconnects."
-                .to_owned(),
+            title: "The edge answers over IPv4 only, and cloudflared begins with IPv6".to_owned(),
+            detail: format!(
+                "With --edge-ip-version auto, cloudflared begins with the family that RFC 6724 sorts first. \
+                 On this host that is IPv6. A dial that is not answered costs 5 s over QUIC and 15 s over \
+                 HTTP/2; then it changes to IPv4 in that region.{}",
+                late(forecast)
+            ),
             evidence: vec![
                 format!("{} rows over IPv6 are blocked, IPv4 reaches the edge", lost.len()),
                 elsewhere(rows, Family::Ipv6),
             ],
-            summary: "Let cloudflared use IPv4 until IPv6 is mended, or take the IPv6 address and \
-                      route away from this host."
+            summary: "Let cloudflared use IPv4 (TUNNEL_EDGE_IP_VERSION=4) until IPv6 works, or remove the \
+                      IPv6 address and route from this host."
                 .to_owned(),
             commands: vec![
                 "cloudflared tunnel --edge-ip-version 4".to_owned(),
@@ -104,6 +113,17 @@ fn ipv6_broken(seen: &Observations, discovery: &Discovery, rows: &[JudgedRow]) -
         }
         .about(&lost),
     )
+}
+
+/// When the first connection comes, if IPv6 makes it late.
+fn late(forecast: Option<&Forecast>) -> String {
+    let first = forecast.and_then(|forecast| forecast.first_connection_s);
+    first.map_or_else(String::new, |first| {
+        format!(
+            " The first connection comes {} after its start.",
+            words::range(first)
+        )
+    })
 }
 
 fn ipv4_broken(seen: &Observations, discovery: &Discovery, rows: &[JudgedRow]) -> Option<Finding> {
@@ -115,16 +135,16 @@ fn ipv4_broken(seen: &Observations, discovery: &Discovery, rows: &[JudgedRow]) -
         Draft {
             code: FindingCode::Ipv4Broken,
             severity: Severity::Error,
-            title: "The edge answers over IPv6 alone, and cloudflared chooses IPv4".to_owned(),
-            detail: "With --edge-ip-version auto cloudflared takes the family that RFC 6724 sorts first, \
-                     which is IPv4 on this host. From IPv4 it never falls back to IPv6, so it retries in \
-                     vain although IPv6 works."
+            title: "The edge answers over IPv6 only, and cloudflared chooses IPv4".to_owned(),
+            detail: "With --edge-ip-version auto, cloudflared begins with the family that RFC 6724 sorts \
+                     first. On this host that is IPv4, and from IPv4 it never changes to IPv6. So it gets no \
+                     connection, although IPv6 works."
                 .to_owned(),
             evidence: vec![
                 format!("{} rows over IPv4 are blocked, IPv6 reaches the edge", lost.len()),
                 elsewhere(rows, Family::Ipv4),
             ],
-            summary: "Let cloudflared use IPv6, or mend IPv4.".to_owned(),
+            summary: "Let cloudflared use IPv6 (TUNNEL_EDGE_IP_VERSION=6), or fix IPv4.".to_owned(),
             commands: vec!["cloudflared tunnel --edge-ip-version 6".to_owned()],
         }
         .about(&lost),

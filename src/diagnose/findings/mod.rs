@@ -10,24 +10,22 @@ mod optional;
 mod port53;
 mod remedies;
 mod run;
+mod service;
 mod tunnel;
 
-use super::dns::Discovery;
 use super::platform::Platform;
-use super::verdict::Conclusion;
-use super::{JudgedRow, Pressures};
-use crate::model::{
-    Affected, Evidence, Family, Finding, FindingCode, Observations, Remedy, Severity,
-};
+use super::{Diagnosis, JudgedRow, Pressures};
+use crate::model::{Affected, Evidence, Family, Finding, FindingCode, Remedy, Severity};
 
 /// Everything worth telling, the most fundamental first.
-pub(super) fn findings(
-    seen: &Observations,
-    discovery: &Discovery,
-    rows: &[JudgedRow],
-    conclusion: &Conclusion,
-    pressures: &Pressures,
-) -> Vec<Finding> {
+pub(super) fn findings(diagnosis: Diagnosis<'_>, pressures: &Pressures) -> Vec<Finding> {
+    let Diagnosis {
+        seen,
+        discovery,
+        rows,
+        conclusion,
+        ..
+    } = diagnosis;
     let mut findings = Vec::new();
     findings.extend(run::findings(seen, rows));
     // On a host without any network everything else is a symptom.
@@ -35,10 +33,11 @@ pub(super) fn findings(
         .iter()
         .any(|family| seen.host.family(*family).is_available())
     {
-        findings.extend(dns::findings(seen, discovery));
+        findings.extend(dns::findings(diagnosis));
         findings.extend(answers::findings(seen, discovery));
-        findings.extend(family::findings(seen, discovery, rows));
-        findings.extend(network::findings(seen, rows, conclusion));
+        findings.extend(family::findings(diagnosis));
+        findings.extend(network::findings(diagnosis));
+        findings.extend(service::findings(diagnosis));
         findings.extend(limits::findings(rows, pressures));
         findings.extend(tunnel::findings(rows));
         findings.extend(environment::findings(seen, rows, conclusion));

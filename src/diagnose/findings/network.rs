@@ -4,18 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Draft, Platform, remedies};
 use crate::diagnose::verdict::Conclusion;
-use crate::diagnose::{JudgedRow, causes};
+use crate::diagnose::{Diagnosis, JudgedRow, causes, words};
 use crate::model::{
-    Attempt, Cause, DistrustKind, Evidence, Finding, FindingCode, Observations, Outcome,
-    Requirement, Service, Severity, Status, Transport, Verdict,
+    Attempt, Cause, DistrustKind, Evidence, Finding, FindingCode, Forecast, Outcome, Requirement,
+    Service, Severity, Status, Transport, Verdict,
 };
 
-pub(super) fn findings(
-    seen: &Observations,
-    rows: &[JudgedRow],
-    conclusion: &Conclusion,
-) -> Vec<Finding> {
-    let platform = Platform::of(&seen.host);
+pub(super) fn findings(diagnosis: Diagnosis<'_>) -> Vec<Finding> {
+    let Diagnosis { seen, rows, .. } = diagnosis;
     let mut groups = BTreeMap::<FindingCode, Vec<&JudgedRow>>::new();
     let required = |row: &&JudgedRow| row.target.requirement == Requirement::Required;
     for row in rows.iter().filter(required).filter(|row| row.is_blocked()) {
@@ -28,7 +24,7 @@ pub(super) fn findings(
         }
     }
     let blocked = groups.into_iter().map(|(code, group)| {
-        let mut finding = blocked_finding(code, &group, rows, (conclusion, platform));
+        let mut finding = blocked_finding(code, &group, diagnosis);
         if code == FindingCode::CertificateTime {
             let clock = format!("this host's clock says {}", seen.started_at);
             finding.evidence.push(Evidence(clock));
@@ -65,13 +61,17 @@ fn code(cause: Cause, transport: Transport, row: &JudgedRow) -> FindingCode {
     }
 }
 
-fn blocked_finding(
-    code: FindingCode,
-    group: &[&JudgedRow],
-    rows: &[JudgedRow],
-    (conclusion, platform): (&Conclusion, Platform),
-) -> Finding {
+fn blocked_finding(code: FindingCode, group: &[&JudgedRow], diagnosis: Diagnosis<'_>) -> Finding {
+    let Diagnosis {
+        seen,
+        rows,
+        conclusion,
+        forecast,
+        ..
+    } = diagnosis;
+    let platform = Platform::of(&seen.host);
     let (summary, commands) = remedies::remedy(code, group, rows, platform);
+    let summary = format!("{}{summary}", workaround(group, conclusion));
     Draft {
         code,
         severity: Severity::Error,
@@ -82,7 +82,7 @@ fn blocked_finding(
         )
         .trim()
         .to_owned(),
-        detail: consequence(group, conclusion),
+        detail: consequence(group, conclusion, forecast),
         evidence: evidence(group, rows, platform),
         summary,
         commands,
@@ -183,35 +183,41 @@ fn quic_is_hurt(conclusion: &Conclusion) -> bool {
     conclusion.quic.status != Verdict::Ready
 }
 
-/// What it means for cloudflared.
-fn consequence(group: &[&JudgedRow], conclusion: &Conclusion) -> String {
+/// What it means for cloudflared, as it was measured (`docs/cloudflared.md`).
+fn consequence(
+    group: &[&JudgedRow],
+    conclusion: &Conclusion,
+    forecast: Option<&Forecast>,
+) -> String {
     let quic_dead = conclusion.quic.status == Verdict::Blocked;
     let http2_dead = conclusion.http2.status == Verdict::Blocked;
     let transports = transports(group);
     let only = |transport| transports.len() == 1 && transports.contains(&transport);
     let text = match (conclusion.quic.usable, conclusion.http2.usable) {
         (false, false) if conclusion.verdict == Verdict::Blocked => {
-            "cloudflared cannot establish a tunnel with these options."
+            "cloudflared cannot establish a tunnel with these options. A tunnel that is already up may \
+             live on its old flows: cloudflared notices nothing until it has to reconnect."
+                .to_owned()
         }
-        (false, true) if quic_dead && only(Transport::Udp) => {
-            "cloudflared tries QUIC first, for 5 s where nothing answers, and falls back to http2; what \
-             needs UDP through the tunnel stops working."
-        }
+        (false, true) if quic_dead && only(Transport::Udp) => falls_back_late(group, forecast),
         (true, false) if http2_dead && only(Transport::Tcp) => {
-            "cloudflared connects over QUIC; the day QUIC fails it has nothing to fall back on."
+            "cloudflared connects over QUIC and does not notice. If QUIC fails at a start, there is no \
+             fallback. A process that was connected over QUIC never falls back at all."
+                .to_owned()
         }
         (true, _) if only(Transport::Tcp) && !quic_is_hurt(conclusion) => {
-            "cloudflared connects over QUIC; http2, its fallback, is slow and uneven to start, or has \
-             less redundancy."
+            "cloudflared connects over QUIC and does not notice. Its fallback, HTTP/2, has fewer paths \
+             and may need several dials of up to 15 s each."
+                .to_owned()
         }
         _ if group.iter().all(|row| row.status() == Status::Partial) => {
-            "cloudflared retries until it draws an address that passes; starts and reconnects are slow \
-             and uneven."
+            "cloudflared takes addresses by chance. A dial to one that is blocked costs 5 s over QUIC \
+             and up to 15 s over HTTP/2, then it tries another."
+                .to_owned()
         }
-        _ => {
-            "cloudflared keeps its connections to what is left, with less redundancy and slower \
-             reconnects."
-        }
+        _ => "cloudflared uses the paths that are left. Starts and reconnects are slower, and there is \
+              less redundancy."
+            .to_owned(),
     };
     let excluded = [
         (conclusion.quic, Service::Quic),
@@ -221,10 +227,47 @@ fn consequence(group: &[&JudgedRow], conclusion: &Conclusion) -> String {
     .find(|(state, _)| state.status == Verdict::Skipped);
     match excluded {
         Some((_, service)) if conclusion.verdict == Verdict::Blocked => {
-            format!("{text} They exclude {service}, which was not checked: `--protocol auto` does.")
+            format!(
+                "{text} The options exclude {service}, so it was not checked; `--protocol auto` checks both."
+            )
         }
-        _ => text.to_owned(),
+        _ => text,
     }
+}
+
+/// What works today: HTTP/2 from the start, where QUIC is what is blocked.
+fn workaround(group: &[&JudgedRow], conclusion: &Conclusion) -> &'static str {
+    let only_udp = transports(group).into_iter().eq([Transport::Udp]);
+    let helps = conclusion.quic.status == Verdict::Blocked && conclusion.http2.usable && only_udp;
+    if helps {
+        "For now, start cloudflared with --protocol http2 (TUNNEL_TRANSPORT_PROTOCOL=http2). "
+    } else {
+        ""
+    }
+}
+
+/// QUIC fails and HTTP/2 works: the fallback comes, but late.
+fn falls_back_late(group: &[&JudgedRow], forecast: Option<&Forecast>) -> String {
+    let refused_by_icmp = |row: &&&JudgedRow| row.judgement.cause == Some(Cause::Rejected);
+    let icmp = if group.iter().any(|row| refused_by_icmp(&row)) {
+        " ICMP errors do not make it faster."
+    } else {
+        ""
+    };
+    let late = forecast.and_then(|f| f.first_connection_s).map_or_else(
+        || "cloudflared dials QUIC nine times before it falls back to HTTP/2.".to_owned(),
+        |first| {
+            format!(
+                "cloudflared dials QUIC nine times, with waits that grow, before it falls back to HTTP/2: \
+                 {} after its start.",
+                words::range(first)
+            )
+        },
+    );
+    format!(
+        "{late}{icmp} A process that was once connected over QUIC never falls back. Over HTTP/2, UDP and \
+         ICMP through the tunnel do not work, and a dead connection goes unnoticed for 136 to 151 s."
+    )
 }
 
 /// What was seen: rows of which the same can be told share a line.

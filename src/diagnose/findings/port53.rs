@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::Platform;
-use crate::model::{Lookup, LookupStatus, Observations, Via};
+use crate::diagnose::words;
+use crate::model::{Forecast, Lookup, LookupStatus, Observations, Via};
 
 /// What the resolvers' two transports tell.
 #[derive(Debug, Default, PartialEq)]
@@ -114,29 +115,33 @@ pub(super) fn patience(seen: &Observations) -> String {
     )
 }
 
-/// What cloudflared does with lookups that end like these: when it knows.
+/// What cloudflared does with lookups that end like these, as far as that is known.
 pub(super) fn ends<'a>(
     seen: &Observations,
+    forecast: Option<&Forecast>,
     lookups: &(impl Iterator<Item = &'a Lookup> + Clone),
 ) -> String {
     let is = |status| lookups.clone().any(|lookup| lookup.status == status);
+    let exits = exits(forecast);
     if is(LookupStatus::Suspicious) {
-        "It takes the made-up addresses for the edge's, and connects there in vain.".to_owned()
+        "It takes the made-up addresses for the edge's and dials them.".to_owned()
     } else if is(LookupStatus::TimedOut) {
-        let usual =
-            seen.host.resolver_options.is_none() && Platform::of(&seen.host) == Platform::Linux;
-        let all = if usual {
-            ", which takes about 40 s in all"
-        } else {
-            ""
-        };
-        format!("It {} at every lookup{all}, and stops.", patience(seen))
+        format!("It {} at every lookup, and exits{exits}.", patience(seen))
     } else if is(LookupStatus::Unreachable) {
-        "It stops, at once or, where the kernel does not hand it the error, after 5 s a lookup."
+        "It exits, at once if the kernel reports the error to it, else after 5 s a lookup."
             .to_owned()
     } else {
-        "It stops within a second of its start.".to_owned()
+        "It exits within a second of its start.".to_owned()
     }
+}
+
+/// ` 60 s after its start`, as far as that is known.
+pub(super) fn exits(forecast: Option<&Forecast>) -> String {
+    forecast
+        .and_then(|forecast| forecast.exit_after_s)
+        .map_or_else(String::new, |after| {
+            format!(" {} after its start", words::seconds(after))
+        })
 }
 
 #[cfg(test)]
@@ -219,15 +224,13 @@ mod tests {
     #[test]
     fn patience_is_that_of_the_configuration() {
         let mut seen = seen(LookupStatus::TimedOut, false);
-        let ended = |seen: &Observations| ends(seen, &seen.lookups.iter());
+        let ended = |seen: &Observations| ends(seen, None, &seen.lookups.iter());
         assert!(ended(&seen).contains("waits 5 s for each silent resolver, twice"));
-        assert!(ended(&seen).contains("40 s"));
         seen.host.resolver_options = Some(ResolverOptions {
             use_tcp: false,
             timeout_s: 1,
             attempts: 3,
         });
         assert!(ended(&seen).contains("waits 1 s for each silent resolver, 3 times"));
-        assert!(!ended(&seen).contains("40 s"));
     }
 }

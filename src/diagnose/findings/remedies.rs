@@ -135,7 +135,7 @@ fn mtu(group: &[&JudgedRow], rows: &[JudgedRow]) -> (&'static str, Vec<String>) 
     } else {
         (
             "Raise the MTU of the path to 1300 octets or more (cloudflared's QUIC packets have 1260 over \
-             IPv4 and 1300 over IPv6), or let cloudflared use http2.",
+             IPv4 and 1300 over IPv6), or let cloudflared use http2 (TUNNEL_TRANSPORT_PROTOCOL=http2).",
             vec!["cloudflared tunnel --protocol http2".to_owned()],
         )
     }

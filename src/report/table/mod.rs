@@ -4,6 +4,7 @@ pub(super) mod destinations;
 mod difference;
 pub(super) mod dns;
 pub(super) mod findings;
+mod forecast;
 pub(super) mod grid;
 pub(super) mod page;
 mod verbose;
@@ -39,6 +40,9 @@ fn write(report: &Report, style: Style, verbosity: Verbosity) -> String {
     page.paragraph(2, &verdict(report.verdict, style), &report.summary);
     destinations::write(&mut page, report);
     dns::write(&mut page, report);
+    if let Some(forecast) = &report.forecast {
+        forecast::write(&mut page, forecast, verbosity == Verbosity::Verbose);
+    }
     findings::write(&mut page, report, verbosity);
     if verbosity == Verbosity::Verbose {
         verbose::write(&mut page, report);

@@ -62,8 +62,10 @@ struct Block {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Port {
-    port: Option<Value>,
-    end_port: Option<u16>,
+    #[serde(rename = "port")]
+    first: Option<Value>,
+    #[serde(rename = "endPort")]
+    last: Option<u16>,
     protocol: Option<String>,
 }
 
@@ -169,7 +171,7 @@ pub(super) fn read(documents: Vec<Value>) -> Result<Option<Policies>, String> {
             ))
         });
     }
-    counted(policies, foreign).map(Some)
+    Ok(Some(counted(policies, foreign)))
 }
 
 fn is_of(document: &Value, group: &str) -> bool {
@@ -182,7 +184,7 @@ fn parse<T: for<'de> Deserialize<'de>>(document: Value, kind: &str) -> Result<T,
     serde_json::from_value(document).map_err(|why| format!("{kind}: {why}"))
 }
 
-fn counted(mut policies: Vec<Policy>, foreign: Option<String>) -> Result<Policies, String> {
+fn counted(mut policies: Vec<Policy>, foreign: Option<String>) -> Policies {
     let only = policies.len() == 1;
     policies.retain(|policy| policy.is_for_cloudflared || only);
     let namespaces: BTreeSet<_> = policies.iter().map(|p| p.namespace.as_deref()).collect();
@@ -217,7 +219,7 @@ fn counted(mut policies: Vec<Policy>, foreign: Option<String>) -> Result<Policie
         otherwise,
         ..List::stateful(name, rules)
     };
-    Ok(Policies { list, lets_dns_out })
+    Policies { list, lets_dns_out }
 }
 
 /// Whether a selector is for cloudflared's pods: for all pods, or by a label that says so.
@@ -336,9 +338,9 @@ impl Policy {
         // A proxy that reads what is spoken there may end it.
         if sets.clone().any(PortRule::is_read_by_a_proxy) {
             let doubt = Some("a proxy reads what is spoken there, and may refuse it".to_owned());
-            services
-                .iter_mut()
-                .for_each(|service| service.doubt.clone_from(&doubt));
+            for service in &mut services {
+                service.doubt.clone_from(&doubt);
+            }
         }
         self.dns |= allows && services.iter().any(Service::is_dns);
         let cidrs = rule.cidrs.iter().flatten();
@@ -377,11 +379,11 @@ impl Policy {
             .iter()
             .any(has)
             || rule.ports.is_none();
-        let named = rule.cidrs.is_some()
+        let leads_somewhere = rule.cidrs.is_some()
             || rule.sets.is_some()
             || rule.entities.is_some()
             || rule.names.is_some();
-        if !nowhere && !named && !elsewhere {
+        if !nowhere && !leads_somewhere && !elsewhere {
             to.push((To::Anywhere, None));
         }
         self.add(allows, to.into_iter(), &services);
@@ -463,14 +465,14 @@ impl Service {
             Some(name) => transport(name)?,
             None => usual,
         };
-        let number = match &port.port {
+        let number = match &port.first {
             None => None,
             Some(Value::String(text)) => Some(text.parse::<u16>().map_err(|_| text.clone())),
             Some(number) => number.as_u64().and_then(|n| u16::try_from(n).ok()).map(Ok),
         };
         let (ports, doubt) = match number {
             None | Some(Ok(0)) => (ANY_PORT, None),
-            Some(Ok(first)) => (first..=port.end_port.unwrap_or(first), None),
+            Some(Ok(first)) => (first..=port.last.unwrap_or(first), None),
             Some(Err(name)) => (
                 ANY_PORT,
                 Some(format!("which port `{name}` is, is not in the file")),

@@ -232,8 +232,11 @@ impl Comparison {
     }
 }
 
+/// Whether a fate is of a section.
+type IsOf = fn(&Fate) -> bool;
+
 /// The sections of the answer: what is said of a fate.
-const SECTIONS: [(&str, fn(&Fate) -> bool); 5] = [
+const SECTIONS: [(&str, IsOf); 5] = [
     ("Missing", |fate| matches!(fate, Fate::Missing(_))),
     ("Closed by a rule", |fate| matches!(fate, Fate::Closed(_))),
     ("Depends on a condition", |fate| {

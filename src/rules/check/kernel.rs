@@ -103,6 +103,10 @@ fn fate(filters: &Filters, flow: &Flow, answer: Answer) -> Fate {
         )),
         Answer::Closed(closing) => closed(filters, &closing),
         Answer::Conditional(condition) => Fate::Conditional(conditional(filters, &condition)),
+        Answer::Redirected(rule) => Fate::Unclear(format!(
+            "sent to another address, and whether that one passes it on is not known: {}",
+            named(filters, &rule)
+        )),
         Answer::Unclear(why) => Fate::Unclear(why),
     }
 }
@@ -186,9 +190,6 @@ fn assumed(stand_in: &StandIn) -> String {
         }
         StandIn::Interface(name) => {
             format!("The interface {name}, which this host lacks, was made for the trial.")
-        }
-        StandIn::Set(name) => {
-            format!("The set {name} is filled from elsewhere, and was empty in the trial.")
         }
     }
 }

@@ -27,7 +27,7 @@ pub enum Given {
 /// Lists that a flow has to pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lists {
-    lists: Vec<List>,
+    all: Vec<List>,
     /// What they are: "network ACLs of AWS".
     pub forms: Vec<&'static str>,
     /// Whether pods may ask a resolver, if the lists are for pods.
@@ -42,7 +42,7 @@ impl Lists {
     /// What the lists do with a destination.
     #[must_use]
     pub fn fate(&self, target: &Target<'_>) -> Fate {
-        list::fate(&self.lists, target)
+        list::fate(&self.all, target)
     }
 
     /// Rules for the edge's port that lead to no address of today.
@@ -60,7 +60,7 @@ impl Lists {
                 .any(|e| rule.ports.contains(&e.port) && holds(e))
         };
         let rules = self
-            .lists
+            .all
             .iter()
             .flat_map(|list| &list.rules)
             .filter(|rule| rule.allows);
@@ -112,7 +112,7 @@ pub fn read(files: &[(String, Vec<u8>)]) -> Result<Given, Refused> {
                 Given::Filters(all)
             }
             (Some(Given::Lists(mut all)), Given::Lists(more)) => {
-                all.lists.extend(more.lists);
+                all.all.extend(more.all);
                 all.forms.extend(more.forms);
                 all.lets_pods_ask = all.lets_pods_ask.or(more.lets_pods_ask);
                 Given::Lists(all)
@@ -157,7 +157,7 @@ fn one(name: &str, text: &str) -> Result<Given, String> {
         let list = table::read(text)?;
         return Ok(Given::Lists(Lists {
             lists_resolvers: list.rules.iter().any(|rule| rule.ports == (53..=53)),
-            lists: vec![list],
+            all: vec![list],
             forms: vec!["a table (CSV)"],
             is_table: true,
             lets_pods_ask: None,
@@ -193,7 +193,7 @@ fn policies(documents: Vec<Value>) -> Result<Given, String> {
     let policies = cluster::read(documents)?;
     let policies = policies.ok_or("holds no NetworkPolicy and no CiliumNetworkPolicy; give `kubectl get networkpolicies -o yaml`")?;
     Ok(Given::Lists(Lists {
-        lists: vec![policies.list],
+        all: vec![policies.list],
         forms: vec!["policies of Kubernetes"],
         lets_pods_ask: Some(policies.lets_dns_out),
         ..Lists::default()
@@ -260,7 +260,7 @@ fn json(value: Value) -> Result<Given, String> {
         return Err(format!("holds no rule that is read; give {LISTS}"));
     }
     Ok(Given::Lists(Lists {
-        lists,
+        all: lists,
         forms: vec![form],
         ..Lists::default()
     }))

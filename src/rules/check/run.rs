@@ -202,12 +202,12 @@ impl Check {
             reprint.egress.entries.iter().find(same).is_some()
         };
         let by_options = || {
-            let fate = |target: &Target<'_>| match covers(target) {
-                true => Fate::Open,
-                false => Fate::Missing(Some(format!(
-                    "the file was printed for `{}`",
-                    printed.options.join(" ")
-                ))),
+            let fate = |target: &Target<'_>| {
+                if covers(target) {
+                    return Fate::Open;
+                }
+                let options = printed.options.join(" ");
+                Fate::Missing(Some(format!("the file was printed for `{options}`")))
             };
             targets(egress, &subject)
                 .iter()

@@ -98,9 +98,9 @@ pub(super) fn lists(document: Document) -> Result<Vec<List>, String> {
     if amazon.len() == 2
         && let Some(rules) = amazon.remove("")
     {
-        amazon
-            .values_mut()
-            .for_each(|group| group.extend_from_slice(&rules));
+        for group in amazon.values_mut() {
+            group.extend_from_slice(&rules);
+        }
     }
     let mut lists = google::lists(&google);
     lists.extend(amazon.into_iter().map(|(id, rules)| aws::list(&id, rules)));

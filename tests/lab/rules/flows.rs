@@ -11,7 +11,7 @@ use crate::clients::{PATIENCE, expect, unspecified};
 use crate::internet::{self, Family};
 use crate::topology::Topology;
 
-/// Everything answers at once here, so this long a silence is one.
+/// How long to wait where no answer is right. What must answer gets [`PATIENCE`].
 const SILENCE: Duration = Duration::from_millis(400);
 
 /// The client's addresses.
@@ -40,7 +40,10 @@ impl<'a> Flows<'a> {
             let ends = Arc::clone(&flows.ends);
             topology.client.run(move || serve(port, ends))?;
         }
-        flows.sessions = flows.dial(SSH_PORT).into_iter().collect::<Result<_, _>>()?;
+        flows.sessions = flows
+            .dial(SSH_PORT, PATIENCE)
+            .into_iter()
+            .collect::<Result<_, _>>()?;
         flows.expect_session()?;
         Ok(flows)
     }
@@ -75,10 +78,10 @@ impl<'a> Flows<'a> {
 
     /// Without a firewall everything that is expected to be closed later on is open.
     pub(crate) fn expect_open(&self) -> Outcome {
-        for answer in self.dial(OTHER_PORT) {
+        for answer in self.dial(OTHER_PORT, PATIENCE) {
             answer.map_err(|error| format!("the other port is open before: {error}"))?;
         }
-        for (address, kind) in self.reach_out() {
+        for (address, kind) in self.reach_out(PATIENCE) {
             expect(
                 kind == ErrorKind::ConnectionRefused,
                 &format!("the edge itself refuses {address} before: {kind}"),
@@ -92,7 +95,7 @@ impl<'a> Flows<'a> {
         for session in &mut self.sessions {
             converse(session).map_err(|error| format!("the session is cut: {error}"))?;
         }
-        for answer in self.dial(SSH_PORT) {
+        for answer in self.dial(SSH_PORT, PATIENCE) {
             converse(&mut answer?).map_err(|error| format!("no new session: {error}"))?;
         }
         Ok(())
@@ -100,7 +103,7 @@ impl<'a> Flows<'a> {
 
     /// What no rule lists goes neither in nor out.
     pub(crate) fn expect_closed(&self) -> Outcome {
-        for answer in self.dial(OTHER_PORT) {
+        for answer in self.dial(OTHER_PORT, SILENCE) {
             let kind = answer.err().map(|error| error.kind());
             expect(
                 kind == Some(ErrorKind::TimedOut),
@@ -112,7 +115,7 @@ impl<'a> Flows<'a> {
 
     /// What no rule lists does not get out: the kernel refuses to send UDP, and TCP is silent.
     pub(crate) fn expect_nothing_out(&self) -> Outcome {
-        for (address, kind) in self.reach_out() {
+        for (address, kind) in self.reach_out(SILENCE) {
             let dropped = matches!(kind, ErrorKind::TimedOut | ErrorKind::PermissionDenied);
             expect(dropped, &format!("{address} is out of reach: {kind}"))?;
         }
@@ -120,27 +123,27 @@ impl<'a> Flows<'a> {
     }
 
     /// From the edge's side to a port of the client, over both families at once.
-    fn dial(&self, port: u16) -> Vec<std::io::Result<TcpStream>> {
+    fn dial(&self, port: u16, wait: Duration) -> Vec<std::io::Result<TcpStream>> {
         self.topology.edge.run(move || {
             let dials = CLIENT.map(|address| {
                 let to = SocketAddr::new(address.parse().expect("an address"), port);
-                thread::spawn(move || TcpStream::connect_timeout(&to, SILENCE))
+                thread::spawn(move || TcpStream::connect_timeout(&to, wait))
             });
             dials.map(|dial| dial.join().expect("no panic")).into()
         })
     }
 
     /// How the client fails to get an answer from a port of the edge, by TCP and by UDP.
-    fn reach_out(&self) -> Vec<(String, ErrorKind)> {
-        self.topology.client.run(|| {
+    fn reach_out(&self, wait: Duration) -> Vec<(String, ErrorKind)> {
+        self.topology.client.run(move || {
             let flows: Vec<_> = Family::BOTH
                 .into_iter()
-                .flat_map(|family| {
+                .flat_map(move |family| {
                     let ip = internet::addresses(internet::REGIONS[0], family)[0];
                     let to = SocketAddr::new(ip, UNLISTED_PORT);
                     [
-                        (format!("TCP {to}"), thread::spawn(move || tcp(to))),
-                        (format!("UDP {to}"), thread::spawn(move || udp(to))),
+                        (format!("TCP {to}"), thread::spawn(move || tcp(to, wait))),
+                        (format!("UDP {to}"), thread::spawn(move || udp(to, wait))),
                     ]
                 })
                 .collect();
@@ -153,17 +156,17 @@ impl<'a> Flows<'a> {
     }
 }
 
-fn tcp(to: SocketAddr) -> ErrorKind {
-    match TcpStream::connect_timeout(&to, SILENCE) {
+fn tcp(to: SocketAddr, wait: Duration) -> ErrorKind {
+    match TcpStream::connect_timeout(&to, wait) {
         Ok(_) => ErrorKind::AlreadyExists,
         Err(error) => error.kind(),
     }
 }
 
-fn udp(to: SocketAddr) -> ErrorKind {
+fn udp(to: SocketAddr, wait: Duration) -> ErrorKind {
     let answer = || -> std::io::Result<usize> {
         let socket = UdpSocket::bind((unspecified(to.ip()), 0))?;
-        socket.set_read_timeout(Some(SILENCE))?;
+        socket.set_read_timeout(Some(wait))?;
         socket.connect(to)?;
         socket.send(b"?")?;
         socket.recv(&mut [0; 16])
