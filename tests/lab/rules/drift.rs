@@ -55,7 +55,7 @@ const CASES: &[Case] = &[
         &[
             "UDP 7844: 198.41.192.7",
             "-A CONNECTOR -s 172.31.9.2/32 -j DROP",
-            "line 18",
+            "line 15",
         ],
         &["TCP 7844:"],
     ),
