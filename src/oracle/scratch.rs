@@ -1,8 +1,10 @@
 //! The scratch network: namespaces, links and addresses.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -12,7 +14,7 @@ use rustix::thread::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::question::{Context, Flow, Question};
+use super::question::{Context, Entry, Flow, Question};
 use super::tools::Tools;
 use super::{OracleError, far};
 use crate::model::Transport;
@@ -23,6 +25,17 @@ pub(super) struct Who {
     pub(super) uid: u32,
     pub(super) gid: u32,
 }
+
+/// Addresses of documentation, and a port of the far end, that show whether the links are ready.
+const SOMEWHERE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(198, 51, 100, 99)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 99)),
+];
+const READY: u16 = 9;
+
+/// How long to wait for them, and for one answer.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(2);
 
 /// The namespaces. The calling thread is the host; the others end with the process.
 pub(super) struct Scratch {
@@ -101,12 +114,46 @@ impl Scratch {
             user,
         };
         scratch.listen(&question.flows)?;
+        scratch.wait(entry)?;
         Ok(scratch)
+    }
+
+    /// Waits until the links carry packets both ways: the kernel drops them for some time after an
+    /// interface is up.
+    fn wait(&self, entry: Option<&Entry>) -> Result<(), OracleError> {
+        let transport = Transport::Udp;
+        for ip in SOMEWHERE {
+            let to = SocketAddr::new(ip, READY);
+            self.reach(&Flow::Out { transport, to }, to)?;
+            let of_family = |address: &IpAddr| address.is_ipv4() == ip.is_ipv4();
+            if entry.is_some_and(|entry| entry.addresses().any(|address| of_family(&address))) {
+                self.reach(&Flow::Forwarded { transport, to }, to)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reach(&self, flow: &Flow, to: SocketAddr) -> Result<(), OracleError> {
+        let internal = |why: std::io::Error| OracleError::Internal(format!("{to}: {why}"));
+        let socket = UdpSocket::from(self.socket(flow)?);
+        socket.connect(to).map_err(internal)?;
+        socket.set_read_timeout(Some(AGAIN)).map_err(internal)?;
+        let until = Instant::now() + READY_WITHIN;
+        loop {
+            let answered = socket.send(b"?").and_then(|_| socket.recv(&mut [0; 64]));
+            match answered {
+                Ok(_) => return Ok(()),
+                Err(why) if Instant::now() > until => return Err(internal(why)),
+                // A send that fails does not wait.
+                Err(why) if why.kind() != ErrorKind::WouldBlock => thread::sleep(AGAIN),
+                Err(_) => {}
+            }
+        }
     }
 
     /// What answers: at the far end, and on this host for what comes in and what stays here.
     fn listen(&self, flows: &[Flow]) -> Result<(), OracleError> {
-        let (mut there, mut here) = (Vec::new(), Vec::new());
+        let (mut there, mut here) = (vec![(Transport::Udp, READY)], Vec::new());
         for flow in flows {
             match *flow {
                 Flow::Out { transport, to } if to.ip().is_loopback() => {
@@ -233,7 +280,7 @@ fn far_lines(context: &Context) -> String {
     let mut lines = "link set lo up\nlink set far0 arp off up\n\
          route add local 0.0.0.0/0 dev lo table local\nroute add local ::/0 dev lo table local\n"
         .to_owned();
-    let entry = context.entry.iter().flat_map(super::Entry::addresses);
+    let entry = context.entry.iter().flat_map(Entry::addresses);
     let near = [context.ipv4.into(), context.ipv6.into()]
         .into_iter()
         .chain(entry);
@@ -245,7 +292,7 @@ fn far_lines(context: &Context) -> String {
     lines
 }
 
-fn container_lines(entry: &super::Entry) -> String {
+fn container_lines(entry: &Entry) -> String {
     let mut lines = "link set lo up\nlink set far0 arp off up\n".to_owned();
     for address in entry.addresses() {
         let (length, all, nodad) = match address {
