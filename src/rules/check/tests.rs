@@ -86,7 +86,8 @@ fn aliases_cannot_fill_the_memory() {
     let mut text = String::from("kind: NetworkPolicy\na0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
     for level in 1..12 {
         let alias = format!("*a{},", level - 1).repeat(10);
-        text += &format!("a{level}: &a{level} [{alias}]\n");
+        let line = format!("a{level}: &a{level} [{alias}]\n");
+        text.push_str(&line);
     }
     let refused = given(&text).unwrap_err();
     assert!(
