@@ -1,5 +1,6 @@
 //! Arguments, environment and terminal become settings that cannot be wrong, before anything is sent.
 
+mod container;
 mod optional_hosts;
 #[cfg(target_os = "linux")]
 mod rehearse;
@@ -162,14 +163,20 @@ pub enum UsageError {
     /// `rules` was not told in which language.
     #[error("--format: which rules? One of {}", Dialect::words())]
     NoDialect,
-    /// The file of `--check-drift` cannot be compared.
-    #[error("--check-drift: {}: {why}", path.display())]
+    /// The rules of `--check-drift` cannot be compared.
+    #[error("--check-drift: {name}: {why}")]
     Drift {
         /// The file.
-        path: PathBuf,
+        name: String,
         /// What is wrong with it.
         why: String,
     },
+    /// The rules of `--check-drift` cannot be tried.
+    #[error("--check-drift: {0}")]
+    Trial(String),
+    /// `--for-container` names none.
+    #[error("--for-container: {0}")]
+    Container(String),
     /// `--ssh-port` is no port.
     #[error("--ssh-port: `{0}` is not a port from 1 to 65535")]
     SshPort(String),

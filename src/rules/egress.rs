@@ -28,6 +28,8 @@ pub struct Egress {
     pub arguments: Vec<String>,
     /// What is let out: the resolvers, then what a tunnel needs, then what is optional.
     pub entries: Vec<Entry>,
+    /// Whether some answer was too long for UDP, so that TCP 53 is needed as well.
+    pub has_long_answers: bool,
     /// What the reader should know, each in a sentence or two: what DNS did not tell, and what it
     /// told that became no rule.
     pub notes: Vec<String>,
@@ -80,6 +82,7 @@ impl Egress {
             today: Today::Known,
             arguments: arguments(options),
             entries: Vec::new(),
+            has_long_answers: lookups.iter().any(|lookup| lookup.truncated),
             notes: Vec::new(),
             without_a_rule: without_a_rule(options),
         };
@@ -246,6 +249,21 @@ impl Egress {
                 wrong.join(", ")
             ));
         }
+    }
+
+    /// Notes what a lock-down of the host does not close, if there are such bridges.
+    pub fn note_containers(&mut self, bridges: &[String]) {
+        if bridges.is_empty() {
+            return;
+        }
+        let names: Vec<_> = bridges
+            .iter()
+            .map(|name| HostName::sanitised(name).to_string())
+            .collect();
+        self.notes.push(format!(
+            "This host has bridges of containers ({}), and these rules do not close what it forwards for them. Is cloudflared in a container? Then it needs `tunnelcheck rules --for-container NAME`.",
+            names.join(", ")
+        ));
     }
 
     fn note_once(&mut self, note: String) {

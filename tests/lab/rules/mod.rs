@@ -5,10 +5,12 @@
 //! | `lockdown-…` | lets everything in and out | the check is ready; the SSH session lives, and a new one comes in; what is not listed goes neither in nor out; applied twice is applied once |
 //! | `accepts-…` | lets nothing out | the check is ready, and what is not listed still does not go out |
 //! | `every-rule-counts-…` | locked down, less one rule | the check names that rule's destination, and no other |
+//! | `drift-…` | has a file of rules, or some in force | the comparison says what is true of them |
 //! | `the-page-…` | lets everything in and out | the commands of docs/lock-down.md lead to a check that is ready |
 //!
 //! All of it over IPv4 and IPv6. What is true of a locked-down host is shown to be otherwise before.
 
+mod drift;
 mod flows;
 mod host;
 mod page;
@@ -44,6 +46,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ));
     }
     trials.extend(page::trials());
+    trials.extend(drift::trials());
     trials.push(Trial::test("rules::scripts-are-clean", || {
         Ok(scripts_are_clean()?)
     }));
