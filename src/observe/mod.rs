@@ -411,11 +411,10 @@ impl Run {
         if !self.answers.is_empty() {
             return false;
         }
+        // An answer of the second resolver is none where the first one has denied the record.
         let srv = catalog::srv_name(self.options.region);
-        let srv_found = self
-            .lookups
-            .iter()
-            .any(|l| l.name == srv && l.status == LookupStatus::Ok);
+        let found = self.names().resolution(&srv, RecordType::Srv);
+        let srv_found = matches!(found, Resolution::Found(_));
         let over_tls_pending = self.over_tls == OverTls::Asked && !srv_found;
         let names_pending = !self.unsettled.is_empty() || over_tls_pending;
         !names_pending && self.board.is_complete() && self.no_resolver_pending()
