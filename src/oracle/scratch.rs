@@ -95,13 +95,18 @@ impl Scratch {
         let far = Space::new()?;
         let entry = question.context.entry.as_ref();
         let container = entry.map(|_| Space::new()).transpose()?;
-        tools.ip(&host_lines(&question.context, &far, container.as_ref()))?;
-        far.ip(tools, &far_lines(&question.context))?;
+        tools.ip(&loadable(&host_lines(
+            &question.context,
+            &far,
+            container.as_ref(),
+        )))?;
+        far.ip(tools, &loadable(&far_lines(&question.context)))?;
         if let (Some(container), Some(entry)) = (&container, entry) {
-            container.ip(tools, &container_lines(entry))?;
+            container.ip(tools, &loadable(&container_lines(entry)))?;
         }
         if container.is_some() {
-            for key in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+            let keys = ["ipv4/ip_forward", "ipv6/conf/all/forwarding"];
+            for key in keys.iter().take(if has_ipv6() { 2 } else { 1 }) {
                 let path = format!("/proc/sys/net/{key}");
                 std::fs::write(&path, "1").map_err(|why| OracleError::NoNamespaces {
                     why: format!("{path}: {why}"),
@@ -122,7 +127,10 @@ impl Scratch {
     /// interface is up.
     fn wait(&self, entry: Option<&Entry>) -> Result<(), OracleError> {
         let transport = Transport::Udp;
-        for ip in SOMEWHERE {
+        for ip in SOMEWHERE
+            .into_iter()
+            .filter(|ip| ip.is_ipv4() || has_ipv6())
+        {
             let to = SocketAddr::new(ip, READY);
             self.reach(&Flow::Out { transport, to }, to)?;
             let of_family = |address: &IpAddr| address.is_ipv4() == ip.is_ipv4();
@@ -246,6 +254,31 @@ fn open(transport: Transport, from: IpAddr) -> std::io::Result<Socket> {
 /// other's neighbour.
 const HARDWARE: &str = "02:00:00:00:00:01";
 
+/// Whether the kernel speaks IPv6 at all.
+pub(super) fn has_ipv6() -> bool {
+    Socket::new(Domain::IPV6, Type::DGRAM, None).is_ok()
+}
+
+/// The lines without those that a kernel without IPv6 refuses.
+fn loadable(lines: &str) -> String {
+    if has_ipv6() {
+        lines.to_owned()
+    } else {
+        of_ipv4(lines)
+    }
+}
+
+fn of_ipv4(lines: &str) -> String {
+    let is_ipv6 = |word: &str| {
+        let address = word.split('/').next().unwrap_or_default();
+        address.parse::<Ipv6Addr>().is_ok()
+    };
+    let kept = lines
+        .lines()
+        .filter(|line| !line.split_whitespace().any(is_ipv6));
+    kept.flat_map(|line| [line, "\n"]).collect()
+}
+
 fn host_lines(context: &Context, far: &Space, container: Option<&Space>) -> String {
     let Context {
         interface,
@@ -348,4 +381,18 @@ impl Space {
 
 fn lost() -> OracleError {
     OracleError::Internal("a thread ended early".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_ipv6_gets_the_other_lines() {
+        let lines = "link add eth0 address 02:00:00:00:00:01 type veth\nroute add ::/0 dev eth0 src 2001:db8::2\n\
+                     addr add 192.0.2.2/32 dev eth0\naddr add 2001:db8::2/128 dev eth0 nodad\n";
+        let kept =
+            "link add eth0 address 02:00:00:00:00:01 type veth\naddr add 192.0.2.2/32 dev eth0\n";
+        assert_eq!(of_ipv4(lines), kept);
+    }
 }
