@@ -224,24 +224,22 @@ impl<'a> Complaint<'a> {
 /// The first error of a tool, without the lines that it quotes.
 fn refusal(part: &Part, said: &Said) -> OracleError {
     let nft = said.err.lines().find_map(Complaint::read);
-    let (line, complaint) = match nft {
-        Some(complaint) => (Some(complaint.line), complaint.what.to_owned()),
-        None => {
-            let words = |marker| {
-                let (_, rest) = said.err.split_once(marker)?;
-                let digits = rest
-                    .trim_start()
-                    .split(|c: char| !c.is_ascii_digit())
-                    .next()?;
-                digits.parse().ok()
-            };
-            let line = words("Error occurred at line:").or_else(|| words("line "));
-            // iptables begins with its name, and sometimes says the rest in the next line.
-            let said_something =
-                |line: &&str| !line.trim().is_empty() && !line.trim().ends_with("):");
-            let first = said.err.lines().find(said_something);
-            (line, first.unwrap_or("the tool failed").trim().to_owned())
-        }
+    let (line, complaint) = if let Some(complaint) = nft {
+        (Some(complaint.line), complaint.what.to_owned())
+    } else {
+        let words = |marker| {
+            let (_, rest) = said.err.split_once(marker)?;
+            let digits = rest
+                .trim_start()
+                .split(|c: char| !c.is_ascii_digit())
+                .next()?;
+            digits.parse().ok()
+        };
+        let line = words("Error occurred at line:").or_else(|| words("line "));
+        // iptables begins with its name, and sometimes says the rest in the next line.
+        let said_something = |line: &&str| !line.trim().is_empty() && !line.trim().ends_with("):");
+        let first = said.err.lines().find(said_something);
+        (line, first.unwrap_or("the tool failed").trim().to_owned())
     };
     OracleError::Rules {
         part: part.name.clone(),

@@ -1,5 +1,6 @@
 //! The scratch network: namespaces, links and addresses.
 
+use std::fmt::Write as _;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{Sender, channel};
@@ -302,7 +303,7 @@ fn host_lines(context: &Context, far: &Space, container: Option<&Space>) -> Stri
         let bridge = &entry.interface;
         lines.push_str(&veth(bridge, container.id));
         for address in entry.addresses() {
-            lines.push_str(&format!("route add {address} dev {bridge}\n"));
+            let _ = writeln!(lines, "route add {address} dev {bridge}");
         }
     }
     lines
@@ -318,9 +319,7 @@ fn far_lines(context: &Context) -> String {
         .into_iter()
         .chain(entry);
     for address in near {
-        lines.push_str(&format!(
-            "route add unicast {address} dev far0 table local\n"
-        ));
+        let _ = writeln!(lines, "route add unicast {address} dev far0 table local");
     }
     lines
 }
@@ -332,9 +331,10 @@ fn container_lines(entry: &Entry) -> String {
             IpAddr::V4(_) => (32, "default", ""),
             IpAddr::V6(_) => (128, "::/0", " nodad"),
         };
-        lines.push_str(&format!(
-            "addr add {address}/{length} dev far0{nodad}\nroute add {all} dev far0 src {address}\n"
-        ));
+        let _ = writeln!(
+            lines,
+            "addr add {address}/{length} dev far0{nodad}\nroute add {all} dev far0 src {address}"
+        );
     }
     lines
 }
@@ -354,7 +354,9 @@ impl Space {
         thread::spawn(move || {
             let entry = unshare(CloneFlags::CLONE_NEWNET).map(|()| gettid().as_raw());
             let _ = ready.send(entry);
-            queue.into_iter().for_each(|job| job());
+            for job in queue {
+                job();
+            }
         });
         let id = entered.recv().map_err(|_| lost())?;
         let id = id.map_err(|errno| OracleError::NoNamespaces {

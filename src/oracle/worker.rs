@@ -1,6 +1,7 @@
 //! The worker: what the oracle does in its namespaces.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use nix::errno::Errno;
@@ -80,7 +81,7 @@ fn try_all(mut question: Question) -> Result<Answers, OracleError> {
     let judge = Judge::new(stage.list()?, &stage.question.parts);
     stage.levers.extend(judge.levers());
     let mut answers = stage.decide(&judge, &sessions)?;
-    judge.add_sources(&mut answers, &stage.question.parts, &stage.tools)?;
+    Judge::add_sources(&mut answers, &stage.question.parts, &stage.tools)?;
     Ok(Answers {
         flows: answers,
         stand_ins: names.stand_ins(),
@@ -206,7 +207,7 @@ impl Stage {
                         ..
                     } = lever;
                     let place = format!("{family} {table} {chain} handle {handle}");
-                    script.push_str(&format!("replace rule {place} {text}\n"));
+                    let _ = writeln!(script, "replace rule {place} {text}");
                 }
             }
         }

@@ -14,6 +14,9 @@ use tunnelcheck::oracle::{
 
 use crate::Outcome;
 
+/// A trial for one kind of rules, nftables or iptables.
+type Kind = fn(&str) -> Outcome;
+
 pub(crate) fn trials() -> Vec<Trial> {
     let trial = |name: &str, run: fn() -> Outcome| {
         Trial::test(format!("oracle::{name}"), move || Ok(run()?))
@@ -50,7 +53,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ),
     ];
     for firewall in ["nftables", "iptables"] {
-        let kinds: [(&str, fn(&str) -> Outcome); 2] = [
+        let kinds: [(&str, Kind); 2] = [
             ("each-rule-is-missed", lockdown::each_rule_is_missed),
             (
                 "each-closing-rule-is-named",
