@@ -161,7 +161,7 @@ pub(super) mod errno {
 }
 
 /// Which interface leads to an address is not asked here.
-pub(super) const fn interface_towards(_: std::net::IpAddr) -> Option<String> {
+pub(super) const fn interface_towards(_: IpAddr) -> Option<String> {
     None
 }
 
