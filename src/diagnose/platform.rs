@@ -75,7 +75,7 @@ impl Platform {
             let target = &row.target;
             let flow = (target.service.transport(), target.port, target.family);
             let addresses = flows.entry(flow).or_default();
-            addresses.extend(row.judgement.blocked());
+            addresses.extend(row.verdict.blocked());
         }
         flows.retain(|_, addresses| !addresses.is_empty());
         flows
@@ -98,7 +98,7 @@ impl Platform {
         let tcp = rows
             .iter()
             .find(|row| row.target.service.transport() == Transport::Tcp);
-        let blocked = tcp.and_then(|row| Some((row.judgement.blocked().next()?, row.target.port)));
+        let blocked = tcp.and_then(|row| Some((row.verdict.blocked().next()?, row.target.port)));
         match (self, blocked) {
             (Self::Windows, Some((address, port))) => {
                 vec![format!(
