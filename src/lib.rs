@@ -7,16 +7,13 @@
 //! [`plan`], [`evidence`], [`diagnose`] and [`rules`] are pure functions of data, so a saved report can be
 //! diagnosed again for ever without a network.
 
+pub mod app;
 pub mod catalog;
-pub mod cli;
-pub mod deliver;
 pub mod diagnose;
 pub mod diff;
 mod encoding;
 pub mod evidence;
-pub mod exit;
 pub mod forecast;
-pub mod live;
 pub mod model;
 pub mod net;
 pub mod observe;
@@ -27,10 +24,7 @@ pub mod plan;
 pub mod rehearse;
 pub mod report;
 pub mod rules;
-pub mod settings;
-mod stop;
 pub mod targets;
-pub mod terminal;
 
 use std::io;
 use std::net::SocketAddr;
@@ -40,13 +34,13 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::app::settings::{RulesSettings, Settings};
+use crate::app::signals::{self, Stop};
 use crate::model::{Ended, Event, Report};
 use crate::net::dns::{self, Resolvers};
 use crate::net::trust::{self, Trust};
 use crate::rules::check::{Check, Comparison, Reprint};
 use crate::rules::{Egress, Surroundings};
-use crate::settings::{RulesSettings, Settings};
-use crate::stop::Stop;
 
 /// Why there is no report at all: this program cannot do its work on this host.
 #[derive(Debug, Error)]
@@ -76,7 +70,7 @@ pub enum CheckError {
 /// # Errors
 /// Only what keeps the program from looking at all; everything that a network does is in the report.
 pub fn check(settings: &Settings, on_event: &mut dyn FnMut(Event)) -> Result<Report, CheckError> {
-    look(settings, stop::asked, on_event)
+    look(settings, signals::asked, on_event)
 }
 
 /// As [`check`], but returns early when `stop` completes, and not when the process is asked to stop:
@@ -200,7 +194,7 @@ pub fn egress(settings: &RulesSettings) -> Result<Option<Egress>, CheckError> {
             .enable_all()
             .build()?;
         let found = runtime.block_on(async {
-            let interrupted = stop::asked()?;
+            let interrupted = signals::asked()?;
             Ok::<_, io::Error>(observe::resolve_all(options, &resolvers, interrupted).await)
         })?;
         // Resolvers that are still asked although another one has answered are not waited for.

@@ -7,29 +7,29 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tunnelcheck::CheckError;
-use tunnelcheck::cli::{self, paper};
-use tunnelcheck::deliver::{self, Told};
+use tunnelcheck::app::output::{self, Told};
+use tunnelcheck::app::settings::{
+    DiffSettings, Presentation, Request, RulesSettings, RulesTask, Settings, ShowSettings,
+    UsageError,
+};
+use tunnelcheck::app::terminal::{Terminal, Window};
+use tunnelcheck::app::watch::Live;
+use tunnelcheck::app::{args, man};
 use tunnelcheck::diagnose::diagnose;
-use tunnelcheck::exit::ExitStatus;
-use tunnelcheck::live::Live;
+use tunnelcheck::model::ExitStatus;
 use tunnelcheck::model::Report;
 #[cfg(target_os = "linux")]
 use tunnelcheck::rehearse::{self, Rehearsal, RehearsalError};
 use tunnelcheck::report::{self, Progress, Style, Topic, escape};
 use tunnelcheck::rules::Egress;
 use tunnelcheck::rules::check::Check;
-use tunnelcheck::settings::{
-    DiffSettings, Presentation, Request, RulesSettings, RulesTask, Settings, ShowSettings,
-    UsageError,
-};
-use tunnelcheck::terminal::{Terminal, Window};
 
 fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
     if let Some(code) = tunnelcheck::oracle::serve_if_asked() {
         return code;
     }
-    let cli = match cli::parse() {
+    let cli = match args::parse() {
         Ok(cli) => cli,
         Err(error) => return answer_or_refuse(&error),
     };
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
         Request::Show(settings) => show(&settings),
         Request::Diff(settings) => Ok(diff(settings)),
         Request::Explain { topics, style } => Ok(explain(&topics, style)),
-        Request::Completions(shell) => Ok(print(&paper::completions(shell))),
+        Request::Completions(shell) => Ok(print(&man::completions(shell))),
         Request::Manual(folder) => Ok(manual(folder.as_deref())),
         Request::Rules(settings) => Ok(rules(&settings)),
         #[cfg(target_os = "linux")]
@@ -161,10 +161,10 @@ fn diff(settings: DiffSettings) -> ExitStatus {
         after,
         presentation,
     } = settings;
-    let status = deliver::exit_status(&after, Some(&before));
+    let status = output::exit_status(&after, Some(&before));
     let mut out = io::stdout().lock();
     let told = Told::new(*after, Some(&before), &presentation)
-        .and_then(|told| deliver::deliver(told.difference(), &presentation, &mut out));
+        .and_then(|told| output::deliver(told.difference(), &presentation, &mut out));
     settle(told, status)
 }
 
@@ -174,12 +174,12 @@ fn explain(topics: &[Topic], style: Style) -> ExitStatus {
 
 fn manual(folder: Option<&Path>) -> ExitStatus {
     let Some(folder) = folder else {
-        return paper::manual().map_or_else(
+        return man::manual().map_or_else(
             |error| settle(Err(error), ExitStatus::Usage),
             |page| print(&page),
         );
     };
-    match paper::write_manual(folder) {
+    match man::write_manual(folder) {
         Ok(()) => ExitStatus::Ready,
         Err(error) => {
             complain(&format!(
@@ -250,16 +250,16 @@ fn compare(
 
 fn print(text: &str) -> ExitStatus {
     let mut out = io::stdout().lock();
-    settle(deliver::write_text(text, &mut out), ExitStatus::Ready)
+    settle(output::write_text(text, &mut out), ExitStatus::Ready)
 }
 
 /// Prints and writes the report, and returns what it says to the caller: its verdict, or what is
 /// different from the baseline.
 fn tell(report: Report, baseline: Option<&Report>, presentation: &Presentation) -> ExitStatus {
-    let status = deliver::exit_status(&report, baseline);
+    let status = output::exit_status(&report, baseline);
     let mut out = io::stdout().lock();
     let told = Told::new(report, baseline, presentation)
-        .and_then(|told| deliver::deliver(told.content(), presentation, &mut out));
+        .and_then(|told| output::deliver(told.content(), presentation, &mut out));
     settle(told, status)
 }
 

@@ -3,6 +3,7 @@
 mod dns;
 mod environment;
 mod event;
+mod exit;
 mod failure;
 mod finding;
 mod forecast;
@@ -15,6 +16,7 @@ mod status;
 pub use dns::{Answer, Lookup, LookupStatus, RecordType, Via};
 pub use environment::{Proxy, ResolverOptions, UdpBuffers};
 pub use event::{Event, RowProgress};
+pub use exit::{ExitStatus, exit_code};
 pub use failure::{
     ContactFailure, DistrustKind, HandshakeFailure, IcmpError, OsError, UntrustedChain,
 };

@@ -36,11 +36,10 @@ use self::state::{Lock, State, StateError};
 use self::tell::{Tell, differ, kept, kind, saved, told, unrestored, warn};
 use self::tools::{ToolError, Tools};
 use self::trouble::{Trouble, judge, ran_out};
+use crate::app::settings::Settings;
 use crate::diff;
-use crate::exit::ExitStatus;
-use crate::model::{Ended, Report};
+use crate::model::{Ended, ExitStatus, Report};
 use crate::report::Progress;
-use crate::settings::Settings;
 use crate::{CheckError, check_until};
 
 /// What a second check leaves of the time before the deadline, for what comes after it.

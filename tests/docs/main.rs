@@ -23,7 +23,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use tunnelcheck::exit::ExitStatus;
+use tunnelcheck::model::ExitStatus;
 use tunnelcheck::model::{FindingCode, Verdict};
 use tunnelcheck::rules::{self, Dialect};
 

@@ -8,8 +8,7 @@ use serde_json::Value;
 
 use super::filters::{FilterFormat, Filters};
 use super::*;
-use crate::exit::ExitStatus;
-use crate::model::Transport;
+use crate::model::{ExitStatus, Transport};
 use crate::rules::{Dialect, Egress, hostile, samples};
 
 fn target(address: &str, transport: Transport) -> Target<'_> {

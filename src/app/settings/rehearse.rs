@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Request, UsageError, settings};
-use crate::cli::{OutputArgs, RehearseArgs};
+use crate::app::args::{OutputArgs, RehearseArgs};
+use crate::app::terminal::Terminal;
 use crate::rehearse::Rehearsal;
 use crate::rehearse::format::{self, Rules};
-use crate::terminal::Terminal;
 
 /// The rules are read here, once: what is tested is what is applied, whatever happens to the file.
 pub(super) fn request(

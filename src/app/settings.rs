@@ -19,7 +19,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
 
-use crate::cli::{Action, CheckArgs, Cli, ColorChoice, EdgeArgs, OutputArgs, RegionArg};
+use crate::app::args::{Action, CheckArgs, Cli, ColorChoice, EdgeArgs, OutputArgs, RegionArg};
+use crate::app::terminal::Terminal;
 use crate::diagnose::diagnose;
 use crate::model::{EdgeAddress, Family, IpVersionChoice, Options, Region, Report};
 use crate::net::host;
@@ -27,7 +28,6 @@ use crate::net::host;
 use crate::rehearse::{Rehearsal, format::FormatError};
 use crate::report::{self, Format, ReadError, Style, Topic, Verbosity};
 use crate::rules::Dialect;
-use crate::terminal::Terminal;
 
 pub use self::rules::{RulesSettings, RulesTask};
 

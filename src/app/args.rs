@@ -1,6 +1,5 @@
 //! The command line: only what was typed, or set in the environment. `settings` gives it meaning.
 
-pub mod paper;
 mod rehearse;
 mod rules;
 
