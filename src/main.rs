@@ -6,27 +6,31 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tunnelcheck::CheckError;
-use tunnelcheck::app::output::{self, Told};
-use tunnelcheck::app::settings::{
-    DiffSettings, Presentation, Request, RulesSettings, RulesTask, Settings, ShowSettings,
-    UsageError,
-};
-use tunnelcheck::app::terminal::{Terminal, Window};
-use tunnelcheck::app::watch::Live;
-use tunnelcheck::app::{args, man};
-use tunnelcheck::diagnose::diagnose;
-use tunnelcheck::model::ExitStatus;
-use tunnelcheck::model::Report;
 #[cfg(target_os = "linux")]
-use tunnelcheck::rehearse::{self, Rehearsal, RehearsalError};
-use tunnelcheck::report::{self, Progress, Style, Topic, escape};
-use tunnelcheck::rules::Egress;
-use tunnelcheck::rules::check::Check;
+use tunnelcheck::internal::rehearse::{self, Rehearsal, RehearsalError};
+use tunnelcheck::internal::{
+    app::{
+        args,
+        egress::{self, EgressError},
+        man,
+        output::{self, Told},
+        run,
+        settings::{
+            DiffSettings, Presentation, Request, RulesSettings, RulesTask, Settings, ShowSettings,
+            UsageError,
+        },
+        terminal::{Terminal, Window},
+        watch::Live,
+    },
+    diagnose::diagnose,
+    model::{ExitStatus, Report},
+    report::{self, Progress, Style, Topic, escape},
+    rules::{Egress, check::Check},
+};
 
 fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
-    if let Some(code) = tunnelcheck::oracle::serve_if_asked() {
+    if let Some(code) = tunnelcheck::internal::oracle::serve_if_asked() {
         return code;
     }
     let cli = match args::parse() {
@@ -34,7 +38,7 @@ fn main() -> ExitCode {
         Err(error) => return answer_or_refuse(&error),
     };
     let told = Request::new(cli, Terminal::detect()).and_then(|request| match request {
-        Request::Check(settings) => Ok(run(&settings)),
+        Request::Check(settings) => Ok(check(&settings)),
         Request::Show(settings) => show(&settings),
         Request::Diff(settings) => Ok(diff(settings)),
         Request::Explain { topics, style } => Ok(explain(&topics, style)),
@@ -42,7 +46,7 @@ fn main() -> ExitCode {
         Request::Manual(folder) => Ok(manual(folder.as_deref())),
         Request::Rules(settings) => Ok(rules(&settings)),
         #[cfg(target_os = "linux")]
-        Request::Rehearse(rehearsal) => Ok(rehearse(&rehearsal)),
+        Request::Rehearse(rehearsal, to) => Ok(rehearse(&rehearsal, &to)),
         #[cfg(target_os = "linux")]
         Request::Restore => Ok(or_complain(rehearse::restore(&mut io::stderr()))),
         #[cfg(target_os = "linux")]
@@ -71,12 +75,12 @@ fn answer_or_refuse(error: &clap::Error) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(settings: &Settings) -> ExitStatus {
+fn check(settings: &Settings) -> ExitStatus {
     if let Some(interval) = settings.watch {
         return watch(settings, interval);
     }
     let mut progress = Progress::new(settings.presentation.progress);
-    let report = tunnelcheck::check(settings, &mut |event| progress.on(&event));
+    let report = run::check(settings, &mut |event| progress.on(&event));
     progress.finish();
     match report {
         Ok(report) => tell(report, settings.baseline.as_deref(), &settings.presentation),
@@ -91,7 +95,7 @@ fn run(settings: &Settings) -> ExitStatus {
 fn watch(settings: &Settings, interval: Duration) -> ExitStatus {
     let mut live = Live::new(settings, interval);
     let mut told = Ok(());
-    let watched = tunnelcheck::watch(settings, interval, &mut |checked| {
+    let watched = run::watch(settings, interval, &mut |checked| {
         told = match checked {
             Ok(report) => live.tell(report, Window::detect(), &mut io::stdout().lock()),
             Err(error) => {
@@ -114,11 +118,11 @@ fn watch(settings: &Settings, interval: Duration) -> ExitStatus {
 
 /// The report with the new rules in force is printed and written as that of a check is.
 #[cfg(target_os = "linux")]
-fn rehearse(rehearsal: &Rehearsal) -> ExitStatus {
+fn rehearse(rehearsal: &Rehearsal, to: &Presentation) -> ExitStatus {
     let ending = rehearse::run(rehearsal, &mut io::stderr());
     or_complain(ending.map(|ending| {
         if let Some(report) = ending.after {
-            tell(report, None, &rehearsal.check.presentation);
+            tell(report, None, to);
         }
         ending.status
     }))
@@ -193,13 +197,13 @@ fn manual(folder: Option<&Path>) -> ExitStatus {
 
 /// Rules that had to do without DNS are rules all the same; the warning stands in the file as well.
 fn rules(settings: &RulesSettings) -> ExitStatus {
-    let egress = match tunnelcheck::egress(settings) {
+    let egress = match egress::egress(settings) {
         Ok(Some(egress)) => egress,
         Ok(None) => {
             complain("interrupted before all names were looked up; no rules are printed");
             return ExitStatus::Inconclusive;
         }
-        Err(error @ CheckError::HiddenResolvers(_)) => {
+        Err(error @ EgressError::HiddenResolvers(_)) => {
             complain(&error.to_string());
             return ExitStatus::Usage;
         }
@@ -232,7 +236,7 @@ fn compare(
     check: &Check,
     printed: Option<&RulesSettings>,
 ) -> ExitStatus {
-    match tunnelcheck::compare(settings, egress, check, printed) {
+    match egress::compare(settings, egress, check, printed) {
         Ok(Some(comparison)) => match print(&comparison.to_string()) {
             ExitStatus::Ready => comparison.status(),
             status => status,

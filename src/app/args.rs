@@ -2,6 +2,7 @@
 
 mod rehearse;
 mod rules;
+mod words;
 
 use std::env;
 use std::ffi::OsString;

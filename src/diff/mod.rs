@@ -31,6 +31,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use caveat::Caveat;
+#[cfg(feature = "cli")]
 pub(crate) use facts::counts;
 pub use facts::{DestinationState, Facts, Level, Standing, State, Subject};
 pub use words::lines;

@@ -29,10 +29,11 @@ pub use network::{
     Family, FamilyState, Host, Millis, NoFamily, Requirement, Service, Transport,
     asks_all_resolvers,
 };
+#[cfg(feature = "cli")]
 pub(crate) use observation::is_host_name;
 pub use observation::{
     EdgeAddress, Ended, IpVersionChoice, Observations, OptionalHost, Options, ProtocolChoice,
-    Region,
+    Region, UnknownChoice,
 };
 pub use probe::{Attempt, Outcome, Profile, Secured, StrayError};
 pub use report::{

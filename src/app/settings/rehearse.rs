@@ -17,17 +17,22 @@ pub(super) fn request(
     output: OutputArgs,
     terminal: Terminal,
 ) -> Result<Request, UsageError> {
-    let check = Box::new(settings(&args.check, output, terminal)?);
+    let settings = settings(&args.check, output, terminal)?;
     let deadline = deadline(&args.deadline)?;
     let Some(path) = &args.rules else {
         return Ok(Request::Restore);
     };
-    Ok(Request::Rehearse(Box::new(Rehearsal {
-        check,
+    let rehearsal = Rehearsal {
+        check: settings.check(),
+        progress: settings.presentation.progress,
         rules: rules(path, args.ipv6.as_deref())?,
         deadline,
         yes: args.yes,
-    })))
+    };
+    Ok(Request::Rehearse(
+        Box::new(rehearsal),
+        Box::new(settings.presentation),
+    ))
 }
 
 /// Whole seconds: nobody confirms within a fraction of one.
