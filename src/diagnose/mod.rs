@@ -55,7 +55,7 @@ pub fn diagnose(seen: Observations) -> Report {
         summary: words::summary(diagnosis, &findings),
         scope: words::scope(&seen.host),
         verdict,
-        exit_code: crate::exit::exit_code(verdict, allow_degraded),
+        exit_code: crate::model::exit_code(verdict, allow_degraded),
         suggested_protocol: conclusion.suggested,
         forecast: forecast.cloned(),
         protocols: Protocols {

@@ -3,6 +3,7 @@
 mod dns;
 mod environment;
 mod event;
+mod exit;
 mod failure;
 mod finding;
 mod forecast;
@@ -15,6 +16,7 @@ mod status;
 pub use dns::{Answer, Lookup, LookupStatus, RecordType, Via};
 pub use environment::{Proxy, ResolverOptions, UdpBuffers};
 pub use event::{Event, RowProgress};
+pub use exit::{ExitStatus, exit_code};
 pub use failure::{
     ContactFailure, DistrustKind, HandshakeFailure, IcmpError, OsError, UntrustedChain,
 };
@@ -27,10 +29,11 @@ pub use network::{
     Family, FamilyState, Host, Millis, NoFamily, Requirement, Service, Transport,
     asks_all_resolvers,
 };
+#[cfg(feature = "cli")]
 pub(crate) use observation::is_host_name;
 pub use observation::{
     EdgeAddress, Ended, IpVersionChoice, Observations, OptionalHost, Options, ProtocolChoice,
-    Region,
+    Region, UnknownChoice,
 };
 pub use probe::{Attempt, Outcome, Profile, Secured, StrayError};
 pub use report::{

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
-use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::{Attempt, Host, Lookup, Millis};
 
@@ -94,7 +95,7 @@ pub struct OptionalHost {
 }
 
 /// Which transports cloudflared may use (`--protocol`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ProtocolChoice {
     /// QUIC first, HTTP/2 when it fails.
@@ -105,25 +106,77 @@ pub enum ProtocolChoice {
     Http2,
 }
 
+impl ProtocolChoice {
+    /// All of them, in the order of the help.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Quic, Self::Http2];
+
+    /// The word of `--protocol`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Quic => "quic",
+            Self::Http2 => "http2",
+        }
+    }
+}
+
+impl FromStr for ProtocolChoice {
+    type Err = UnknownChoice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|choice| choice.as_str() == text)
+            .ok_or(UnknownChoice)
+    }
+}
+
 /// Which families cloudflared may use (`--edge-ip-version`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum IpVersionChoice {
     /// The family that RFC 6724 sorts first; from IPv6 it falls back to IPv4.
-    #[value(name = "auto")]
     #[serde(rename = "auto")]
     Auto,
     /// IPv4 only.
-    #[value(name = "4")]
     #[serde(rename = "4")]
     V4,
     /// IPv6 only.
-    #[value(name = "6")]
     #[serde(rename = "6")]
     V6,
 }
 
+impl IpVersionChoice {
+    /// All of them, in the order of the help.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::V4, Self::V6];
+
+    /// The word of `--edge-ip-version`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::V4 => "4",
+            Self::V6 => "6",
+        }
+    }
+}
+
+impl FromStr for IpVersionChoice {
+    type Err = UnknownChoice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownChoice> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|choice| choice.as_str() == text)
+            .ok_or(UnknownChoice)
+    }
+}
+
+/// The word is not one of the choices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("not one of the choices")]
+pub struct UnknownChoice;
+
 /// A regional service (`--region`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Region {
     /// United States.
@@ -176,7 +229,7 @@ impl TryFrom<String> for EdgeAddress {
     }
 }
 
-impl std::str::FromStr for EdgeAddress {
+impl FromStr for EdgeAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {

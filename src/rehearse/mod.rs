@@ -36,12 +36,11 @@ use self::state::{Lock, State, StateError};
 use self::tell::{Tell, differ, kept, kind, saved, told, unrestored, warn};
 use self::tools::{ToolError, Tools};
 use self::trouble::{Trouble, judge, ran_out};
+use crate::blocking::{self, RunError};
+use crate::check::Check;
 use crate::diff;
-use crate::exit::ExitStatus;
-use crate::model::{Ended, Report};
+use crate::model::{Ended, ExitStatus, Report};
 use crate::report::Progress;
-use crate::settings::Settings;
-use crate::{CheckError, check_until};
 
 /// What a second check leaves of the time before the deadline, for what comes after it.
 const RESERVE: Duration = Duration::from_secs(2);
@@ -52,8 +51,10 @@ const AMPLE: f64 = 10.0;
 /// What is rehearsed, and how.
 #[derive(Debug, Clone)]
 pub struct Rehearsal {
-    /// What is checked before and after, and how it is told.
-    pub check: Box<Settings>,
+    /// What is checked before and after.
+    pub check: Check,
+    /// Whether progress is shown on standard error.
+    pub progress: bool,
     /// The new rules.
     pub rules: Rules,
     /// How long the new rules may be in force without having been confirmed.
@@ -91,7 +92,7 @@ pub enum RehearsalError {
     Snapshot(#[from] SnapshotError),
     /// The check cannot be made.
     #[error(transparent)]
-    Check(#[from] CheckError),
+    Check(#[from] RunError),
     /// Signals cannot be listened to.
     #[error("signals cannot be listened to: {0}")]
     Signals(io::Error),
@@ -156,7 +157,7 @@ fn prepare(
     );
     let events = Events::listen().map_err(RehearsalError::Signals)?;
     tell.step("before", "checking");
-    let before = check(&rehearsal.check, &events, None)?;
+    let before = check(rehearsal, &rehearsal.check, &events, None)?;
     if before.ended == Ended::Interrupted || events.interrupted() {
         return Err(RehearsalError::Interrupted);
     }
@@ -182,13 +183,14 @@ fn prepare(
 }
 
 fn check(
-    settings: &Settings,
+    rehearsal: &Rehearsal,
+    check: &Check,
     events: &Events,
     until: Option<Instant>,
-) -> Result<Report, CheckError> {
-    let mut progress = Progress::new(settings.presentation.progress);
+) -> Result<Report, RunError> {
+    let mut progress = Progress::new(rehearsal.progress);
     let stop = events.stopped(until);
-    let report = check_until(settings, stop, &mut |event| progress.on(&event));
+    let report = blocking::check(check, stop, &mut |event| progress.on(&event));
     progress.finish();
     report
 }
@@ -232,15 +234,15 @@ impl Prepared {
             "applied",
             "the new rules are in force; checking with new connections",
         );
-        match self.check_after(&rehearsal.check, after, tell) {
+        match self.check_after(rehearsal, &rehearsal.check, after, tell) {
             Err(Trouble::Unknown) if ran_out(after.as_ref()) => {
                 let Some(longer) = self.with_more_time(&rehearsal.check) else {
                     return Err(Trouble::Unknown);
                 };
-                let time = longer.options.timeout_s;
+                let time = longer.options().timeout_s;
                 let text = format!("the time ran out; checking again, for at most {time:.0} s");
                 tell.step("after", &text);
-                self.check_after(&longer, after, tell)?;
+                self.check_after(rehearsal, &longer, after, tell)?;
             }
             judged => judged?,
         }
@@ -254,11 +256,12 @@ impl Prepared {
     /// Checks with the new rules in force, and holds the report against the one from before.
     fn check_after(
         &mut self,
-        settings: &Settings,
+        rehearsal: &Rehearsal,
+        settings: &Check,
         after: &mut Option<Report>,
         tell: &mut Tell,
     ) -> Result<(), Trouble> {
-        let report = check(settings, &self.events, Some(self.hold.limit()));
+        let report = check(rehearsal, settings, &self.events, Some(self.hold.limit()));
         self.hold.well(&self.events)?;
         let report = report.map_err(|why| Trouble::Unchecked(why.to_string()))?;
         tell.step("after", &told(&report));
@@ -268,14 +271,11 @@ impl Prepared {
     }
 
     /// The same check with more time, as far as the deadline leaves it.
-    fn with_more_time(&self, check: &Settings) -> Option<Settings> {
+    fn with_more_time(&self, check: &Check) -> Option<Check> {
         let left = self.hold.left().saturating_sub(RESERVE).as_secs_f64();
-        let longer = (check.options.timeout_s * 3.0).max(AMPLE).min(left);
-        (longer > check.options.timeout_s).then(|| {
-            let mut settings = check.clone();
-            settings.options.timeout_s = longer;
-            settings
-        })
+        let given = check.options().timeout_s;
+        let longer = (given * 3.0).max(AMPLE).min(left);
+        (longer > given).then(|| check.clone().timeout(Duration::from_secs_f64(longer)))
     }
 
     fn confirm(&mut self, tell: &mut Tell) -> Result<(), Trouble> {

@@ -5,8 +5,7 @@ use std::io::Write;
 use super::format::{Part, Rules};
 use super::snapshot::Trial;
 use crate::diff::Difference;
-use crate::exit::ExitStatus;
-use crate::model::{Family, Report};
+use crate::model::{ExitStatus, Family, Report};
 use crate::report::escape;
 
 /// Where the rehearsal tells how it gets on. Nobody may be listening any more: a terminal that is

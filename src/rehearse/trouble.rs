@@ -1,8 +1,7 @@
 //! PURE: why new rules go, and which exit code that is.
 
 use crate::diff::Difference;
-use crate::exit::ExitStatus;
-use crate::model::{Ended, Report, Verdict};
+use crate::model::{Ended, ExitStatus, Report, Verdict};
 
 /// Why new rules go.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -147,6 +147,24 @@ pub fn read(bytes: &[u8]) -> Result<Report, ReadError> {
     }
 }
 
+impl Report {
+    /// Reads a report that this program wrote, also one of an earlier version.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ReadError> {
+        read(bytes)
+    }
+
+    /// Writes the report as `tunnelcheck --format json` does. Whatever a terminal would act on is escaped.
+    ///
+    /// # Errors
+    /// None that a report can cause.
+    pub fn to_json(&self) -> io::Result<String> {
+        write(self)
+    }
+}
+
 /// The upgrades that a report of this version has before it.
 fn steps(version: u64, upgrades: &[Upgrade]) -> &[Upgrade] {
     let done = usize::try_from(version - 1).unwrap_or(usize::MAX);

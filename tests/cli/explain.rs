@@ -18,7 +18,7 @@ fn without_a_code_all_are_listed() {
     let output = run(&["explain"]);
     assert!(output.status.success());
     let list = text(&output.stdout);
-    for code in tunnelcheck::model::FindingCode::ALL {
+    for code in tunnelcheck::internal::model::FindingCode::ALL {
         assert!(list.contains(code.as_str()), "{code} is missing:\n{list}");
     }
 }

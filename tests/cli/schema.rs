@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use schemars::Schema;
-use tunnelcheck::diff::Difference;
-use tunnelcheck::model::Report;
+use tunnelcheck::internal::diff::Difference;
+use tunnelcheck::internal::model::Report;
 
 #[test]
 fn the_documented_schemas_are_those_of_the_types() {
@@ -44,7 +44,7 @@ fn the_documented_example_is_a_report() {
         .split("```")
         .next()
         .unwrap();
-    tunnelcheck::report::read(example.as_bytes()).unwrap();
+    tunnelcheck::internal::report::read(example.as_bytes()).unwrap();
 }
 
 /// Every field of the schema, at any depth, has its name in docs/json.md.

@@ -175,5 +175,5 @@ fn a_baseline_decides_the_exit_code() {
         "of the process"
     );
     assert_eq!(difference["before"]["verdict"], "blocked");
-    tunnelcheck::report::read(&same.stdout).expect("it is a report all the same");
+    tunnelcheck::internal::report::read(&same.stdout).expect("it is a report all the same");
 }

@@ -22,10 +22,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
-use tunnelcheck::exit::ExitStatus;
-use tunnelcheck::model::{FindingCode, Verdict};
-use tunnelcheck::rules::{self, Dialect};
+use tunnelcheck::internal::model::ExitStatus;
+use tunnelcheck::internal::model::{FindingCode, Verdict};
+use tunnelcheck::internal::rules::{self, Dialect};
 
 fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -55,10 +54,7 @@ fn every_dialect_of_rules_has_a_heading() {
     let text = document("docs/rules.md");
     let text = text.split("\n# ").next().unwrap_or_default();
     let headings: Vec<_> = sections(text).map(|(heading, _)| heading).collect();
-    let dialects: Vec<_> = Dialect::value_variants()
-        .iter()
-        .map(|d| d.as_str())
-        .collect();
+    let dialects: Vec<_> = Dialect::ALL.into_iter().map(Dialect::as_str).collect();
     assert_eq!(headings, dialects, "in the order of --help");
     for (heading, section) in sections(text) {
         assert!(section.trim().len() > 80, "`## {heading}` says nothing");
@@ -172,7 +168,7 @@ fn recorded_findings() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
     for file in files("tests/replay/cases", "json") {
         let bytes = fs::read(&file).unwrap_or_default();
-        let report = tunnelcheck::report::read(&bytes)
+        let report = tunnelcheck::internal::report::read(&bytes)
             .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let found = report.findings.iter();
         codes.extend(found.map(|finding| finding.code.to_string()));

@@ -20,8 +20,8 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use tunnelcheck::diagnose::diagnose;
-use tunnelcheck::model::{
+use tunnelcheck::internal::diagnose::diagnose;
+use tunnelcheck::internal::model::{
     Attempt, Destination, Observations, Outcome, Report, Secured, Service, Status,
 };
 

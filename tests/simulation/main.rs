@@ -10,8 +10,8 @@
 mod world;
 
 use proptest::prelude::*;
-use tunnelcheck::diagnose::service_of;
-use tunnelcheck::model::{Cause, Profile, Service, Status};
+use tunnelcheck::internal::diagnose::service_of;
+use tunnelcheck::internal::model::{Cause, Profile, Service, Status};
 
 use world::{Answer, Flight, Limit, Outcome, World};
 

@@ -2,14 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use tunnelcheck::catalog;
-use tunnelcheck::diagnose::{RateLimits, RowVerdict};
-use tunnelcheck::model::{
+use tunnelcheck::internal::catalog;
+use tunnelcheck::internal::diagnose::{RateLimits, RowVerdict};
+use tunnelcheck::internal::model::{
     Attempt, Cause, ContactFailure, Family, HandshakeFailure, Millis, Outcome as Ending, Profile,
     Requirement, Secured, Service, Source, Status, Transport,
 };
-use tunnelcheck::plan::{Cancel, Launch, Seen, Step};
-use tunnelcheck::targets::{Target, TargetState};
+use tunnelcheck::internal::plan::{Cancel, Launch, Seen, Step};
+use tunnelcheck::internal::targets::{Target, TargetState};
 
 /// What decides how the network treats a flow.
 pub(crate) struct Flight<'a> {

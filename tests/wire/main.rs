@@ -13,12 +13,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tunnelcheck::catalog;
-use tunnelcheck::model::{Family, Profile, Service};
-use tunnelcheck::net::Trace;
-use tunnelcheck::net::quic::{self, QuicProbe};
-use tunnelcheck::net::stream::{self, StreamProbe};
-use tunnelcheck::net::trust::Trust;
+use tunnelcheck::internal::catalog;
+use tunnelcheck::internal::model::{Family, Profile, Service};
+use tunnelcheck::internal::net::Trace;
+use tunnelcheck::internal::net::quic::{self, QuicProbe};
+use tunnelcheck::internal::net::stream::{self, StreamProbe};
+use tunnelcheck::internal::net::trust::Trust;
 
 mod hello;
 

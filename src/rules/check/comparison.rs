@@ -5,8 +5,7 @@ use std::net::IpAddr;
 
 use super::fate::{Fate, Target};
 use super::own::Difference;
-use crate::exit::ExitStatus;
-use crate::model::{Requirement, Transport};
+use crate::model::{ExitStatus, Requirement, Transport};
 use crate::report::escape;
 use crate::rules::{Egress, Entry, Purpose, Today};
 

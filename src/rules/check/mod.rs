@@ -5,7 +5,7 @@
 //!
 //! | rules | judge |
 //! | --- | --- |
-//! | nftables, iptables | the kernel ([`crate::oracle`]) |
+//! | nftables, iptables | the kernel (`oracle`) |
 //! | lists of clouds and clusters, tables | their types, and one table of decisions (`list.rs`) |
 //! | a file that `tunnelcheck rules` printed | what it would print now (`own.rs`) |
 //! | anything else | refused |

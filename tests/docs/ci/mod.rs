@@ -46,13 +46,13 @@ fn every_metric_is_told() {
         .filter_map(|line| line.strip_prefix("| `tunnelcheck_"));
     let told: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();
     let (before, after) = (recorded("all-open"), recorded("udp-dropped"));
-    let diff = tunnelcheck::diff::compare(&before, &after);
+    let diff = tunnelcheck::internal::diff::compare(&before, &after);
     let mut written = Vec::new();
-    tunnelcheck::report::render(
-        tunnelcheck::report::Content::Compared(&after, &diff),
-        tunnelcheck::report::Format::Prometheus,
-        tunnelcheck::report::Style::default(),
-        tunnelcheck::report::Verbosity::Normal,
+    tunnelcheck::internal::report::render(
+        tunnelcheck::internal::report::Content::Compared(&after, &diff),
+        tunnelcheck::internal::report::Format::Prometheus,
+        tunnelcheck::internal::report::Style::default(),
+        tunnelcheck::internal::report::Verbosity::Normal,
         &mut written,
     )
     .unwrap_or_else(|why| panic!("{why}"));
@@ -64,8 +64,8 @@ fn every_metric_is_told() {
     assert_eq!(told, metrics);
 }
 
-fn recorded(name: &str) -> tunnelcheck::model::Report {
+fn recorded(name: &str) -> tunnelcheck::internal::model::Report {
     let path = runs::sample(name);
-    let report = tunnelcheck::report::load(path.as_ref());
+    let report = tunnelcheck::internal::report::load(path.as_ref());
     report.unwrap_or_else(|why| panic!("{path}: {why}"))
 }

@@ -1,18 +1,17 @@
 //! A check that is repeated: redrawn in place on a terminal, a line for each change elsewhere.
 
-mod news;
-mod screen;
+mod changes;
+mod frame;
 
 use std::io::{self, Write};
 use std::time::Duration;
 
-use crate::deliver::{self, Told};
-use crate::exit::ExitStatus;
-use crate::model::Report;
+use crate::app::output::{self, Told};
+use crate::app::settings::Settings;
+use crate::app::terminal::Window;
+use crate::model::{ExitStatus, Report};
 use crate::report::{self, Content, Format, Verbosity, escape};
-use crate::settings::Settings;
-use crate::terminal::Window;
-use news::News;
+use changes::News;
 
 /// How many changes a screen keeps.
 const RECENT: usize = 5;
@@ -51,7 +50,7 @@ impl<'a> Live<'a> {
     /// Tells a check: to the files, and to standard output, which is a window or none.
     ///
     /// # Errors
-    /// As [`deliver::deliver`].
+    /// As [`output::deliver`].
     pub fn tell(
         &mut self,
         report: Report,
@@ -60,9 +59,9 @@ impl<'a> Live<'a> {
     ) -> io::Result<()> {
         let to = &self.settings.presentation;
         let baseline = self.settings.baseline.as_deref();
-        self.status = deliver::exit_status(&report, baseline);
+        self.status = output::exit_status(&report, baseline);
         let told = Told::new(report, baseline, to)?;
-        deliver::replace_files(told.content(), to)?;
+        output::replace_files(told.content(), to)?;
         self.checks += 1;
         // Of the formats only JSON and the table get here: `settings` refuses the others.
         let text = match (to.format, window) {
@@ -73,7 +72,7 @@ impl<'a> Live<'a> {
                 self.frame(&told, tidings, window)?
             }
         };
-        deliver::write_text(&text, out)
+        output::write_text(&text, out)
     }
 
     /// Tells the last verdict where it is not told yet: a doubt waits for the next check.
@@ -85,7 +84,7 @@ impl<'a> Live<'a> {
             (Format::Json, _) | (_, Some(_)) => None,
             (_, None) => self.news.untold(),
         };
-        line.map_or(Ok(()), |line| deliver::write_text(&lines(&[line]), out))
+        line.map_or(Ok(()), |line| output::write_text(&lines(&[line]), out))
     }
 
     /// What is new, a line each.
@@ -112,7 +111,7 @@ impl<'a> Live<'a> {
         let heading = self.heading(told.report());
         let recent = self.recent.iter().map(|line| escape(line).into_owned());
         let notes: Vec<_> = std::iter::once(heading).chain(recent).collect();
-        Ok(screen::frame(&notes, &table, window, self.checks == 1))
+        Ok(frame::frame(&notes, &table, window, self.checks == 1))
     }
 
     fn heading(&self, report: &Report) -> String {
@@ -133,9 +132,9 @@ fn lines(texts: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::settings::Presentation;
     use crate::model::{Status, Verdict};
     use crate::report::{Style, samples};
-    use crate::settings::Presentation;
 
     fn drawn(live: &mut Live<'_>, report: Report) -> String {
         let mut out = Vec::new();

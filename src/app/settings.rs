@@ -19,7 +19,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
 
-use crate::cli::{Action, CheckArgs, Cli, ColorChoice, EdgeArgs, OutputArgs, RegionArg};
+use crate::app::args::{Action, CheckArgs, Cli, ColorChoice, EdgeArgs, OutputArgs, RegionArg};
+use crate::app::terminal::Terminal;
+use crate::check::Check;
 use crate::diagnose::diagnose;
 use crate::model::{EdgeAddress, Family, IpVersionChoice, Options, Region, Report};
 use crate::net::host;
@@ -27,7 +29,6 @@ use crate::net::host;
 use crate::rehearse::{Rehearsal, format::FormatError};
 use crate::report::{self, Format, ReadError, Style, Topic, Verbosity};
 use crate::rules::Dialect;
-use crate::terminal::Terminal;
 
 pub use self::rules::{RulesSettings, RulesTask};
 
@@ -55,7 +56,7 @@ pub enum Request {
     Rules(Box<RulesSettings>),
     /// Try firewall rules.
     #[cfg(target_os = "linux")]
-    Rehearse(Box<Rehearsal>),
+    Rehearse(Box<Rehearsal>, Box<Presentation>),
     /// Bring back what a rehearsal has left.
     #[cfg(target_os = "linux")]
     Restore,
@@ -80,6 +81,18 @@ pub struct Settings {
     pub watch: Option<Duration>,
     /// How it is told.
     pub presentation: Presentation,
+}
+
+impl Settings {
+    /// What the library is to check.
+    #[must_use]
+    pub fn check(&self) -> Check {
+        let check = Check::with_options(self.options.clone());
+        match &self.cacert {
+            Some(given) => check.authorities(given.iter().map(|certificate| certificate.to_vec())),
+            None => check,
+        }
+    }
 }
 
 /// Two saved reports that are to be compared.

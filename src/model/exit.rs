@@ -1,6 +1,6 @@
 //! What the process tells its caller: one number for each answer.
 
-use crate::model::Verdict;
+use super::Verdict;
 
 /// How the process ends. The numbers are part of the contract with scripts: `docs/exit-codes.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::UsageError;
+use crate::app::args::EdgeArgs;
 use crate::catalog;
-use crate::cli::EdgeArgs;
 use crate::model::{OptionalHost, Region, is_host_name};
 
 /// The usual hosts unless they are left out, then those that the user names; each once.

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Request, UsageError, settings};
-use crate::cli::{OutputArgs, RehearseArgs};
+use crate::app::args::{OutputArgs, RehearseArgs};
+use crate::app::terminal::Terminal;
 use crate::rehearse::Rehearsal;
 use crate::rehearse::format::{self, Rules};
-use crate::terminal::Terminal;
 
 /// The rules are read here, once: what is tested is what is applied, whatever happens to the file.
 pub(super) fn request(
@@ -17,17 +17,22 @@ pub(super) fn request(
     output: OutputArgs,
     terminal: Terminal,
 ) -> Result<Request, UsageError> {
-    let check = Box::new(settings(&args.check, output, terminal)?);
+    let settings = settings(&args.check, output, terminal)?;
     let deadline = deadline(&args.deadline)?;
     let Some(path) = &args.rules else {
         return Ok(Request::Restore);
     };
-    Ok(Request::Rehearse(Box::new(Rehearsal {
-        check,
+    let rehearsal = Rehearsal {
+        check: settings.check(),
+        progress: settings.presentation.progress,
         rules: rules(path, args.ipv6.as_deref())?,
         deadline,
         yes: args.yes,
-    })))
+    };
+    Ok(Request::Rehearse(
+        Box::new(rehearsal),
+        Box::new(settings.presentation),
+    ))
 }
 
 /// Whole seconds: nobody confirms within a fraction of one.

@@ -1,8 +1,8 @@
 //! The command line: only what was typed, or set in the environment. `settings` gives it meaning.
 
-pub mod paper;
 mod rehearse;
 mod rules;
+mod words;
 
 use std::env;
 use std::ffi::OsString;

@@ -2,7 +2,7 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::terminal::Window;
+use crate::app::terminal::Window;
 
 /// One drawing: notes that are cut to the window's width, and the table below as far as it fits.
 ///

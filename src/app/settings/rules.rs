@@ -10,7 +10,7 @@ use clap::{Args as _, FromArgMatches as _};
 use super::container::{self, container};
 use super::session::session;
 use super::{UsageError, edge_options};
-use crate::cli::RulesArgs;
+use crate::app::args::RulesArgs;
 use crate::model::Options;
 use crate::rules::check::{self, Check, Container, Given, Viewpoint};
 use crate::rules::{Cidr, Dialect, Distribution, Lockdown, Session, Ssh};

@@ -5,11 +5,10 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::app::settings::Presentation;
 use crate::diff::{Difference, compare};
-use crate::exit::ExitStatus;
-use crate::model::Report;
+use crate::model::{ExitStatus, Report};
 use crate::report::{self, Content, Style, Verbosity};
-use crate::settings::Presentation;
 
 /// A report as it is told, masked where that is asked for, with what is different from the baseline.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 
 use super::*;
-use crate::cli::parse_from;
+use crate::app::args::parse_from;
 
 const TERMINAL: Terminal = Terminal {
     stdout_width: Some(120),
