@@ -42,6 +42,15 @@ fn main() -> ExitCode {
         Request::Restore => Ok(or_complain(rehearse::restore(&mut io::stderr()))),
         #[cfg(target_os = "linux")]
         Request::Guard { deadline } => Ok(guard(deadline)),
+        #[cfg(target_os = "linux")]
+        Request::Script { inside } => {
+            if inside {
+                rehearse::script::work();
+            } else {
+                rehearse::script::begin();
+            }
+            Ok(ExitStatus::Ready)
+        }
     });
     match told {
         Ok(status) => status.into(),
@@ -110,13 +119,10 @@ fn watch(settings: &Settings, interval: Duration) -> ExitStatus {
 /// The report with the new rules in force is printed and written as that of a check is.
 #[cfg(target_os = "linux")]
 fn rehearse(rehearsal: &Rehearsal) -> ExitStatus {
-    let ending = rehearse::run(rehearsal, &mut io::stderr());
-    or_complain(ending.map(|ending| {
-        if let Some(report) = ending.after {
-            tell(report, None, &rehearsal.check.presentation);
-        }
-        ending.status
-    }))
+    let mut deliver = |report: Report| {
+        tell(report, None, &rehearsal.check.presentation);
+    };
+    or_complain(rehearse::run(rehearsal, &mut deliver, &mut io::stderr()))
 }
 
 #[cfg(target_os = "linux")]

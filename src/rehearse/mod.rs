@@ -1,22 +1,27 @@
 //! `tunnelcheck rehearse RULES`: tries firewall rules, and keeps them only if nothing is lost.
 //!
 //! ```text
-//! lock -> test -> check -> save -> guard -> apply -> check -> difference -> keep, or restore
+//! lock -> save -> make the rules where nothing can happen -> judge them -> check
+//!      -> guard -> apply -> check -> difference -> keep, or restore
 //! ```
 //!
 //! Two processes share the work. The rehearsal checks and asks; the [`guard`] alone changes rules.
 //! Each brings the old rules back when the other one goes, and the guard also at the deadline.
 
+pub mod effect;
 pub mod format;
 pub mod guard;
 mod hold;
 mod kin;
+mod links;
+mod made;
 mod mend;
 pub mod ruleset;
 mod run;
-mod shell;
+pub mod script;
 pub mod snapshot;
 pub mod state;
+pub mod steps;
 mod tell;
 pub mod tools;
 mod trouble;
@@ -31,9 +36,10 @@ use thiserror::Error;
 
 use self::format::Rules;
 use self::hold::{Back, Event, Events, Hold};
+use self::script::ScriptError;
 use self::snapshot::{Snapshot, SnapshotError};
 use self::state::{Lock, State, StateError};
-use self::tell::{Tell, differ, kept, kind, saved, told, unrestored, warn};
+use self::tell::{Tell, differ, kept, kind, told, unrestored, warn};
 use self::tools::{ToolError, Tools};
 use self::trouble::{Trouble, judge, ran_out};
 use crate::diff;
@@ -60,16 +66,14 @@ pub struct Rehearsal {
     pub deadline: Duration,
     /// Whether rules that lose nothing are kept without asking.
     pub yes: bool,
+    /// The tables that the rules may delete for good, with their family or without.
+    pub may_remove: Vec<String>,
+    /// Whether only the question and the outcome are shown.
+    pub quiet: bool,
 }
 
-/// How a rehearsal ended.
-#[derive(Debug)]
-pub struct Ending {
-    /// For the caller.
-    pub status: ExitStatus,
-    /// The report with the new rules in force, if there is one.
-    pub after: Option<Report>,
-}
+/// Where the report of a check with the new rules in force goes.
+pub type Deliver<'a> = &'a mut dyn FnMut(Report);
 
 /// Why no rehearsal took place. Nothing was touched.
 #[derive(Debug, Error)]
@@ -85,7 +89,21 @@ pub enum RehearsalError {
     Tool(#[from] ToolError),
     /// A tool does not take the rules.
     #[error("the rules are not valid, and nothing was touched: {0}")]
-    Rules(ToolError),
+    Rules(String),
+    /// A script gives no rules.
+    #[error("{0}; nothing was touched")]
+    Script(#[from] ScriptError),
+    /// What the rules make does not come back exactly from its own listing.
+    #[error("what the script makes cannot be put into force exactly: {0}")]
+    Made(SnapshotError),
+    /// No packet can meet the rules.
+    #[error(
+        "the rules do nothing: no chain of theirs has a hook with a rule or a policy of drop, and no chain that has one jumps to them; nothing was touched"
+    )]
+    Idle,
+    /// Rules of others would be gone.
+    #[error("{0}; nothing was touched")]
+    Removes(String),
     /// The present rules cannot be saved.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -119,12 +137,17 @@ impl RehearsalError {
     }
 }
 
-/// Rehearses. How it gets on goes to `log`.
+/// Rehearses. How it gets on goes to `log`, and the reports of checks with the new rules in force to
+/// `deliver`, before anything is asked.
 ///
 /// # Errors
 /// Only before anything is touched.
-pub fn run(rehearsal: &Rehearsal, log: &mut dyn Write) -> Result<Ending, RehearsalError> {
-    let mut tell = Tell(log);
+pub fn run(
+    rehearsal: &Rehearsal,
+    deliver: Deliver,
+    log: &mut dyn Write,
+) -> Result<ExitStatus, RehearsalError> {
+    let mut tell = Tell::new(log, rehearsal.quiet);
     if !geteuid().is_root() {
         return Err(RehearsalError::NotRoot);
     }
@@ -136,10 +159,10 @@ pub fn run(rehearsal: &Rehearsal, log: &mut dyn Write) -> Result<Ending, Rehears
         // Without rules that were touched the files are of no use.
         let _ = state.remove();
     })?;
-    Ok(prepared.finish(rehearsal, &tools, &state, &mut tell))
+    Ok(prepared.finish(rehearsal, &tools, &state, deliver, &mut tell))
 }
 
-/// Everything that has to stand before rules may be touched.
+/// Everything that must be there before rules may be touched.
 fn prepare(
     rehearsal: &Rehearsal,
     tools: &Tools,
@@ -147,23 +170,24 @@ fn prepare(
     state: &State,
     tell: &mut Tell,
 ) -> Result<Prepared, RehearsalError> {
-    tools
-        .test(&rehearsal.rules)
-        .map_err(RehearsalError::Rules)?;
-    tell.step(
-        "rules",
-        &format!("{}; their syntax is valid", kind(&rehearsal.rules)),
-    );
     let events = Events::listen().map_err(RehearsalError::Signals)?;
+    let snapshot = Snapshot::take(tools)?;
+    let made = made::make(&rehearsal.rules, &snapshot, tools)?;
+    made.judge(&rehearsal.may_remove)?;
+    tell.step(
+        "saved",
+        "the present rules; tried out, they come back exactly",
+    );
+    tell.step("rules", kind(&rehearsal.rules));
+    made.tell(tell);
     tell.step("before", "checking");
     let before = check(&rehearsal.check, &events, None)?;
     if before.ended == Ended::Interrupted || events.interrupted() {
         return Err(RehearsalError::Interrupted);
     }
     tell.step("before", &told(&before));
-    let (snapshot, trial) = Snapshot::take(tools)?;
-    state.store(&snapshot, &rehearsal.rules)?;
-    tell.step("saved", &saved(&trial));
+    let snapshot = snapshot.again(tools)?;
+    state.store(&snapshot, &made.steps)?;
     let hold = Hold::arm(lock, &events, rehearsal.deadline)?;
     tell.step(
         "guard",
@@ -207,23 +231,22 @@ impl Prepared {
         rehearsal: &Rehearsal,
         tools: &Tools,
         state: &State,
+        deliver: Deliver,
         tell: &mut Tell,
-    ) -> Ending {
-        let mut after = None;
-        let tried = self.attempt(rehearsal, &mut after, tell);
-        let status = match tried {
+    ) -> ExitStatus {
+        let tried = self.attempt(rehearsal, deliver, tell);
+        match tried {
             Ok(()) if self.hold.keep(&self.events) => kept(&rehearsal.rules, tell),
             Ok(()) => self.back(&Trouble::Expired, tools, state, tell),
             Err(trouble) => self.back(&trouble, tools, state, tell),
-        };
-        Ending { status, after }
+        }
     }
 
     /// Applies, checks, compares, asks.
     fn attempt(
         &mut self,
         rehearsal: &Rehearsal,
-        after: &mut Option<Report>,
+        deliver: Deliver,
         tell: &mut Tell,
     ) -> Result<(), Trouble> {
         self.hold.well(&self.events)?;
@@ -232,18 +255,20 @@ impl Prepared {
             "applied",
             "the new rules are in force; checking with new connections",
         );
-        match self.check_after(&rehearsal.check, after, tell) {
-            Err(Trouble::Unknown) if ran_out(after.as_ref()) => {
-                let Some(longer) = self.with_more_time(&rehearsal.check) else {
-                    return Err(Trouble::Unknown);
-                };
-                let time = longer.options.timeout_s;
-                let text = format!("the time ran out; checking again, for at most {time:.0} s");
-                tell.step("after", &text);
-                self.check_after(&longer, after, tell)?;
-            }
-            judged => judged?,
+        let mut after = self.check_after(&rehearsal.check)?;
+        let mut judged = self.judge(&after, tell);
+        if judged == Err(Trouble::Unknown)
+            && ran_out(Some(&after))
+            && let Some(longer) = self.with_more_time(&rehearsal.check)
+        {
+            let time = longer.options.timeout_s;
+            let text = format!("the time ran out; checking again, for at most {time:.0} s");
+            tell.step("after", &text);
+            after = self.check_after(&longer)?;
+            judged = self.judge(&after, tell);
         }
+        deliver(after);
+        judged?;
         warn(tell);
         if rehearsal.yes {
             return Ok(());
@@ -251,20 +276,19 @@ impl Prepared {
         self.confirm(tell)
     }
 
-    /// Checks with the new rules in force, and holds the report against the one from before.
-    fn check_after(
-        &mut self,
-        settings: &Settings,
-        after: &mut Option<Report>,
-        tell: &mut Tell,
-    ) -> Result<(), Trouble> {
+    /// Checks with the new rules in force.
+    fn check_after(&mut self, settings: &Settings) -> Result<Report, Trouble> {
         let report = check(settings, &self.events, Some(self.hold.limit()));
         self.hold.well(&self.events)?;
-        let report = report.map_err(|why| Trouble::Unchecked(why.to_string()))?;
-        tell.step("after", &told(&report));
-        let difference = diff::compare(&self.before, after.insert(report));
+        report.map_err(|why| Trouble::Unchecked(why.to_string()))
+    }
+
+    /// Holds a report against the one from before.
+    fn judge(&self, after: &Report, tell: &mut Tell) -> Result<(), Trouble> {
+        tell.step("after", &told(after));
+        let difference = diff::compare(&self.before, after);
         differ(&difference, tell);
-        judge(&difference, after.as_ref())
+        judge(&difference, Some(after))
     }
 
     /// The same check with more time, as far as the deadline leaves it.
@@ -288,7 +312,7 @@ impl Prepared {
         let _ = tcflush(io::stdin(), FlushArg::TCIFLUSH);
         let left = self.hold.left().as_secs();
         let question = format!("keep the new rules? [y/N] ({left} s left)");
-        tell.step("confirm", &question);
+        tell.outcome("confirm", &question);
         self.events.read_answer();
         loop {
             if let Event::Answer(answer) = self.hold.trouble(&self.events)? {
@@ -316,7 +340,7 @@ impl Prepared {
                     Back::Restored => "the old rules are back, as they were",
                     Back::Untouched => "the old rules were not touched",
                 };
-                tell.step("restored", &format!("{how}: {}", trouble.words()));
+                tell.outcome("restored", &format!("{how}: {}", trouble.words()));
                 trouble.status()
             }
             Err(why) => unrestored(&why, tell),
@@ -329,7 +353,7 @@ impl Prepared {
 /// # Errors
 /// Where nothing was left, or a rehearsal is under way.
 pub fn restore(log: &mut dyn Write) -> Result<ExitStatus, RehearsalError> {
-    let mut tell = Tell(log);
+    let mut tell = Tell::new(log, false);
     if !geteuid().is_root() {
         return Err(RehearsalError::NotRoot);
     }
@@ -340,7 +364,7 @@ pub fn restore(log: &mut dyn Write) -> Result<ExitStatus, RehearsalError> {
         return Ok(unrestored(&why.to_string(), &mut tell));
     }
     state.remove()?;
-    tell.step(
+    tell.outcome(
         "restored",
         "the rules from before the rehearsal are back, as they were",
     );

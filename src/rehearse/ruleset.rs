@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use self::mask::mask;
-pub use self::plan::{Piece, Plan, plan, plan_blind, remake};
+pub use self::plan::{Piece, Plan, plan, plan_blind};
 
 /// Everything that packets meet, as the tools print it, with counters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,35 +92,17 @@ impl Ruleset {
         tables.map(|table| table.id).collect()
     }
 
-    /// These tables of nftables alone, as if there were no others.
+    /// The tables with what changes by itself left out: the listing of nft, and the rules that iptables
+    /// shows of a table that nft cannot read.
     #[must_use]
-    pub fn only(&self, wanted: impl Fn(&TableId) -> bool) -> Self {
+    pub fn plain_tables(&self) -> Vec<(TableId, String, String)> {
         let tables = self.tables().into_iter();
-        let tables: Vec<Table> = tables.filter(|table| wanted(&table.id)).collect();
-        let sections = |family: &str| {
-            let own = tables.iter().filter(|table| table.id.0 == family);
-            let sections = own.filter_map(|table| {
-                let lines = self.section(&table.id)?.join("\n");
-                Some(format!("*{}\n{lines}\nCOMMIT\n", table.id.1))
-            });
-            sections.collect()
-        };
-        Self {
-            nft: tables.iter().map(|table| &*table.text).collect(),
-            ipv4: sections("ip"),
-            ipv6: sections("ip6"),
-            ..Self::default()
-        }
-    }
-
-    /// Whether iptables and ip6tables show nothing of it that they do not show of the other one.
-    #[must_use]
-    pub fn shows_part_of(&self, other: &Self) -> bool {
-        [View::Ipv4, View::Ipv6].into_iter().all(|view| {
-            let (own, whole) = (self.comparable(view), other.comparable(view));
-            let lines: BTreeSet<&str> = whole.lines().collect();
-            own.lines().all(|line| lines.contains(line))
-        })
+        let plain = tables.map(|table| {
+            let lines = self.section(&table.id).filter(|_| table.needs_iptables());
+            let rules = mask(&lines.unwrap_or_default().join("\n"));
+            (table.id, mask(&table.text), rules)
+        });
+        plain.collect()
     }
 
     /// The rules of the old interface alone.

@@ -36,6 +36,8 @@ pub use json::{MAX_REPORT_BYTES, ReadError, load, read};
 pub use progress::Progress;
 pub use redact::redact;
 pub use style::Style;
+#[cfg(target_os = "linux")]
+pub(crate) use style::wrap;
 
 /// A form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]

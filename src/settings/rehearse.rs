@@ -17,6 +17,7 @@ pub(super) fn request(
     output: OutputArgs,
     terminal: Terminal,
 ) -> Result<Request, UsageError> {
+    let quiet = output.quiet;
     let check = Box::new(settings(&args.check, output, terminal)?);
     let deadline = deadline(&args.deadline)?;
     let Some(path) = &args.rules else {
@@ -27,6 +28,8 @@ pub(super) fn request(
         rules: rules(path, args.ipv6.as_deref())?,
         deadline,
         yes: args.yes,
+        may_remove: args.may_remove.clone(),
+        quiet,
     })))
 }
 
