@@ -20,6 +20,8 @@ pub mod live;
 pub mod model;
 pub mod net;
 pub mod observe;
+#[cfg(target_os = "linux")]
+pub mod oracle;
 pub mod plan;
 #[cfg(target_os = "linux")]
 pub mod rehearse;

@@ -24,6 +24,10 @@ use tunnelcheck::settings::{
 use tunnelcheck::terminal::{Terminal, Window};
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(code) = tunnelcheck::oracle::serve_if_asked() {
+        return code;
+    }
     let cli = match cli::parse() {
         Ok(cli) => cli,
         Err(error) => return answer_or_refuse(&error),

@@ -66,6 +66,8 @@ mod internet;
 #[cfg(target_os = "linux")]
 mod namespace;
 #[cfg(target_os = "linux")]
+mod oracle;
+#[cfg(target_os = "linux")]
 mod pki;
 #[cfg(target_os = "linux")]
 mod ready;
@@ -111,6 +113,9 @@ fn main() {
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
+    if let Some(code) = tunnelcheck::oracle::serve_if_asked() {
+        return code;
+    }
     let mut arguments = libtest_mimic::Arguments::from_args();
     arguments.test_threads.get_or_insert(DEFAULT_WORKERS);
     let scenarios = match scenario::load().and_then(windows::select) {
@@ -140,6 +145,7 @@ fn trials(scenarios: Vec<scenario::Scenario>) -> Vec<libtest_mimic::Trial> {
         trials.extend(selftest::trials());
         trials.extend(wire::selftest::trials());
         trials.extend(rules::trials());
+        trials.extend(oracle::trials());
         trials.extend(watch::trials());
         trials.extend(rehearsal::trials());
     }
