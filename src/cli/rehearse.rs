@@ -36,9 +36,17 @@ pub struct RehearseArgs {
     #[arg(long, value_name = "TABLE", help_heading = "The rehearsal")]
     pub may_remove: Vec<String>,
 
+    /// Let the rules close SSH, for hosts that are reached in another way
+    #[arg(long, help_heading = "The rehearsal")]
+    pub may_close_ssh: bool,
+
+    /// Make the connections of the checks as this user, for rules about cloudflared's user
+    #[arg(long, value_name = "NAME", help_heading = "The rehearsal")]
+    pub as_user: Option<String>,
+
     /// Bring back what a rehearsal that was killed together with its guard has left
     #[arg(long, help_heading = "The rehearsal")]
-    #[arg(conflicts_with_all = ["rules", "ipv6", "yes", "may_remove"])]
+    #[arg(conflicts_with_all = ["rules", "ipv6", "yes", "may_remove", "may_close_ssh", "as_user"])]
     pub restore: bool,
 
     /// What is checked before and after.
@@ -55,8 +63,9 @@ the next boot, as long as you do not make them permanent.
 Exit codes:
   0  kept: nothing required was lost (--restore: the old rules are back)
   1  something required was lost; the old rules are back
-  2  wrong usage, or rules that cannot be applied, do nothing, or delete
-     tables for good without --may-remove; the old rules are in force
+  2  wrong usage, or rules that cannot be applied, do nothing, delete
+     tables for good, or close what cloudflared needs, DNS or SSH; the old
+     rules are in force
   4  not confirmed, interrupted, out of time, or something required is not
      known any more; the old rules are back
   5  the old rules could NOT be brought back: look at once";

@@ -3,7 +3,7 @@
 use super::RehearsalError;
 use super::effect::Effect;
 use super::format::Rules;
-use super::ruleset::{Ruleset, plan};
+use super::ruleset::plan;
 use super::script;
 use super::snapshot::Snapshot;
 use super::steps::{Step, of_file, of_plan};
@@ -18,7 +18,7 @@ pub(super) struct Made {
     /// What puts them into force.
     pub(super) steps: Vec<Step>,
     /// All rules that are in force then.
-    pub(super) ruleset: Ruleset,
+    pub(super) rules: Snapshot,
     effect: Effect,
 }
 
@@ -29,22 +29,23 @@ pub(super) fn make(
     tools: &Tools,
 ) -> Result<Made, RehearsalError> {
     let (steps, ruleset) = match rules {
-        Rules::Script(text) => {
-            let made = script::run(text, present)?;
-            let made = Snapshot::of(made, tools).map_err(RehearsalError::Made)?;
-            let way = plan(&made.ruleset, made.by_iptables(), &present.ruleset);
-            (of_plan(&way), made.ruleset)
-        }
+        Rules::Script(text) => (Vec::new(), script::run(text, present)?),
         Rules::Nft(_) | Rules::Iptables(_) => {
             let steps = of_file(rules);
             let made = present.with(tools, &steps);
             (steps, made.map_err(RehearsalError::Rules)?)
         }
     };
+    let effect = Effect::of(&present.ruleset, &ruleset);
+    let made = Snapshot::of(ruleset, tools).map_err(RehearsalError::Made)?;
+    let steps = match rules {
+        Rules::Script(_) => of_plan(&plan(&made.ruleset, made.by_iptables(), &present.ruleset)),
+        Rules::Nft(_) | Rules::Iptables(_) => steps,
+    };
     Ok(Made {
-        effect: Effect::of(&present.ruleset, &ruleset),
         steps,
-        ruleset,
+        rules: made,
+        effect,
     })
 }
 

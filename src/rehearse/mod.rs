@@ -8,6 +8,7 @@
 //! Two processes share the work. The rehearsal checks and asks; the [`guard`] alone changes rules.
 //! Each brings the old rules back when the other one goes, and the guard also at the deadline.
 
+mod closed;
 pub mod effect;
 pub mod format;
 pub mod guard;
@@ -28,10 +29,11 @@ mod trouble;
 pub mod words;
 
 use std::io::{self, IsTerminal, Write};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::termios::{FlushArg, tcflush};
-use nix::unistd::geteuid;
+use nix::unistd::{Uid, User, geteuid, setfsgid, setfsuid};
 use thiserror::Error;
 
 use self::format::Rules;
@@ -46,6 +48,7 @@ use crate::diff;
 use crate::exit::ExitStatus;
 use crate::model::{Ended, Report};
 use crate::report::Progress;
+use crate::rules::Session;
 use crate::settings::Settings;
 use crate::{CheckError, check_until};
 
@@ -68,6 +71,12 @@ pub struct Rehearsal {
     pub yes: bool,
     /// The tables that the rules may delete for good, with their family or without.
     pub may_remove: Vec<String>,
+    /// Whether the rules may close SSH.
+    pub may_close_ssh: bool,
+    /// The SSH session that this process is in.
+    pub session: Option<Session>,
+    /// Whose connections the checks make; this process's own where there is none.
+    pub as_user: Option<String>,
     /// Whether only the question and the outcome are shown.
     pub quiet: bool,
 }
@@ -101,6 +110,17 @@ pub enum RehearsalError {
         "the rules do nothing: no chain of theirs has a hook with a rule or a policy of drop, and no chain that has one jumps to them; nothing was touched"
     )]
     Idle,
+    /// What cloudflared needs would be closed.
+    #[error("the rules close what cloudflared needs: {0}; nothing was touched")]
+    Closed(String),
+    /// Nobody could log in any more.
+    #[error(
+        "the rules close SSH: {0}; nothing was touched. If you reach this host in another way, add --may-close-ssh"
+    )]
+    ClosesSsh(String),
+    /// `--as-user` names nobody.
+    #[error("--as-user: this host has no user `{0}`; give a name of /etc/passwd")]
+    NoUser(String),
     /// Rules of others would be gone.
     #[error("{0}; nothing was touched")]
     Removes(String),
@@ -171,6 +191,7 @@ fn prepare(
     tell: &mut Tell,
 ) -> Result<Prepared, RehearsalError> {
     let events = Events::listen().map_err(RehearsalError::Signals)?;
+    let user = rehearsal.as_user.as_deref().map(user).transpose()?;
     let snapshot = Snapshot::take(tools)?;
     let made = made::make(&rehearsal.rules, &snapshot, tools)?;
     made.judge(&rehearsal.may_remove)?;
@@ -181,11 +202,14 @@ fn prepare(
     tell.step("rules", kind(&rehearsal.rules));
     made.tell(tell);
     tell.step("before", "checking");
-    let before = check(&rehearsal.check, &events, None)?;
+    let before = check(&rehearsal.check, user.as_ref(), &events, None)?;
     if before.ended == Ended::Interrupted || events.interrupted() {
         return Err(RehearsalError::Interrupted);
     }
     tell.step("before", &told(&before));
+    for note in closed::judge(&made.rules, &snapshot, &before, rehearsal)? {
+        tell.step("note", &note);
+    }
     let snapshot = snapshot.again(tools)?;
     state.store(&snapshot, &made.steps)?;
     let hold = Hold::arm(lock, &events, rehearsal.deadline)?;
@@ -200,26 +224,51 @@ fn prepare(
     Ok(Prepared {
         before,
         snapshot,
+        user,
         events,
         hold,
     })
 }
 
+/// The user of that name or number.
+fn user(name: &str) -> Result<User, RehearsalError> {
+    let number = name.parse().map(Uid::from_raw);
+    let found = match number {
+        Ok(number) => User::from_uid(number),
+        Err(_) => User::from_name(name),
+    };
+    let nobody = || RehearsalError::NoUser(name.to_owned());
+    found.ok().flatten().ok_or_else(nobody)
+}
+
+/// Checks, on a thread whose sockets are the user's: rules look at whom the file system knows.
 fn check(
     settings: &Settings,
+    user: Option<&User>,
     events: &Events,
     until: Option<Instant>,
 ) -> Result<Report, CheckError> {
-    let mut progress = Progress::new(settings.presentation.progress);
     let stop = events.stopped(until);
-    let report = check_until(settings, stop, &mut |event| progress.on(&event));
-    progress.finish();
-    report
+    let work = move || {
+        if let Some(user) = user {
+            setfsgid(user.gid);
+            setfsuid(user.uid);
+        }
+        let mut progress = Progress::new(settings.presentation.progress);
+        let report = check_until(settings, stop, &mut |event| progress.on(&event));
+        progress.finish();
+        report
+    };
+    thread::scope(|scope| {
+        let ended = || CheckError::Runtime(io::Error::other("the check ended early"));
+        scope.spawn(work).join().unwrap_or_else(|_| Err(ended()))
+    })
 }
 
 struct Prepared {
     before: Report,
     snapshot: Snapshot,
+    user: Option<User>,
     events: Events,
     hold: Hold,
 }
@@ -278,7 +327,8 @@ impl Prepared {
 
     /// Checks with the new rules in force.
     fn check_after(&mut self, settings: &Settings) -> Result<Report, Trouble> {
-        let report = check(settings, &self.events, Some(self.hold.limit()));
+        let until = Some(self.hold.limit());
+        let report = check(settings, self.user.as_ref(), &self.events, until);
         self.hold.well(&self.events)?;
         report.map_err(|why| Trouble::Unchecked(why.to_string()))
     }

@@ -92,6 +92,27 @@ impl Ruleset {
         tables.map(|table| table.id).collect()
     }
 
+    /// These tables of nftables, as if there were no others.
+    #[must_use]
+    pub fn only(&self, wanted: impl Fn(&TableId) -> bool) -> Self {
+        let tables = self.tables().into_iter();
+        let tables: Vec<Table> = tables.filter(|table| wanted(&table.id)).collect();
+        let sections = |family: &str| {
+            let own = tables.iter().filter(|table| table.id.0 == family);
+            let sections = own.filter_map(|table| {
+                let lines = self.section(&table.id)?.join("\n");
+                Some(format!("*{}\n{lines}\nCOMMIT\n", table.id.1))
+            });
+            sections.collect()
+        };
+        Self {
+            nft: tables.iter().map(|table| &*table.text).collect(),
+            ipv4: sections("ip"),
+            ipv6: sections("ip6"),
+            ..Self::default()
+        }
+    }
+
     /// The tables with what changes by itself left out: the listing of nft, and the rules that iptables
     /// shows of a table that nft cannot read.
     #[must_use]
@@ -214,8 +235,10 @@ fn without_empty(save: &str) -> String {
         let open = |line: &&str| line.starts_with(':') && line.contains(" ACCEPT ");
         !lines.iter().all(open)
     };
-    let names = table_names(save).into_iter().filter(filled);
-    let tables = names.flat_map(|name| {
+    let mut names: Vec<&str> = table_names(save).into_iter().filter(filled).collect();
+    // The kernel lists the one that was made last first.
+    names.sort_unstable();
+    let tables = names.into_iter().flat_map(|name| {
         let mut lines = section(save, name).unwrap_or_default();
         lines.insert(0, name);
         lines

@@ -12,6 +12,7 @@ use super::mend::Setback;
 use super::ruleset::{Plan, Ruleset, TableId, View, plan, plan_blind};
 use super::steps::Step;
 use super::tools::{Look, ToolError, Tools};
+use crate::oracle::{Format, Part};
 
 /// How often a restoration looks again: something else may change rules at the same time, such as
 /// a tool that outlives the process that started it.
@@ -94,6 +95,43 @@ impl Snapshot {
     #[must_use]
     pub const fn by_iptables(&self) -> &BTreeSet<TableId> {
         &self.by_iptables
+    }
+
+    /// The same for the oracle: each table by the tool that makes it.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        let by_iptables = self.ruleset.only(|id| self.by_iptables.contains(id));
+        let by_nft = self.ruleset.only(|id| !self.by_iptables.contains(id));
+        // The rules of the old interface are judged like those of the new one, if these are none.
+        let either = |new: String, old: &String| if new.is_empty() { old.clone() } else { new };
+        let legacy = &self.ruleset;
+        let part = |(name, format, text): (&str, Format, String)| Part {
+            name: name.to_owned(),
+            format,
+            text,
+        };
+        let (v4, v6) = (&legacy.legacy_ipv4, &legacy.legacy_ipv6);
+        let parts = [
+            ("nft", Format::Nft, by_nft.nft),
+            ("iptables", Format::Iptables, either(by_iptables.ipv4, v4)),
+            ("ip6tables", Format::Ip6tables, either(by_iptables.ipv6, v6)),
+        ];
+        let parts = parts.into_iter().filter(|(_, _, text)| !text.is_empty());
+        parts.map(part).collect()
+    }
+
+    /// Whether the kernel tracks connections for these rules.
+    #[must_use]
+    pub fn tracks(&self) -> bool {
+        let Ruleset {
+            nft,
+            legacy_ipv4,
+            legacy_ipv6,
+            ..
+        } = &self.ruleset;
+        let words = ["ct ", "conntrack", "type nat ", "*nat"];
+        let tracks = |text: &String| words.iter().any(|word| text.contains(word));
+        [nft, legacy_ipv4, legacy_ipv6].into_iter().any(tracks)
     }
 
     /// What nft or iptables make of these rules, tried in an empty network namespace.
@@ -219,6 +257,13 @@ impl Snapshot {
 /// By which tools a ruleset comes back. Iptables lists tables of nft too, and what it prints of those
 /// may be wrong. So both ways are tried, that of iptables first: it knows its own rules best.
 fn way(ruleset: &Ruleset, tools: &Tools) -> Found {
+    match both(ruleset, tools) {
+        Found::Impossible(_) => one_by_one(ruleset, tools),
+        found => found,
+    }
+}
+
+fn both(ruleset: &Ruleset, tools: &Tools) -> Found {
     let mut found = Found::Impossible(String::new());
     for by_iptables in [ruleset.of_iptables(), ruleset.unreadable_for_nft()] {
         let snapshot = Snapshot {
@@ -231,6 +276,25 @@ fn way(ruleset: &Ruleset, tools: &Tools) -> Found {
         }
     }
     found
+}
+
+/// The ways of all tables, each found without the others, together.
+fn one_by_one(ruleset: &Ruleset, tools: &Tools) -> Found {
+    let mut by_iptables = BTreeSet::new();
+    for table in ruleset.tables() {
+        match both(&ruleset.only(|id| *id == table.id), tools) {
+            Found::Way(way) => by_iptables.extend(way),
+            Found::Impossible(why) => {
+                return Found::Impossible(format!("{}: {why}", table.name()));
+            }
+            departing @ Found::Departing(_) => return departing,
+        }
+    }
+    let snapshot = Snapshot {
+        ruleset: ruleset.clone(),
+        by_iptables,
+    };
+    snapshot.refined(tools)
 }
 
 /// What trying a way found.

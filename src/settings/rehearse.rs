@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
+use super::session::session;
 use super::{Request, UsageError, settings};
 use crate::cli::{OutputArgs, RehearseArgs};
 use crate::rehearse::Rehearsal;
@@ -29,6 +30,9 @@ pub(super) fn request(
         deadline,
         yes: args.yes,
         may_remove: args.may_remove.clone(),
+        may_close_ssh: args.may_close_ssh,
+        session: session(),
+        as_user: args.as_user.clone(),
         quiet,
     })))
 }
