@@ -179,13 +179,19 @@ fn refuse(answered: &[Answered]) -> Result<(), String> {
     if reasons.is_empty() {
         return Ok(());
     }
-    let lines = reasons.iter().take(MOST_REASONS).map(|(reason, flows)| {
-        let first = flows.first().map_or("", |flow| flow.as_str());
-        match flows.len() {
-            1 => format!("{first} {reason}"),
-            count => format!("{first} and {} more {reason}", count - 1),
-        }
-    });
+    let lines = reasons
+        .iter()
+        .take(MOST_REASONS)
+        .map(|(reason, flows)| match flows.as_slice() {
+            [first, _, rest @ ..] if !rest.is_empty() => {
+                format!("{first} and {} more {reason}", rest.len() + 1)
+            }
+            [first, second] => format!("{first} and {second} {reason}"),
+            others => format!(
+                "{} {reason}",
+                others.iter().map(|flow| flow.as_str()).collect::<String>()
+            ),
+        });
     Err(lines.collect::<Vec<_>>().join("; "))
 }
 
@@ -273,10 +279,14 @@ mod tests {
     fn flows_with_the_same_reason_are_counted() {
         let closed = Answer::Closed(closing(What::Rule(rule("drop"))));
         let of = |to| answered(&flow(to), &closed);
-        let told = refuse(&[of("192.0.2.1:1"), Answered::Open, of("192.0.2.2:2")]).unwrap_err();
-        assert!(told.ends_with(
-            " to 192.0.2.1:1 and 1 more by rule 2 of chain out in table inet host (`drop`)"
-        ));
+        let reason = "by rule 2 of chain out in table inet host (`drop`)";
+        let (one, other) = (of("192.0.2.1:1"), of("192.0.2.2:2"));
+        let both = [one.clone(), Answered::Open, other.clone()];
+        let expected = format!("UDP to 192.0.2.1:1 and UDP to 192.0.2.2:2 {reason}");
+        assert_eq!(refuse(&both), Err(expected));
+        let three = [one, other.clone(), other];
+        let expected = format!("UDP to 192.0.2.1:1 and 2 more {reason}");
+        assert_eq!(refuse(&three), Err(expected));
         assert_eq!(refuse(&[Answered::Open]), Ok(()));
     }
 

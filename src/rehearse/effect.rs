@@ -17,10 +17,10 @@ impl Removed {
     /// As a person calls it.
     #[must_use]
     pub fn name(&self) -> String {
-        let (family, name) = &self.table;
+        let table = called(&self.table);
         match &self.chain {
-            Some(chain) => format!("chain {chain} of table {family} {name}"),
-            None => format!("table {family} {name}"),
+            Some(chain) => format!("chain {chain} of {table}"),
+            None => table,
         }
     }
 
@@ -74,7 +74,7 @@ impl Effect {
     }
 
     fn compare(&mut self, id: &TableId, old: Option<&Shape>, new: Option<&Shape>) {
-        let name = format!("table {} {}", id.0, id.1);
+        let name = called(id);
         match (old, new) {
             (None, Some(_)) => self.lines.push(format!("adds {name}")),
             (Some(old), None) => {
@@ -128,6 +128,14 @@ impl Effect {
     fn remove(&mut self, table: &TableId, chain: Option<String>) {
         let table = table.clone();
         self.removed.push(Removed { table, chain });
+    }
+}
+
+/// As a person calls a table.
+fn called((family, name): &TableId) -> String {
+    match family.strip_prefix("legacy-") {
+        Some(family) => format!("table {family} {name} of iptables-legacy"),
+        None => format!("table {family} {name}"),
     }
 }
 
@@ -360,7 +368,10 @@ mod tests {
         );
         let open = ruleset("*filter\n:OUTPUT ACCEPT [5:5]\nCOMMIT\n");
         let effect = Effect::of(&old, &open);
-        assert_eq!(effect.removed[0].name(), "table legacy-ip filter");
+        assert_eq!(
+            effect.removed[0].name(),
+            "table ip filter of iptables-legacy"
+        );
         assert!(!effect.idle && Effect::of(&open, &Ruleset::default()).idle);
     }
 }

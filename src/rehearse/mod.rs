@@ -121,6 +121,11 @@ pub enum RehearsalError {
     /// `--as-user` names nobody.
     #[error("--as-user: this host has no user `{0}`; give a name of /etc/passwd")]
     NoUser(String),
+    /// Connections cannot be made as that user.
+    #[error(
+        "--as-user: connections cannot be made as `{0}` here; run it as root outside of containers"
+    )]
+    AsUser(String),
     /// Rules of others would be gone.
     #[error("{0}; nothing was touched")]
     Removes(String),
@@ -238,7 +243,17 @@ fn user(name: &str) -> Result<User, RehearsalError> {
         Err(_) => User::from_name(name),
     };
     let nobody = || RehearsalError::NoUser(name.to_owned());
-    found.ok().flatten().ok_or_else(nobody)
+    let user = found.ok().flatten().ok_or_else(nobody)?;
+    // The system does not say whether it worked; the next call does.
+    let works = thread::scope(|scope| {
+        let tried = scope.spawn(|| {
+            setfsuid(user.uid);
+            setfsuid(user.uid)
+        });
+        tried.join().is_ok_and(|now| now == user.uid)
+    });
+    let user = works.then_some(user);
+    user.ok_or_else(|| RehearsalError::AsUser(name.to_owned()))
 }
 
 /// Checks, on a thread whose sockets are the user's: rules look at whom the file system knows.

@@ -3,7 +3,9 @@
 //!
 //! Nothing here waits for a time to pass: the program's own words tell how far it is.
 
+mod cases;
 mod faults;
+mod scripts;
 mod session;
 mod stage;
 
@@ -30,13 +32,14 @@ table inet tunnelcheck {
 /// What stands in the listing when [`GOOD`] is in force.
 const GOOD_WORDS: &str = "table inet tunnelcheck";
 
-/// The old rules away, and no UDP to the tunnel's port. The flush makes it as bad as it can get.
+/// The old rules away, and no UDP to the tunnel's port. The flush makes it as bad as it can get. The limit
+/// keeps anybody from knowing this before the rules are in force.
 const CUTS_UDP: &str = "
 flush ruleset
 table inet bad {
 	chain out {
 		type filter hook output priority 0; policy accept;
-		udp dport 7844 drop
+		limit rate 1000000/second udp dport 7844 drop
 	}
 }
 ";
@@ -44,7 +47,7 @@ const CUTS_DNS: &str = "
 table inet bad {
 	chain out {
 		type filter hook output priority 0; policy accept;
-		meta l4proto { tcp, udp } th dport 53 drop
+		limit rate 1000000/second meta l4proto { tcp, udp } th dport 53 drop
 	}
 }
 ";
@@ -90,11 +93,13 @@ pub(crate) fn trials() -> Vec<Trial> {
         ),
         trial("ssh-is-cut", session::ssh_is_cut),
         trial("legacy-rules-come-back", legacy_rules_come_back),
-        trial("rules-that-cannot-be-tried-out", rules_of_this_namespace),
+        trial("rules-about-an-interface", rules_of_this_namespace),
         trial("rules-of-nft-that-iptables-misreads", misread_rules),
     ]
     .into_iter()
     .chain(faults::trials())
+    .chain(scripts::trials())
+    .chain(cases::trials())
     .collect()
 }
 
@@ -102,6 +107,12 @@ fn good_rules_are_kept_with_yes() -> Outcome {
     let stage = Stage::build()?;
     let said = stage.rehearse(GOOD, &["--yes"])?.ends(Some(0))?;
     tells(&said, &["kept:", "difference: none", "make them permanent"])?;
+    tells(&said, &["change: adds table inet tunnelcheck"])?;
+    stage.holds(GOOD_WORDS)?;
+    let said = stage.rehearse(GOOD, &["--yes", "-q"])?.ends(Some(0))?;
+    if said.lines().count() != 1 || !said.starts_with("kept: ") {
+        return Err(format!("more than the outcome:\n{said}").into());
+    }
     stage.holds(GOOD_WORDS)
 }
 
@@ -119,6 +130,16 @@ fn yes_on_the_terminal() -> Outcome {
     run.answer("y\n")?;
     run.until("kept")?;
     run.ends(Some(0))?;
+    let lines = || run.said.iter().filter(|line| !line.is_empty());
+    let place = |words: &str| lines().position(|line| line.contains(words));
+    let report = place("READY  ").filter(|report| Some(*report) < place("confirm:"));
+    report.ok_or_else(|| format!("no report before the question:\n{}", run.said.join("\n")))?;
+    if !lines()
+        .next_back()
+        .is_some_and(|line| line.starts_with("kept: "))
+    {
+        return Err(format!("the outcome is not the last line:\n{}", run.said.join("\n")).into());
+    }
     stage.holds(GOOD_WORDS)
 }
 
@@ -171,6 +192,9 @@ fn invalid_rules() -> Outcome {
         "iptables -P OUTPUT DROP\nrm -rf /nonexistent\n",
         "#!/bin/sh\nif true; then iptables -P OUTPUT DROP\n",
         "hello\n",
+        // Nothing hooks it, and nothing jumps to it.
+        "table inet loose {\n\tchain out {\n\t\tudp dport 7844 drop\n\t}\n}\n",
+        "#!/bin/sh\niptables -N LOOSE\niptables -A LOOSE -j DROP\n",
     ] {
         let said = stage.rehearse(rules, &["--yes"])?.ends(Some(2))?;
         if said.contains("applied:") || said.lines().count() != 1 {
@@ -208,7 +232,18 @@ COMMIT
 V6
 ";
     let said = stage.rehearse(rules, &["--yes"])?.ends(Some(2))?;
-    tells(&said, &["restored:", "could not be applied", "RULE_APPEND"])?;
+    tells(
+        &said,
+        &["the script fails", "RULE_APPEND", "nothing was touched"],
+    )?;
+    stage.is_as_before()?;
+    // The same where it shows when the rules are applied only.
+    stage.replaces(
+        "nft",
+        "if [ \"$1\" = -f ] && [ \"$2\" != - ]; then \"$REAL\" \"$@\"; echo half >&2; exit 1; fi",
+    )?;
+    let said = stage.rehearse(GOOD, &["--yes"])?.ends(Some(2))?;
+    tells(&said, &["restored:", "could not be applied", "half"])?;
     stage.is_as_before()
 }
 
@@ -241,8 +276,9 @@ fn a_second_rehearsal() -> Outcome {
 fn the_deadline_passes() -> Outcome {
     let stage = Stage::build()?;
     // Nothing answers any more, so the check takes its whole time.
-    let silent = "table inet bad {\n\
-                  chain out {\ntype filter hook output priority 0; policy drop;\n}\n}\n";
+    let silent = "table inet bad {\nchain out {\n\
+                  type filter hook output priority 0; policy accept;\n\
+                  limit rate 1000000/second drop\n}\n}\n";
     let arguments = ["--deadline", "2", "--timeout", "20"];
     let said = stage.rehearse(silent, &arguments)?.ends(Some(4))?;
     tells(&said, &["restored:", "the deadline has passed"])?;
@@ -390,8 +426,18 @@ ip6tables -F OUTPUT
 ";
     stage.rehearse(lines, &[])?.ends(Some(4))?;
     stage.is_as_before()?;
-    let cut = format!("{lines}iptables -I OUTPUT -p udp --dport 53 -j DROP\n");
-    stage.rehearse(&cut, &["--yes"])?.ends(Some(1))?;
+    let cut =
+        format!("{lines}iptables -I OUTPUT -p udp --dport 7844 -m comment --comment no -j DROP\n");
+    let said = stage.rehearse(&cut, &["--yes"])?.ends(Some(2))?;
+    tells(
+        &said,
+        &[
+            "close what cloudflared needs",
+            "chain OUTPUT",
+            "--comment no",
+        ],
+    )?;
+    tells_not(&said, &["applied:"])?;
     stage.is_as_before()?;
     stage.rehearse(lines, &["--yes"])?.ends(Some(0))?;
     stage.holds("udp dport 7844")
@@ -453,7 +499,7 @@ fn legacy_rules_come_back() -> Outcome {
     tells(&before, &["192.0.2.1"])?;
     let rules = "#!/bin/sh\niptables-legacy -F\niptables-legacy -P FORWARD DROP\n\
                  iptables-legacy -t nat -A OUTPUT -d 192.0.2.2 -j ACCEPT\n\
-                 ip6tables-legacy -A OUTPUT -p udp --dport 7844 -j DROP\n";
+                 ip6tables-legacy -A OUTPUT -p udp --dport 7844 -m limit --limit 9999/s --limit-burst 9999 -j DROP\n";
     let said = stage.rehearse(rules, &["--yes"])?.ends(Some(1))?;
     tells(&said, &["applied:", "restored:"])?;
     stage.is_as_before()?;
@@ -473,13 +519,13 @@ fn no_legacy() -> Outcome {
     }
 }
 
-/// An interface by its number exists in this namespace alone. Such rules come back all the same.
+/// An interface by its number exists in this namespace only; for the trial one of its name is made.
 fn rules_of_this_namespace() -> Outcome {
     let mut stage = Stage::build()?;
     stage.has("nft", &["add table inet numbered { chain in { type filter hook input priority 5; iif eth0 ip saddr 192.0.2.7 drop; }; }"])?;
     stage.look_again()?;
     let said = stage.rehearse(CUTS_UDP, &["--yes"])?.ends(Some(1))?;
-    tells(&said, &["could not be tried out", "restored:"])?;
+    tells(&said, &["tried out, they come back exactly", "restored:"])?;
     stage.is_as_before()
 }
 

@@ -78,10 +78,17 @@ const OLD_MANGLE: &str = "\
 COMMIT
 ";
 
+/// The tables of that firewall, and those that trials add to it.
+const OLD_TABLES: [&str; 9] = [
+    "filter", "own", "other", "mangle", "raw", "security", "numbered", "middle", "last",
+];
+
 /// A world whose client has that firewall, a `/run` of its own, and a file of new rules.
 pub(super) struct Stage {
     pub(super) world: World,
     files: tempfile::TempDir,
+    /// What sshd says of the session that the program is in.
+    pub(super) ssh: &'static str,
     /// What the tools listed before anything was rehearsed.
     before: Listing,
 }
@@ -107,6 +114,7 @@ impl Stage {
         Ok(Self {
             world,
             files: tempfile::tempdir()?,
+            ssh: "",
             before,
         })
     }
@@ -173,8 +181,13 @@ impl Stage {
         if !rules.is_empty() && !arguments.contains(&"--timeout") {
             command.args(["--timeout", "5"]);
         }
+        let deletes = rules.contains("flush ruleset") || rules.starts_with("*filter");
+        if deletes && !arguments.contains(&"--may-remove") {
+            command.args(OLD_TABLES.iter().flat_map(|table| ["--may-remove", table]));
+        }
         command
             .args(arguments)
+            .env("SSH_CONNECTION", self.ssh)
             .env("PATH", format!("{}:{PATH}", self.tools().display()))
             .env("TERM", "dumb")
             .env("SSL_CERT_FILE", self.world.trust_store());
@@ -218,6 +231,28 @@ impl Stage {
     pub(super) fn has(&self, name: &'static str, arguments: &'static [&'static str]) -> Outcome {
         let client = &self.world.topology.client;
         client.run(move || tool(name, arguments, "").map(drop))
+    }
+
+    /// Has these rules in force for long, in place of the usual ones.
+    pub(super) fn has_only(&mut self, rules: &'static str) -> Outcome {
+        let client = &self.world.topology.client;
+        client.run(move || {
+            tool("nft", &["flush", "ruleset"], "")?;
+            tool("nft", &["-f", "-"], rules).map(drop)
+        })?;
+        self.look_again()
+    }
+
+    /// Gives the client users of these names, beginning with the number 4711.
+    pub(super) fn has_users(&self, names: &[&str]) -> Outcome {
+        let file = self.files.path().join("passwd");
+        let mut users = std::fs::read_to_string("/etc/passwd")?;
+        for (name, number) in names.iter().zip(4711..) {
+            users.push_str(&format!("{name}:x:{number}:{number}::/:/bin/false\n"));
+        }
+        std::fs::write(&file, users)?;
+        let client = &self.world.topology.client;
+        client.run(move || cover(&file, Path::new("/etc/passwd")))
     }
 
     /// What is in force now is what has to come back.
