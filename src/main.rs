@@ -132,7 +132,8 @@ fn rehearse(rehearsal: &Rehearsal) -> ExitStatus {
 #[cfg(target_os = "linux")]
 fn or_complain(ending: Result<ExitStatus, RehearsalError>) -> ExitStatus {
     ending.unwrap_or_else(|error| {
-        complain(&error.to_string());
+        let line = format!("tunnelcheck: {}", escape(&error.to_string()));
+        let _ = writeln!(io::stderr(), "{}", rehearse::fit(line));
         error.status()
     })
 }

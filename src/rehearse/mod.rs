@@ -41,6 +41,7 @@ use self::hold::{Back, Event, Events, Hold};
 use self::script::ScriptError;
 use self::snapshot::{Snapshot, SnapshotError};
 use self::state::{Lock, State, StateError};
+pub use self::tell::fit;
 use self::tell::{Tell, differ, kept, kind, told, unrestored, warn};
 use self::tools::{ToolError, Tools};
 use self::trouble::{Trouble, judge, ran_out};
@@ -103,7 +104,7 @@ pub enum RehearsalError {
     #[error("{0}; nothing was touched")]
     Script(#[from] ScriptError),
     /// What the rules make does not come back exactly from its own listing.
-    #[error("what the script makes cannot be put into force exactly: {0}")]
+    #[error("what the new rules make cannot be made again exactly, so nothing was touched: {0}")]
     Made(SnapshotError),
     /// No packet can meet the rules.
     #[error(
@@ -130,7 +131,7 @@ pub enum RehearsalError {
     #[error("{0}; nothing was touched")]
     Removes(String),
     /// The present rules cannot be saved.
-    #[error(transparent)]
+    #[error("the present rules would not surely come back, so nothing was touched: {0}")]
     Snapshot(#[from] SnapshotError),
     /// The check cannot be made.
     #[error(transparent)]

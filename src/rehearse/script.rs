@@ -177,8 +177,8 @@ fn converse(child: &mut Child, task: Vec<u8>) -> Result<Outcome, ScriptError> {
     serde_json::from_slice(&answer).map_err(|_| impossible("the trial ended early"))
 }
 
-/// Gives the process users that are nobody outside. Where this process may not, because it is in a
-/// user namespace itself, or where they could not run this program, its root is the own user.
+/// Gives the process users that nobody has outside. In a user namespace that lacks them, such as that of
+/// a container, its root is the own user, which has no power outside either.
 fn map_users(process: u32) -> io::Result<()> {
     let write = |map: &str| {
         let file = |name: &str| fs::write(format!("/proc/{process}/{name}"), map);
@@ -187,6 +187,12 @@ fn map_users(process: u32) -> io::Result<()> {
     let for_all = fs::metadata("/proc/self/exe")?.mode() & 0o001 != 0;
     if for_all && write(&format!("0 {FIRST_USER} {USERS}\n")).is_ok() {
         return Ok(());
+    }
+    let own = fs::read_to_string("/proc/self/uid_map")?;
+    if own.split_whitespace().eq(["0", "0", "4294967295"]) {
+        return Err(io::Error::other(
+            "other users cannot execute this program: `chmod o+rx` its file",
+        ));
     }
     write("0 0 1\n")
 }

@@ -33,20 +33,16 @@ pub enum SnapshotError {
     /// A tool failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// Tried out in an empty network namespace, a table does not come back as it was.
+    /// Loaded into an empty network namespace, a table is not as it was.
     #[error(
-        "the present rules cannot be brought back exactly (table {0} {1}), so nothing was touched; make that table with one tool alone, nft or iptables"
+        "table {0} {1} is not the same when it is loaded again; make it with one tool only, nft or iptables"
     )]
     Unfaithful(String, String),
     /// Something else changes rules at the same time.
-    #[error(
-        "the rules of this host have changed meanwhile ({0}), and nothing was touched; try again"
-    )]
+    #[error("they have changed meanwhile ({0}); try again")]
     Changing(String),
     /// They cannot be loaded there.
-    #[error(
-        "the present rules cannot be loaded into an empty network namespace, so it is not certain that they would come back, and nothing was touched: {0}"
-    )]
+    #[error("they cannot be loaded into an empty network namespace: {0}")]
     Untried(String),
 }
 

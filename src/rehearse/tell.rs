@@ -22,12 +22,8 @@ pub(super) struct Tell<'a> {
 impl<'a> Tell<'a> {
     /// Lines for people; only those that matter in the end if `quiet`.
     pub(super) fn new(log: &'a mut dyn Write, quiet: bool) -> Self {
-        let size = terminal_size_of(io::stderr()).filter(|_| io::stderr().is_terminal());
-        Self {
-            log,
-            quiet,
-            width: size.map(|(Width(columns), _)| columns.into()),
-        }
+        let width = width();
+        Self { log, quiet, width }
     }
 
     /// The step, and what is to be said of it.
@@ -40,22 +36,34 @@ impl<'a> Tell<'a> {
     /// What is said under `--quiet` too.
     pub(super) fn outcome(&mut self, step: &str, text: &str) {
         let line = format!("{step}: {}", escape(text));
-        let line = self
-            .width
-            .map_or_else(|| line.clone(), |width| folded(&line, width));
+        let line = folded(line, self.width);
         let _ = writeln!(self.log, "{line}").and_then(|()| self.log.flush());
     }
 }
 
-/// Lines that fit, each but the first indented.
-fn folded(line: &str, width: usize) -> String {
-    wrap(line, width.saturating_sub(3).max(20)).join("\n  ")
+fn width() -> Option<usize> {
+    let size = terminal_size_of(io::stderr()).filter(|_| io::stderr().is_terminal());
+    size.map(|(Width(columns), _)| columns.into())
+}
+
+/// A line in pieces that fit the terminal of standard error, if it is one.
+#[must_use]
+pub fn fit(line: String) -> String {
+    folded(line, width())
+}
+
+/// Each but the first is indented.
+fn folded(line: String, width: Option<usize>) -> String {
+    match width {
+        Some(width) => wrap(&line, width.saturating_sub(3).max(20)).join("\n  "),
+        None => line,
+    }
 }
 
 /// What is rehearsed.
 pub(super) const fn kind(rules: &Rules) -> &'static str {
     match rules {
-        Rules::Nft(_) => "a script for nft",
+        Rules::Nft(_) => "a file for nft",
         Rules::Iptables(parts) if parts.len() > 1 => "for iptables-restore and ip6tables-restore",
         Rules::Iptables(parts) => match parts.as_slice() {
             [
@@ -66,7 +74,7 @@ pub(super) const fn kind(rules: &Rules) -> &'static str {
             ] => "for ip6tables-restore",
             _ => "for iptables-restore",
         },
-        Rules::Script(_) => "a script; run where it can change nothing, it leaves other rules",
+        Rules::Script(_) => "a script, run once in namespaces of its own",
     }
 }
 
@@ -131,9 +139,10 @@ mod tests {
     #[test]
     fn long_lines_are_folded() {
         let line = "restored: the old rules are back, as they were: not confirmed";
-        let lines = folded(line, 30);
+        let lines = folded(line.to_owned(), Some(30));
         assert!(lines.lines().all(|line| line.len() <= 30), "{lines}");
         assert_eq!(lines.replace("\n  ", " "), line);
+        assert_eq!(folded(line.to_owned(), None), line);
     }
 
     #[test]

@@ -37,10 +37,12 @@ pub fn begin() {
 fn enter() -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
     if let Err(errno) = unshare(CloneFlags::CLONE_NEWUSER) {
-        println!("no user namespace: {errno}; see `sysctl user.max_user_namespaces`");
-        return Ok(());
+        return writeln!(
+            io::stdout(),
+            "no user namespace: {errno}; see `sysctl user.max_user_namespaces`"
+        );
     }
-    println!("{READY}");
+    writeln!(io::stdout(), "{READY}")?;
     // What follows the first byte is for the process inside.
     if read(io::stdin(), &mut [0])? == 0 {
         return Ok(());

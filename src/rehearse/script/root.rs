@@ -212,7 +212,8 @@ fn processes() -> io::Result<()> {
     let (settings, network) = (at.join("sys"), at.join("sys/net"));
     bind(&network, &network)?;
     bind(&settings, &settings)?;
-    restrict(&settings)
+    restrict(&settings)?;
+    restrict(&at)
 }
 
 fn change() -> io::Result<()> {
