@@ -197,7 +197,11 @@ pub struct EdgeArgs {
     #[arg(long, value_name = "NAME", help_heading = "The check")]
     pub team: Option<String>,
 
-    /// Leave out the optional hosts (updates, management) on port 443
+    /// Check this host on port 443 too; repeatable. It counts for --strict and gets a rule
+    #[arg(long, value_name = "NAME", help_heading = "The check")]
+    pub optional_host: Vec<String>,
+
+    /// Leave out the optional hosts (updates, management) on port 443, but for those of --optional-host
     #[arg(long, help_heading = "The check")]
     pub no_optional: bool,
 
@@ -227,6 +231,21 @@ pub struct CheckArgs {
     #[arg(long, env = "TUNNEL_CACERT", value_name = "FILE")]
     #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
     pub cacert: Option<PathBuf>,
+
+    /// Offer a post-quantum key exchange only, as cloudflared does with this option
+    #[arg(
+        long,
+        env = "TUNNEL_POST_QUANTUM",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        default_value = "false",
+        hide_default_value = true,
+        value_parser = as_go_reads_it
+    )]
+    #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
+    pub post_quantum: bool,
 
     /// Exit 0 when degraded
     #[arg(long, help_heading = "The verdict")]
@@ -291,6 +310,15 @@ pub struct OutputArgs {
     /// Every lookup and every attempt in the table and in Markdown
     #[arg(short, long, global = true, help_heading = "The report")]
     pub verbose: bool,
+}
+
+/// Yes or no as cloudflared reads it (Go's `strconv.ParseBool`).
+fn as_go_reads_it(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("give true or false".to_owned()),
+    }
 }
 
 /// When to use colour.

@@ -43,6 +43,7 @@ use thiserror::Error;
 use crate::model::{Ended, Event, Report};
 use crate::net::dns::{self, Resolvers};
 use crate::net::trust::{self, Trust};
+use crate::rules::check::{Check, Comparison, Reprint};
 use crate::rules::{Egress, Surroundings};
 use crate::settings::{RulesSettings, Settings};
 use crate::stop::Stop;
@@ -64,6 +65,9 @@ pub enum CheckError {
         list(.0)
     )]
     HiddenResolvers(Vec<SocketAddr>),
+    /// Rules cannot be tried; the text has the remedy.
+    #[error("--check-drift: {0}")]
+    Trial(String),
 }
 
 /// Checks this network and diagnoses what was seen. Returns early when the user or the system asks
@@ -150,7 +154,10 @@ fn look<S: Future<Output = ()>>(
     runtime.spawn_blocking(trust::seed_random);
     let report = runtime.block_on(async {
         let stop = stop()?;
-        let trust = Arc::new(Trust::load(settings.cacert.as_deref())?);
+        let trust = Arc::new(Trust::load(
+            settings.cacert.as_deref(),
+            settings.options.post_quantum,
+        )?);
         let options = settings.options.clone();
         let seen = observe::observe(options, trust, stop, on_event).await;
         Ok(diagnose::diagnose(seen))
@@ -206,7 +213,52 @@ pub fn egress(settings: &RulesSettings) -> Result<Option<Egress>, CheckError> {
         distribution: settings.distribution,
         offline: settings.offline,
     };
-    Ok(lookups.map(|lookups| Egress::new(options, &lookups, surroundings)))
+    Ok(lookups.map(|lookups| {
+        let mut egress = Egress::new(options, &lookups, surroundings);
+        if settings.is_for_this_host_alone() {
+            egress.note_containers(&net::host::container_bridges());
+        }
+        egress
+    }))
+}
+
+/// Compares rules that are there with what is needed today.
+///
+/// # Errors
+/// The runtime, interruption, or that the rules cannot be tried, with the remedy.
+pub fn compare(
+    settings: &RulesSettings,
+    egress: &Egress,
+    check: &Check,
+    printed: Option<&RulesSettings>,
+) -> Result<Option<Comparison>, CheckError> {
+    let Some(printed) = printed else {
+        return check.run(egress, None).map(Some).map_err(CheckError::Trial);
+    };
+    // The file is printed again as of today, whatever was asked then.
+    let printed_then = RulesSettings {
+        offline: settings.offline,
+        ..printed.clone()
+    };
+    let again = if printed.options == settings.options {
+        Some(egress.clone())
+    } else {
+        self::egress(&printed_then)?
+    };
+    let Some(egress_again) = again else {
+        return Ok(None);
+    };
+    let reprint = Reprint {
+        dialect: printed.dialect(),
+        container: printed.container().cloned(),
+        egress: egress_again,
+        lockdown: printed.lockdown.clone(),
+        knows_all_hosts: printed.offline || !settings.offline,
+    };
+    check
+        .run(egress, Some(&reprint))
+        .map(Some)
+        .map_err(CheckError::Trial)
 }
 
 #[cfg(test)]

@@ -16,7 +16,8 @@ use tunnelcheck::model::Report;
 #[cfg(target_os = "linux")]
 use tunnelcheck::rehearse::{self, Rehearsal, RehearsalError};
 use tunnelcheck::report::{self, Progress, Style, Topic, escape};
-use tunnelcheck::rules::drift;
+use tunnelcheck::rules::Egress;
+use tunnelcheck::rules::check::Check;
 use tunnelcheck::settings::{
     DiffSettings, Presentation, Request, RulesSettings, RulesTask, Settings, ShowSettings,
     UsageError,
@@ -224,12 +225,32 @@ fn rules(settings: &RulesSettings) -> ExitStatus {
     }
     match &settings.task {
         RulesTask::Print(dialect) => print(&dialect.render(&egress, settings.lockdown.as_ref())),
-        RulesTask::Compare(reading) => {
-            let drift = drift::compare(&egress, reading, settings.lockdown.is_some());
-            match print(&drift.to_string()) {
-                ExitStatus::Ready => drift.status(),
-                status => status,
-            }
+        RulesTask::PrintForContainer(dialect, container) => {
+            let closed = settings.lockdown.is_some();
+            print(&container.render(*dialect, &egress, closed))
+        }
+        RulesTask::Compare(check, printed) => compare(settings, &egress, check, printed.as_deref()),
+    }
+}
+
+fn compare(
+    settings: &RulesSettings,
+    egress: &Egress,
+    check: &Check,
+    printed: Option<&RulesSettings>,
+) -> ExitStatus {
+    match tunnelcheck::compare(settings, egress, check, printed) {
+        Ok(Some(comparison)) => match print(&comparison.to_string()) {
+            ExitStatus::Ready => comparison.status(),
+            status => status,
+        },
+        Ok(None) => {
+            complain("interrupted before all names were looked up; nothing is compared");
+            ExitStatus::Inconclusive
+        }
+        Err(error) => {
+            complain(&error.to_string());
+            ExitStatus::Usage
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Arguments, environment and terminal become settings that cannot be wrong, before anything is sent.
 
+mod container;
+mod optional_hosts;
 #[cfg(target_os = "linux")]
 mod rehearse;
 mod rules;
@@ -153,6 +155,9 @@ pub enum UsageError {
     /// `--team` is no team name.
     #[error("--team: {0}")]
     Team(String),
+    /// `--optional-host` is not a host name.
+    #[error("--optional-host: {0}")]
+    OptionalHost(String),
     /// `--resolver` is not `IP[:PORT]`.
     #[error(
         "--resolver: `{0}` is not IP or IP:PORT, such as 1.1.1.1, 1.1.1.1:5353 or [2606:4700:4700::1111]:53"
@@ -164,14 +169,20 @@ pub enum UsageError {
     /// `rules` was not told in which language.
     #[error("--format: which rules? One of {}", Dialect::words())]
     NoDialect,
-    /// The file of `--check-drift` cannot be compared.
-    #[error("--check-drift: {}: {why}", path.display())]
+    /// The rules of `--check-drift` cannot be compared.
+    #[error("--check-drift: {name}: {why}")]
     Drift {
         /// The file.
-        path: PathBuf,
+        name: String,
         /// What is wrong with it.
         why: String,
     },
+    /// The rules of `--check-drift` cannot be tried.
+    #[error("--check-drift: {0}")]
+    Trial(String),
+    /// `--for-container` names none.
+    #[error("--for-container: {0}")]
+    Container(String),
     /// `--ssh-port` is no port.
     #[error("--ssh-port: `{0}` is not a port from 1 to 65535")]
     SshPort(String),
@@ -324,6 +335,7 @@ fn settings(
 fn options(args: &CheckArgs) -> Result<Options, UsageError> {
     Ok(Options {
         cacert: args.cacert.as_ref().map(|path| path.display().to_string()),
+        post_quantum: args.post_quantum,
         allow_degraded: args.allow_degraded,
         strict: args.strict,
         ..edge_options(&args.edge)?
@@ -333,10 +345,11 @@ fn options(args: &CheckArgs) -> Result<Options, UsageError> {
 /// What the tunnel needs; how it is judged is as usual.
 fn edge_options(edge: &EdgeArgs) -> Result<Options, UsageError> {
     let bind = bind_address(edge.edge_bind_address.as_deref())?;
+    let region = edge.region.and_then(region);
     Ok(Options {
         protocol: edge.protocol,
         edge_ip_version: ip_version(edge.edge_ip_version, bind),
-        region: edge.region.and_then(region),
+        region,
         edge: edge
             .edge
             .iter()
@@ -346,6 +359,8 @@ fn edge_options(edge: &EdgeArgs) -> Result<Options, UsageError> {
         cacert: None,
         team: edge.team.as_deref().map(team).transpose()?,
         optional: !edge.no_optional,
+        optional_hosts: Some(optional_hosts::of(edge, region)?),
+        post_quantum: false,
         resolver: edge
             .resolver
             .iter()

@@ -37,6 +37,10 @@ pub struct Target {
     /// Answers of DNS that cannot be the host's own, and may be a proxy's that leads there. They are
     /// tried beside the row's addresses, and take their place once one of them has passed.
     pub stand_ins: Vec<IpAddr>,
+    /// UDP payload of cloudflared's Initial datagrams at these addresses, in bytes.
+    pub datagram_size: u16,
+    /// Whether the key exchange must be post-quantum (`--post-quantum`).
+    pub post_quantum: bool,
     /// Whether this host's system tells late that a connection was reset ([`Host::tells_resets_late`]).
     pub late_resets: bool,
     /// Whether it is to be probed.
@@ -172,15 +176,25 @@ impl<'a> Names<'a> {
     fn vouches_for(&self, lookup: &Lookup) -> bool {
         let spoken_to = |attempt: &Attempt| match attempt.profile {
             Profile::Https => attempt.sni == lookup.name,
-            profile => {
-                !profile.is_experiment() && !catalog::OPTIONAL_HOSTS.contains(&&*lookup.name)
-            }
+            profile => !profile.is_experiment() && !self.is_optional(&lookup.name),
         };
         lookup.status == LookupStatus::Suspicious
             && lookup.addresses().any(|address| {
                 let there = |a: &&Attempt| a.address == address && a.passed();
                 self.attempts.iter().filter(there).any(spoken_to)
             })
+    }
+
+    /// Whether a name is an optional host's: a known one, or one that was spoken to as such.
+    fn is_optional(&self, name: &str) -> bool {
+        let spoken_to = |a: &Attempt| a.profile == Profile::Https && a.sni == name;
+        catalog::is_optional_host(name) || self.attempts.iter().any(spoken_to)
+    }
+
+    /// Whether the answer that cloudflared hears comes from this host's hosts file.
+    fn is_in_hosts_file(&self, name: &str, family: Family) -> bool {
+        let spoken = self.spoken(name, record_type(family));
+        spoken.is_some_and(|lookup| lookup.via == Via::Hosts)
     }
 
     /// The answers for a name that cannot be its own, as long as nothing vouches for them; a few.
@@ -209,8 +223,8 @@ impl<'a> Names<'a> {
         self.resolution(name, record_type(family))
     }
 
-    /// The SRV record's first two targets with their ports, in order of priority; the usual targets
-    /// while it is unknown or when it fails.
+    /// The SRV record's first two targets with their ports, in order of priority, which are those that
+    /// cloudflared uses; the usual targets while it is unknown or when it fails.
     #[must_use]
     pub fn edge_hosts(&self, options: &Options) -> Vec<(String, u16)> {
         if !options.edge.is_empty() {
@@ -220,11 +234,7 @@ impl<'a> Names<'a> {
                 .map(|edge| (edge.host.clone(), edge.port))
                 .collect();
         }
-        let name = catalog::srv_name(options.region);
-        let mut found = match self.resolution(&name, RecordType::Srv) {
-            Resolution::Found(answers) => services(&answers),
-            Resolution::Waiting | Resolution::Failed(_) | Resolution::Undecided => Vec::new(),
-        };
+        let mut found = self.srv_targets(options);
         // Where the record is missing, or names too few, the usual targets show the firewall's side.
         for host in catalog::usual_targets(options.region) {
             if found.len() < catalog::MINIMUM_SRV_TARGETS
@@ -233,8 +243,38 @@ impl<'a> Names<'a> {
                 found.push((host, catalog::EDGE_PORT));
             }
         }
-        found.truncate(catalog::MINIMUM_SRV_TARGETS);
+        found.truncate(catalog::USED_SRV_TARGETS);
         found
+    }
+
+    /// The SRV record's further targets, in order of priority. cloudflared looks up their addresses,
+    /// stops if there are none, and connects to none of them.
+    #[must_use]
+    pub fn unused_edge_hosts(&self, options: &Options) -> Vec<String> {
+        if !options.edge.is_empty() {
+            return Vec::new();
+        }
+        let further = self.srv_targets(options).into_iter();
+        further
+            .skip(catalog::USED_SRV_TARGETS)
+            .map(|(host, _)| host)
+            .collect()
+    }
+
+    /// Whether a name's addresses have been asked for at all.
+    #[must_use]
+    pub fn was_asked(&self, name: &str) -> bool {
+        let asked = |l: &Lookup| l.name == name && l.record_type != RecordType::Srv;
+        self.lookups.iter().any(asked)
+    }
+
+    /// All targets of the SRV record; none while it is unknown or when it fails.
+    fn srv_targets(&self, options: &Options) -> Vec<(String, u16)> {
+        let name = catalog::srv_name(options.region);
+        match self.resolution(&name, RecordType::Srv) {
+            Resolution::Found(answers) => services(&answers),
+            Resolution::Waiting | Resolution::Failed(_) | Resolution::Undecided => Vec::new(),
+        }
     }
 }
 
@@ -280,17 +320,39 @@ pub fn services(answers: &[Answer]) -> Vec<(String, u16)> {
 /// The optional hosts of a run, in the order of the report.
 #[must_use]
 pub fn optional_hosts(options: &Options) -> Vec<String> {
-    if !options.optional {
-        return Vec::new();
-    }
-    let access = options
-        .team
-        .as_ref()
-        .map(|team| catalog::access_host(team, options.region));
-    let always = catalog::OPTIONAL_HOSTS
-        .iter()
-        .map(|host| (*host).to_owned());
-    always.chain(access).collect()
+    let mut hosts: Vec<String> = match &options.optional_hosts {
+        Some(hosts) => hosts.iter().map(|host| host.name.clone()).collect(),
+        None if options.optional => catalog::FORMER_OPTIONAL_HOSTS.map(str::to_owned).into(),
+        None => Vec::new(),
+    };
+    let team = options.team.as_ref().filter(|_| options.optional);
+    let access = team.map(|team| catalog::access_host(team, options.region));
+    hosts.extend(access.filter(|access| !hosts.contains(access)));
+    hosts
+}
+
+/// Whether a host counts for `--strict`: what the user named does, but for the host that no ordinary
+/// tunnel asks.
+#[must_use]
+pub fn counts_when_strict(options: &Options, host: &str) -> bool {
+    let asked = is_asked_for(options, host) && host != catalog::QUICK_TUNNEL_HOST;
+    asked || catalog::counts_when_strict(host)
+}
+
+/// The optional hosts that rules are printed for, in the order of the report.
+#[must_use]
+pub fn hosts_with_a_rule(options: &Options) -> Vec<String> {
+    let mut hosts = optional_hosts(options);
+    hosts.retain(|host| is_asked_for(options, host) || catalog::has_rule(host));
+    hosts
+}
+
+/// Whether the user named the host (`--optional-host`).
+fn is_asked_for(options: &Options, host: &str) -> bool {
+    let listed = options.optional_hosts.iter().flatten();
+    listed
+        .into_iter()
+        .any(|known| known.asked && known.name == host)
 }
 
 /// All rows of a report, required ones first.
@@ -342,6 +404,7 @@ fn edge_target(
         (true, true, false) if addresses.is_empty() => TargetState::Unresolved,
         (true, true, false) => TargetState::Probed,
     };
+    let not_of_dns = source == Source::Given || names.is_in_hosts_file(name, family);
     Target {
         host: name.to_owned(),
         port,
@@ -356,6 +419,8 @@ fn edge_target(
         source,
         addresses,
         stand_ins: stand_ins(names, name, family, state),
+        datagram_size: catalog::quic_datagram_size(family, not_of_dns),
+        post_quantum: options.post_quantum,
         late_resets: host.tells_resets_late(),
         state,
     }
@@ -381,8 +446,15 @@ pub fn is_wanted(options: &Options, service: Service, family: Family) -> bool {
 }
 
 /// Whether the options let cloudflared use the family.
+///
+/// Of addresses given by hand it takes whatever family they have, whatever `--edge-ip-version` says;
+/// only from an address of the same family can it send to them.
 #[must_use]
 pub fn uses_family(options: &Options, family: Family) -> bool {
+    if !options.edge.is_empty() {
+        let bind = options.edge_bind_address.map(Family::of);
+        return bind.is_none_or(|own| own == family);
+    }
     match options.edge_ip_version {
         IpVersionChoice::Auto => true,
         IpVersionChoice::V4 => family == Family::Ipv4,
@@ -428,6 +500,8 @@ fn optional_target(host: &Host, names: Names<'_>, name: &str, family: Family) ->
         source: Source::Dns,
         addresses,
         stand_ins: stand_ins(names, name, family, state),
+        datagram_size: catalog::quic_datagram_size(family, false),
+        post_quantum: false,
         late_resets: host.tells_resets_late(),
         state,
     }

@@ -4,12 +4,18 @@
 //! drift, such as an address, the live answer wins and the difference is a finding.
 
 mod addresses;
+mod optional;
 mod roots;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 pub use addresses::{documented, is_documented};
+pub use optional::{
+    API_HOST, DOWNLOAD_HOST, FED_API_HOST, FED_MANAGEMENT_HOST, FORMER_OPTIONAL_HOSTS,
+    MANAGEMENT_HOST, QUICK_TUNNEL_HOST, RESEARCH_HOST, UPDATE_HOST, access_host,
+    counts_when_strict, has_rule, is_optional_host, optional_hosts, purpose,
+};
 pub use roots::{cloudflare_roots, trust_anchor};
 
 use crate::model::{Family, Region, Service};
@@ -22,6 +28,10 @@ pub const HTTPS_PORT: u16 = 443;
 
 /// cloudflared refuses to start with fewer SRV targets (`edgediscovery/allregions/discovery.go`).
 pub const MINIMUM_SRV_TARGETS: usize = 2;
+
+/// How many SRV targets cloudflared connects to, in order of priority. It looks up the addresses of all
+/// of them, and a further one that does not resolve stops it (`edgediscovery/allregions`).
+pub const USED_SRV_TARGETS: usize = 2;
 
 /// Server name of the HTTP/2 tunnel (cloudflared `connection/protocol.go`).
 pub const HTTP2_SNI: &str = "h2.cftunnel.com";
@@ -49,11 +59,12 @@ pub const DOT_SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(1, 1
 /// The name in the certificate of [`DOT_SERVER`].
 pub const DOT_SERVER_NAME: &str = "cloudflare-dns.com";
 
-/// UDP payload of cloudflared's Initial datagrams in octets (`supervisor/tunnel.go`): 1232 over
-/// IPv4 and 1252 over IPv6; with `--edge` 1252 over both.
+/// UDP payload of cloudflared's Initial datagrams in bytes (`supervisor/tunnel.go`): 1232 over IPv4
+/// and 1252 over IPv6. At addresses that DNS did not give, which are those of `--edge` and those of a
+/// hosts file, it is 1252 over both.
 #[must_use]
-pub const fn quic_datagram_size(family: Family, static_edge: bool) -> u16 {
-    match (family, static_edge) {
+pub const fn quic_datagram_size(family: Family, not_of_dns: bool) -> u16 {
+    match (family, not_of_dns) {
         (Family::Ipv4, false) => 1232,
         (Family::Ipv4, true) | (Family::Ipv6, _) => 1252,
     }
@@ -120,43 +131,6 @@ pub fn is_usual_target(target: &str) -> bool {
         .any(|region| usual_targets(region).iter().any(|usual| usual == target))
 }
 
-/// The optional hosts that are always probed, in the order of the report.
-pub const OPTIONAL_HOSTS: &[&str] = &[
-    "api.cloudflare.com",
-    UPDATE_HOST,
-    "api.trycloudflare.com",
-    RESEARCH_HOST,
-];
-
-/// Where cloudflared looks for a new version of itself (cloudflared `cmd/cloudflared/updater`).
-pub const UPDATE_HOST: &str = "update.argotunnel.com";
-
-/// Asked by cloudflared of 2023 for post-quantum error reports, by today's no longer: it never counts.
-pub const RESEARCH_HOST: &str = "pqtunnels.cloudflareresearch.com";
-
-/// The host that validates Access tokens, with the `access` setting of a team.
-#[must_use]
-pub fn access_host(team: &str, region: Option<Region>) -> String {
-    match region {
-        Some(Region::Fed) => format!("{team}.fed.cloudflareaccess.com"),
-        Some(Region::Us) | None => format!("{team}.cloudflareaccess.com"),
-    }
-}
-
-/// What an optional host is for, in a few words.
-#[must_use]
-pub fn purpose(host: &str) -> &'static str {
-    match host {
-        UPDATE_HOST => "software updates",
-        "api.cloudflare.com" => "the management API and updates",
-        "api.trycloudflare.com" => "quick tunnels only",
-        RESEARCH_HOST => {
-            "post-quantum error reports of 2023; today's cloudflared no longer asks it"
-        }
-        _ => "validation of Access tokens",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,11 +145,6 @@ mod tests {
         assert_eq!(
             usual_targets(Some(Region::Fed))[1],
             "fed-region2.v2.argotunnel.com"
-        );
-        assert_eq!(access_host("acme", None), "acme.cloudflareaccess.com");
-        assert_eq!(
-            access_host("acme", Some(Region::Fed)),
-            "acme.fed.cloudflareaccess.com"
         );
     }
 }

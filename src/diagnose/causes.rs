@@ -8,7 +8,7 @@ use super::platform::Platform;
 use super::row::Role;
 use crate::catalog;
 use crate::model::{
-    Attempt, Cause, ContactFailure, HandshakeFailure, IcmpError, Outcome, Profile, Service, Source,
+    Attempt, Cause, ContactFailure, HandshakeFailure, IcmpError, Outcome, Profile, Service,
     UntrustedChain,
 };
 
@@ -32,6 +32,7 @@ pub(super) fn detail(cause: Cause, row: &JudgedRow, platform: Platform) -> Strin
         Cause::QuicFiltered => Some(quic_filtered(row)),
         Cause::LargeHelloDropped => large_hello_dropped(row),
         Cause::Mtu => small_datagrams_pass(row).or_else(|| too_big(row)),
+        Cause::Unknown if refuses_post_quantum(row) => Some(post_quantum_refused(row)),
         Cause::Dns | Cause::Unknown => first(row, other_error),
     };
     text.unwrap_or_else(|| cause.to_string())
@@ -126,6 +127,33 @@ fn sni_filtered(row: &JudgedRow) -> Option<String> {
     ))
 }
 
+/// Whether `--post-quantum` is what fails here: the other side asks for a key exchange that is not
+/// offered then, or refuses the hello and takes a classical one.
+pub(super) fn refuses_post_quantum(row: &JudgedRow) -> bool {
+    let asked = |a: &Attempt| !a.profile.is_experiment() && asks_for_another_group(a);
+    row.target.post_quantum
+        && row.judgement.cause == Some(Cause::Unknown)
+        && (experiments(row).prove_a_refusal() || row.attempts.iter().any(asked))
+}
+
+const fn asks_for_another_group(attempt: &Attempt) -> bool {
+    matches!(
+        attempt.outcome,
+        Outcome::Unsecured {
+            failure: HandshakeFailure::GroupNotOffered { .. }
+        }
+    )
+}
+
+fn post_quantum_refused(row: &JudgedRow) -> String {
+    let hello = "with --post-quantum the ClientHello offers X25519MLKEM768 only";
+    if row.attempts.iter().any(asks_for_another_group) {
+        return format!("{hello}, and a HelloRetryRequest asks for another key exchange");
+    }
+    let how = first(row, foreign).unwrap_or_else(|| "the handshake is refused".to_owned());
+    format!("{hello}, and {how}; a classical one passes at the same address")
+}
+
 fn quic_filtered(row: &JudgedRow) -> String {
     let answer = if experiments(row).has_passed(Profile::VersionPing) {
         "a QUIC server answers an unknown version with Version Negotiation"
@@ -175,8 +203,7 @@ fn small_datagrams_pass(row: &JudgedRow) -> Option<String> {
     if !experiments(row).has_passed(Profile::SmallPackets) {
         return None;
     }
-    let given = row.target.source == Source::Given;
-    let size = catalog::quic_datagram_size(row.target.family, given);
+    let size = row.target.datagram_size;
     let icmp = too_big(row).map_or_else(
         || "; no ICMP error says so".to_owned(),
         |icmp| format!("; {icmp}"),

@@ -12,6 +12,8 @@ pub(super) struct Discovery {
     pub(super) srv: SrvState,
     /// The edge hosts in order, with the families that resolve.
     pub(super) hosts: Vec<EdgeHost>,
+    /// The SRV record's further targets, which cloudflared looks up and does not use.
+    pub(super) unused: Vec<EdgeHost>,
 }
 
 /// How cloudflared comes by the SRV record.
@@ -81,7 +83,13 @@ impl EdgeHost {
     /// `net.ResolveTCPAddr`).
     pub(super) fn families(&self, options: &Options, host: &Host) -> Vec<Family> {
         let has = |family: Family| self.resolves(family) && uses_family(options, family);
-        match options.edge_ip_version {
+        let choice = if options.edge.is_empty() {
+            options.edge_ip_version
+        } else {
+            // Given addresses are taken as they are.
+            IpVersionChoice::Auto
+        };
+        match choice {
             IpVersionChoice::V4 | IpVersionChoice::V6 => Family::BOTH
                 .into_iter()
                 .filter(|family| has(*family))
@@ -115,9 +123,14 @@ impl Discovery {
         self.hosts.iter().find(|host| host.name == name)
     }
 
+    /// All that cloudflared looks up, whether it connects there or not.
+    pub(super) fn looked_up(&self) -> impl Iterator<Item = &EdgeHost> {
+        self.hosts.iter().chain(&self.unused)
+    }
+
     /// Whether cloudflared gets as far as dialling: every target must resolve to something.
     pub(super) fn usable(&self) -> Usable {
-        let hosts = self.hosts.iter().map(EdgeHost::resolves_at_all);
+        let hosts = self.looked_up().map(EdgeHost::resolves_at_all);
         let srv = match self.srv {
             // cloudflared goes on with those of the given addresses that resolve.
             SrvState::NotNeeded => return hosts.max().unwrap_or(Usable::No),
@@ -135,9 +148,13 @@ pub(super) fn discovery(options: &Options, names: Names<'_>) -> Discovery {
         .edge_hosts(options)
         .into_iter()
         .map(|(name, _)| edge_host(name, names));
+    // Reports of older versions say nothing of them: nobody asked.
+    let unused = names.unused_edge_hosts(options).into_iter();
+    let unused = unused.filter(|name| names.was_asked(name));
     Discovery {
         srv: srv_state(options, names),
         hosts: hosts.collect(),
+        unused: unused.map(|name| unused_host(name, names)).collect(),
     }
 }
 
@@ -154,6 +171,20 @@ fn srv_state(options: &Options, names: Names<'_>) -> SrvState {
         },
         Resolution::Failed(status) => SrvState::Failed(status),
         Resolution::Waiting | Resolution::Undecided => SrvState::Undecided,
+    }
+}
+
+/// As cloudflared sees it, an address that cannot be the edge's is an address; it never connects there.
+fn unused_host(name: String, names: Names<'_>) -> EdgeHost {
+    let taken = |resolves| match resolves {
+        Resolves::No(LookupStatus::Suspicious) => Resolves::Yes,
+        other => other,
+    };
+    let host = edge_host(name, names);
+    EdgeHost {
+        ipv4: taken(host.ipv4),
+        ipv6: taken(host.ipv6),
+        ..host
     }
 }
 

@@ -11,6 +11,8 @@
 //!   Negotiation
 //!   nothing of the above passes                     what silence or the cut by itself proves
 //! ```
+//! With `--post-quantum` a small classical hello that passes where the tunnel's meets an alert proves
+//! that the key exchange is refused. No cause has that name: it is `unknown`, with a finding of its own.
 //! What stands higher explains more and wins. An experiment tells how a row is blocked, never
 //! whether: that takes failures of the tunnel's own flight after the experiment has passed, because
 //! a path that has just come back lets everything pass.
@@ -58,6 +60,8 @@ pub(super) struct Experiments<'a> {
     transport: Transport,
     attempts: Vec<&'a Attempt>,
     tunnel_is_cut: bool,
+    /// Whether the tunnel's hello, which is post-quantum only, is answered with an alert.
+    post_quantum_is_refused: bool,
 }
 
 impl<'a> Experiments<'a> {
@@ -67,6 +71,8 @@ impl<'a> Experiments<'a> {
             transport: target.service.transport(),
             attempts: all().filter(|a| was_made(a)).collect(),
             tunnel_is_cut: all().any(|a| Role::of(a, target) == Role::Tunnel && is_cut(a)),
+            post_quantum_is_refused: target.post_quantum
+                && all().any(|a| Role::of(a, target).decides() && is_alerted(a)),
         }
     }
 
@@ -121,6 +127,9 @@ impl<'a> Experiments<'a> {
 
     /// The cause that the experiments prove in place of the one that the failures prove by themselves.
     pub(super) fn prove(&self, instead: Cause) -> Option<Cause> {
+        if instead == Cause::NotTheEdge && self.prove_a_refusal() {
+            return Some(Cause::Unknown);
+        }
         // Whoever refuses a handshake has read it, whatever its size, and speaks QUIC anyway.
         let tells = |p: &&Profile| instead != Cause::NotTheEdge || **p == Profile::ControlName;
         experiments(self.transport)
@@ -128,6 +137,12 @@ impl<'a> Experiments<'a> {
             .filter(tells)
             .find(|profile| self.has_passed(**profile))
             .and_then(|profile| proven_by(*profile, self.transport))
+    }
+
+    /// Whether a hello that is post-quantum only is refused, and a classical one passes: it is the
+    /// edge that answers, or somebody whose certificate is trusted, and the key exchange that fails.
+    pub(super) fn prove_a_refusal(&self) -> bool {
+        self.post_quantum_is_refused && self.has_passed(Profile::SmallHello)
     }
 
     /// The climate in which the tunnel's own flight is judged: what it met before an experiment
@@ -184,6 +199,16 @@ pub(super) struct Tried<'a> {
     pub(super) heard: bool,
     /// The last attempt at it.
     pub(super) last: &'a Attempt,
+}
+
+/// A TLS alert refuses the handshake.
+const fn is_alerted(attempt: &Attempt) -> bool {
+    matches!(
+        attempt.outcome,
+        Outcome::Unsecured {
+            failure: HandshakeFailure::Alert { .. }
+        }
+    )
 }
 
 /// The other side has read the hello, and does not want it.

@@ -12,6 +12,7 @@
 //!   a reset in answer to the SYN                         reset
 //!   reset, closed or silent after TCP had connected      interrupted
 //!   nothing                                              dropped
+//!   another error; a key exchange that was not offered   unknown
 //! ```
 //! What stands higher is stronger evidence and wins. Firm is what was seen twice on the address, or
 //! once on it and several times in a row of which nothing passes, and recurred for long enough: one
@@ -114,7 +115,9 @@ impl Tally {
                     self.refused += 1;
                 }
                 HandshakeFailure::VersionNegotiation => self.version += 1,
-                HandshakeFailure::Other { .. } => self.other += 1,
+                HandshakeFailure::GroupNotOffered { .. } | HandshakeFailure::Other { .. } => {
+                    self.other += 1;
+                }
             },
         }
     }

@@ -35,14 +35,16 @@ pub fn diagnose(seen: Observations) -> Report {
     let (rows, pressures) = judged_rows(&seen, names);
     let discovery = dns::discovery(&seen.options, names);
     let mut conclusion = verdict::conclude(&seen, &discovery, &rows);
-    let forecast = outlook::outlook(&seen, &discovery, &rows, &conclusion);
-    conclusion.heed_the_service(&seen, forecast.as_ref());
+    let outlook = outlook::outlook(&seen, &discovery, &rows, &conclusion);
+    let forecast = outlook.as_ref().map(|outlook| &outlook.forecast);
+    conclusion.heed_the_service(&seen, forecast);
     let diagnosis = Diagnosis {
         seen: &seen,
         discovery: &discovery,
         rows: &rows,
         conclusion: &conclusion,
-        forecast: forecast.as_ref(),
+        forecast,
+        killed: outlook.as_ref().and_then(|outlook| outlook.killed.as_ref()),
     };
     let findings = findings::findings(diagnosis, &pressures);
     let verdict = conclusion.verdict;
@@ -55,7 +57,7 @@ pub fn diagnose(seen: Observations) -> Report {
         verdict,
         exit_code: crate::exit::exit_code(verdict, allow_degraded),
         suggested_protocol: conclusion.suggested,
-        forecast: forecast.clone(),
+        forecast: forecast.cloned(),
         protocols: Protocols {
             quic: protocol(Service::Quic, &conclusion, &rows),
             http2: protocol(Service::Http2, &conclusion, &rows),
@@ -84,6 +86,8 @@ struct Diagnosis<'a> {
     rows: &'a [JudgedRow],
     conclusion: &'a verdict::Conclusion,
     forecast: Option<&'a Forecast>,
+    /// How a service fares that systemd kills.
+    killed: Option<&'a outlook::KilledService>,
 }
 
 /// The rows of what a run saw, each with what is known of its addresses, in the order of the report.

@@ -36,6 +36,8 @@ pub(crate) fn row_of(service: Service) -> Target {
         source: Source::Dns,
         addresses,
         stand_ins: Vec::new(),
+        datagram_size: 1232,
+        post_quantum: false,
         late_resets: false,
         state: TargetState::Probed,
     }

@@ -16,10 +16,10 @@
 
 use super::JudgedRow;
 use super::dns::{Discovery, Resolves, SrvState};
-use crate::catalog;
 use crate::model::{
     Ended, Forecast, Killed, Observations, Requirement, Service, Status, UnitSource, Verdict,
 };
+use crate::targets::counts_when_strict;
 
 /// The verdict and what leads to it.
 #[derive(Debug, Clone, PartialEq)]
@@ -216,7 +216,7 @@ fn is_lost(row: &JudgedRow, discovery: &Discovery) -> bool {
 /// A host that has no address of one family is not lost while the other family resolves.
 fn strict_loss(seen: &Observations, rows: &[JudgedRow]) -> bool {
     let counts = |row: &&JudgedRow| {
-        row.target.service == Service::Https && row.target.host != catalog::RESEARCH_HOST
+        row.target.service == Service::Https && counts_when_strict(&seen.options, &row.target.host)
     };
     let lost = |row: &JudgedRow| match row.status() {
         Status::Blocked | Status::Partial => true,

@@ -8,8 +8,8 @@ use super::row::AddressState;
 use super::verdict::Conclusion;
 use super::{Diagnosis, JudgedRow, causes, findings};
 use crate::model::{
-    Ended, Family, FamilyState, Finding, FindingCode, Forecast, Host, Killed, Service, Severity,
-    Source, Span, Status, Transport, UnitSource, Verdict,
+    Ended, Family, FamilyState, Finding, FindingCode, Host, Killed, Service, Severity, Source,
+    Span, Status, Transport, UnitSource, Verdict,
 };
 
 /// The verdict in plain sentences.
@@ -47,8 +47,8 @@ fn ready(diagnosis: Diagnosis<'_>) -> String {
         ),
         None => "cloudflared can connect".to_owned(),
     };
-    match killed_always(diagnosis.forecast) {
-        Some((UnitSource::Assumed, first)) => format!(
+    match killed_always(diagnosis) {
+        Some((UnitSource::Assumed, Some(first))) => format!(
             "{connects}, but only {} after its start: as a systemd service it is killed before that.",
             about(first)
         ),
@@ -65,28 +65,34 @@ fn offers(conclusion: &Conclusion, first: Service) -> String {
 
 fn degraded(diagnosis: Diagnosis<'_>, because: &str) -> String {
     let Diagnosis {
+        seen,
         rows,
         conclusion,
-        forecast,
         ..
     } = diagnosis;
     let Some(service) = conclusion.suggested else {
         return format!("Something required is blocked{because}.");
     };
     if conclusion.quic.status == Verdict::Blocked && service == Service::Http2 {
-        return falls_back(forecast, because);
+        return falls_back(diagnosis, because);
     }
-    let killed = killed_always(forecast);
-    let lost: Vec<_> = rows.iter().filter(|row| row.is_blocked()).collect();
+    let killed = killed_always(diagnosis);
+    let optional = |row: &&JudgedRow| row.target.service == Service::Https;
+    let blocked = rows.iter().filter(|row| row.is_blocked());
+    let lost: Vec<_> = blocked
+        .filter(|row| seen.options.strict || !optional(row))
+        .collect();
     let but = if conclusion.http2.status == Verdict::Blocked {
         format!("but its fallback http2 is blocked{because}")
     } else if lost.is_empty() && conclusion.service_dies {
-        let first = forecast.and_then(|f| f.first_connection_s).map(about);
-        format!(
-            "but only {} after its start: systemd kills the service before that",
-            first.unwrap_or_default()
-        )
-    } else if lost.iter().all(|row| row.target.service == Service::Https) {
+        match killed.and_then(|(_, first)| first) {
+            Some(first) => format!(
+                "but the service only {} after its start: systemd kills it before that",
+                about(first)
+            ),
+            None => "but the service does not, and systemd kills it".to_owned(),
+        }
+    } else if !lost.is_empty() && lost.iter().all(optional) {
         format!("but an optional host is blocked{because}")
     } else if because.contains("; ") {
         format!("but some paths are blocked{because}")
@@ -94,25 +100,31 @@ fn degraded(diagnosis: Diagnosis<'_>, because: &str) -> String {
         format!("but a path is blocked{because}")
     };
     let then = match killed.filter(|_| !lost.is_empty()) {
-        Some((UnitSource::Read, first)) => format!(
-            " It needs {} for its first connection, and systemd kills the service before that.",
+        Some((UnitSource::Read, Some(first))) => format!(
+            " The service needs {} for its first connection, and systemd kills it before that.",
             about(first)
         ),
-        Some((UnitSource::Assumed, first)) => format!(
+        Some((UnitSource::Read, None)) => {
+            " The service never gets one, and systemd kills it.".to_owned()
+        }
+        Some((UnitSource::Assumed, Some(first))) => format!(
             " It needs {} for its first connection, and as a systemd service it is killed before that.",
             about(first)
         ),
-        None => String::new(),
+        Some((UnitSource::Assumed, None)) | None => String::new(),
     };
     format!("cloudflared can connect over {service}, {but}.{then}")
 }
 
 /// QUIC is blocked, and cloudflared finds out slowly.
-fn falls_back(forecast: Option<&Forecast>, because: &str) -> String {
-    let Some(first) = forecast.and_then(|forecast| forecast.first_connection_s) else {
+fn falls_back(diagnosis: Diagnosis<'_>, because: &str) -> String {
+    let Some(first) = diagnosis
+        .forecast
+        .and_then(|forecast| forecast.first_connection_s)
+    else {
         return format!("QUIC is blocked{because}. Set --protocol http2.");
     };
-    let killed = match killed_always(forecast) {
+    let killed = match killed_always(diagnosis) {
         Some((UnitSource::Read, _)) => ", and systemd kills the service before that",
         Some((UnitSource::Assumed, _)) => ", and as a systemd service it is killed before that",
         None => "",
@@ -124,11 +136,14 @@ fn falls_back(forecast: Option<&Forecast>, because: &str) -> String {
     )
 }
 
-/// Where a service is killed at every start, by which limit, and how long a connection would take.
-fn killed_always(forecast: Option<&Forecast>) -> Option<(UnitSource, Span)> {
-    let start = forecast?.service_start.as_ref()?;
-    let first = forecast?.first_connection_s?;
-    (start.killed == Killed::Always).then_some((start.source, first))
+/// Where it is sure that a service is killed at every start: by which limit, and when it would get a
+/// connection.
+fn killed_always(diagnosis: Diagnosis<'_>) -> Option<(UnitSource, Option<Span>)> {
+    let start = diagnosis.forecast?.service_start.as_ref()?;
+    // A unit of which not all options were read may fare better.
+    let sure = start.source == UnitSource::Assumed || diagnosis.conclusion.service_dies;
+    (sure && start.killed == Killed::Always)
+        .then_some((start.source, diagnosis.killed?.first_connection_s))
 }
 
 /// A time that chance decides, for a sentence: `about 2.5 minutes`, `40 s`.

@@ -94,6 +94,13 @@ fn began(report: &Report) -> Option<jiff::Timestamp> {
     report.started_at.parse().ok()
 }
 
+/// The optional hosts that the user named.
+fn asked(options: &Options) -> Vec<&str> {
+    let listed = options.optional_hosts.iter().flatten();
+    let asked = listed.filter(|host| host.asked);
+    asked.map(|host| host.name.as_str()).collect()
+}
+
 /// The options that decide what is probed and what counts. Not among them are those that decide how
 /// long it takes and how it exits.
 fn differing(before: &Options, after: &Options) -> Vec<String> {
@@ -112,6 +119,8 @@ fn differing(before: &Options, after: &Options) -> Vec<String> {
         ("--cacert", before.cacert == after.cacert),
         ("--team", before.team == after.team),
         ("--no-optional", before.optional == after.optional),
+        ("--optional-host", asked(before) == asked(after)),
+        ("--post-quantum", before.post_quantum == after.post_quantum),
         ("--resolver", before.resolver == after.resolver),
         ("--strict", before.strict == after.strict),
     ];

@@ -6,13 +6,12 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::catalog;
 use crate::diagnose::{AddressState, Judgement, judgements};
 use crate::model::{
     Cause, Destination, Family, Finding, FindingCode, Lookup, LookupStatus, RecordType, Report,
     Requirement, Service, Severity, Source, Status, Transport, Verdict, Via,
 };
-use crate::targets::Target;
+use crate::targets::{Target, counts_when_strict};
 
 /// What a report says of each subject.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -400,7 +399,7 @@ fn has_answer(target: &Target) -> bool {
 
 /// Whether the verdict depends on the row.
 pub(crate) fn counts(report: &Report, row: &Destination) -> bool {
-    let strict = report.options.strict && row.host != catalog::RESEARCH_HOST;
+    let strict = report.options.strict && counts_when_strict(&report.options, &row.host);
     row.requirement == Requirement::Required || (row.service == Service::Https && strict)
 }
 

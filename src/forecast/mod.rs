@@ -77,6 +77,13 @@ impl Starts {
         }
     }
 
+    /// Whether nearly all of them get a connection.
+    #[must_use]
+    pub fn connects(&self) -> bool {
+        let without = |start: &&Start| start.first_connection.is_none();
+        self.0.iter().filter(without).count() <= share(self.0.len(), TAIL)
+    }
+
     /// What becomes of a service with a start limit in seconds.
     #[must_use]
     pub fn killed(&self, timeout_s: f64) -> Killed {
@@ -197,14 +204,16 @@ fn start_limit(unit: &ServiceUnit) -> Option<f64> {
     Some(std::time::Duration::from_millis(limit).as_secs_f64())
 }
 
-/// The step in which systemd kills a service, for the time line.
+/// The step in which systemd kills a service, for the time line. `known` says whether all options of the
+/// unit were read.
 #[must_use]
-pub fn killed_step(service: &ServiceStart) -> Option<ForecastStep> {
+pub fn killed_step(service: &ServiceStart, known: bool) -> Option<ForecastStep> {
     let at = service
         .timeout_s
         .filter(|_| service.killed != Killed::Never)?;
     let whose = match service.source {
-        UnitSource::Read => "the service",
+        UnitSource::Read if known => "the service",
+        UnitSource::Read => "the service, unless options in other files change that,",
         UnitSource::Assumed => {
             "it, if it runs as the service that `cloudflared service install` writes,"
         }

@@ -224,6 +224,12 @@ pub enum HandshakeFailure {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         location: Option<String>,
     },
+    /// The other side asked for a key exchange group that was not offered, in a `HelloRetryRequest`
+    /// (RFC 8446, section 4.1.4), which ends the handshake.
+    GroupNotOffered {
+        /// The library's own words.
+        error: String,
+    },
     /// A TLS alert refused the handshake (RFC 8446, section 6).
     Alert {
         /// The alert's name or number.

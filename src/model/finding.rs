@@ -162,6 +162,8 @@ finding_codes! {
     SniFiltered => "sni-filtered",
     /// A `ClientHello` as large as cloudflared's is dropped.
     LargeHelloDropped => "large-hello-dropped",
+    /// A key exchange that is post-quantum only (`--post-quantum`) is refused.
+    PostQuantumRefused => "post-quantum-refused",
     /// Something presents a certificate that cloudflared does not trust.
     TlsIntercepted => "tls-intercepted",
     /// The certificate is outside its validity by this host's clock.

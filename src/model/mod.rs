@@ -27,8 +27,10 @@ pub use network::{
     Family, FamilyState, Host, Millis, NoFamily, Requirement, Service, Transport,
     asks_all_resolvers,
 };
+pub(crate) use observation::is_host_name;
 pub use observation::{
-    EdgeAddress, Ended, IpVersionChoice, Observations, Options, ProtocolChoice, Region,
+    EdgeAddress, Ended, IpVersionChoice, Observations, OptionalHost, Options, ProtocolChoice,
+    Region,
 };
 pub use probe::{Attempt, Outcome, Profile, Secured, StrayError};
 pub use report::{

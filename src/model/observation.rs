@@ -45,6 +45,10 @@ pub enum Ended {
 }
 
 /// The options of the run that decide what is probed and how it is judged.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line and a member of the report"
+)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Options {
     /// Which transports cloudflared may use.
@@ -61,8 +65,15 @@ pub struct Options {
     pub cacert: Option<String>,
     /// The Zero Trust team whose Access host is probed too.
     pub team: Option<String>,
-    /// Whether the optional hosts are probed.
+    /// Whether the optional hosts are probed; those of `--optional-host` are in any case.
     pub optional: bool,
+    /// The optional hosts that are probed, but for the team's, in the order of the report. Absent in
+    /// reports that were written before this list was part of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optional_hosts: Option<Vec<OptionalHost>>,
+    /// Whether the key exchange must be post-quantum (`--post-quantum`).
+    #[serde(default)]
+    pub post_quantum: bool,
     /// Resolvers given by hand, which replace the system's.
     pub resolver: Vec<SocketAddr>,
     /// The budget of the whole check in seconds.
@@ -71,6 +82,15 @@ pub struct Options {
     pub allow_degraded: bool,
     /// An optional destination counts like a required one.
     pub strict: bool,
+}
+
+/// An optional host of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OptionalHost {
+    /// The host's name.
+    pub name: String,
+    /// Whether the user named it (`--optional-host`), so that it counts for `--strict`.
+    pub asked: bool,
 }
 
 /// Which transports cloudflared may use (`--protocol`).
@@ -192,8 +212,8 @@ impl std::str::FromStr for EdgeAddress {
     }
 }
 
-/// Letters, digits, hyphens and underscores in labels of 1 to 63, 253 octets in all (RFC 1035, 2782).
-fn is_host_name(name: &str) -> bool {
+/// Letters, digits, hyphens and underscores in labels of 1 to 63, 253 bytes in all (RFC 1035, 2782).
+pub(crate) fn is_host_name(name: &str) -> bool {
     name.len() <= 253
         && name.split('.').all(|label| {
             (1..=63).contains(&label.len())

@@ -130,6 +130,9 @@ pub fn tls_error(error: &io::Error, received: &[u8]) -> HandshakeFailure {
         return match tls {
             _ if !looks_like_tls(received) => foreign(received),
             rustls::Error::AlertReceived(alert) => alert_received(*alert),
+            other if *other == group_not_offered() => HandshakeFailure::GroupNotOffered {
+                error: other.to_string(),
+            },
             other => HandshakeFailure::Other {
                 error: other.to_string(),
             },
@@ -146,6 +149,13 @@ pub fn tls_error(error: &io::Error, received: &[u8]) -> HandshakeFailure {
             error: error.to_string(),
         },
     }
+}
+
+/// What the library makes of a `HelloRetryRequest` for a group that was not offered.
+const fn group_not_offered() -> rustls::Error {
+    rustls::Error::PeerMisbehaved(
+        rustls::PeerMisbehaved::IllegalHelloRetryRequestWithUnofferedNamedGroup,
+    )
 }
 
 fn alert_received(alert: AlertDescription) -> HandshakeFailure {
@@ -218,6 +228,12 @@ pub fn quic_error(error: &quinn::ConnectionError) -> HandshakeFailure {
         E::TimedOut => HandshakeFailure::Silent,
         E::Reset => HandshakeFailure::Reset,
         E::ConnectionClosed(close) => by_code(close.error_code.into(), close.to_string()),
+        // quinn keeps the words of the TLS library's error, and not the error.
+        E::TransportError(local) if local.reason == group_not_offered().to_string() => {
+            HandshakeFailure::GroupNotOffered {
+                error: local.reason.clone(),
+            }
+        }
         E::TransportError(local) => by_code(local.code.into(), local.to_string()),
         other => HandshakeFailure::Refused {
             error: other.to_string(),

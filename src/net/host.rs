@@ -31,6 +31,26 @@ pub fn own_addresses() -> Vec<IpAddr> {
     os::interface_addresses()
 }
 
+/// The interface whose network holds the address, which is not the host's own; none if none does.
+#[must_use]
+pub fn interface_towards(address: IpAddr) -> Option<String> {
+    os::interface_towards(address)
+}
+
+/// The bridges of Docker and Podman on this host.
+#[must_use]
+pub fn container_bridges() -> Vec<String> {
+    let is_bridge = |name: &String| {
+        name == "docker0"
+            || ["br-", "podman", "cni-podman"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+    };
+    let mut names = os::interface_names();
+    names.retain(is_bridge);
+    names
+}
+
 /// Whether this host can send from `address`, by binding a socket to it; nothing is sent.
 ///
 /// # Errors

@@ -131,6 +131,41 @@ pub(super) fn interface_addresses() -> Vec<IpAddr> {
         .collect()
 }
 
+/// The interface whose network holds the address, if it is not the interface's own.
+pub(super) fn interface_towards(address: IpAddr) -> Option<String> {
+    let interfaces = nix::ifaddrs::getifaddrs().ok()?;
+    let bits = |storage: Option<SockaddrStorage>| -> Option<u128> {
+        let storage = storage?;
+        let v4 = storage.as_sockaddr_in().map(|a| a.ip().to_bits().into());
+        v4.or_else(|| storage.as_sockaddr_in6().map(|a| a.ip().to_bits()))
+    };
+    let (wanted, is_v4) = match address {
+        IpAddr::V4(v4) => (v4.to_bits().into(), true),
+        IpAddr::V6(v6) => (v6.to_bits(), false),
+    };
+    let mut towards = interfaces.filter(|interface| {
+        let family = interface
+            .address
+            .is_some_and(|a| a.as_sockaddr_in().is_some());
+        match (bits(interface.address), bits(interface.netmask)) {
+            (Some(own), Some(mask)) if family == is_v4 => {
+                own != wanted && mask != 0 && own & mask == wanted & mask
+            }
+            _ => false,
+        }
+    });
+    towards.next().map(|interface| interface.interface_name)
+}
+
+/// The names of all interfaces.
+pub(super) fn interface_names() -> Vec<String> {
+    let interfaces = nix::net::if_::if_nameindex();
+    let names = interfaces.iter().flat_map(|all| all.iter());
+    names
+        .map(|interface| interface.name().to_string_lossy().into_owned())
+        .collect()
+}
+
 /// The number of an interface, by its name.
 pub(super) fn interface_index(name: &str) -> Option<u32> {
     nix::net::if_::if_nametoindex(name).ok()

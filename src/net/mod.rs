@@ -1,5 +1,6 @@
 //! The only place that opens sockets. Everything it learns leaves it as words of the model.
 
+pub mod awake;
 pub mod classify;
 pub mod dns;
 mod environment;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -112,7 +112,8 @@ fn configured_elsewhere(root: &Path) -> bool {
     let mut files =
         folders.flat_map(|folder| ["config.yml", "config.yaml"].map(|name| folder.join(name)));
     files.any(|path| {
-        let exists = path.symlink_metadata().is_ok();
+        let hidden = |why: std::io::Error| why.kind() == ErrorKind::PermissionDenied;
+        let exists = path.symlink_metadata().map_or_else(hidden, |_| true);
         exists && read(&path).is_none_or(|text| text.lines().any(sets_an_option))
     })
 }
@@ -152,7 +153,17 @@ struct Section {
     limit: Option<String>,
     command: Vec<String>,
     environment: BTreeMap<String, String>,
-    other_files: bool,
+    /// Whether options may come from a file or a folder that is not read.
+    elsewhere: Elsewhere,
+}
+
+/// Where options of a service may come from that are not read.
+#[derive(Debug, Default)]
+struct Elsewhere {
+    /// A file of variables, or variables of systemd itself.
+    environment: bool,
+    /// The home of another user than root.
+    home: bool,
 }
 
 impl Section {
@@ -184,7 +195,11 @@ impl Section {
                 self.environment
                     .extend(wanted.map(|(name, value)| (name.to_owned(), value.to_owned())));
             }
-            "EnvironmentFile" => self.other_files = !value.is_empty(),
+            "EnvironmentFile" | "PassEnvironment" => {
+                self.elsewhere.environment = !value.is_empty();
+            }
+            "User" => self.elsewhere.home = !["", "root", "0"].contains(&value),
+            "DynamicUser" => self.elsewhere.home |= ["1", "yes", "true", "on"].contains(&value),
             _ => {}
         }
     }
@@ -199,10 +214,24 @@ impl Section {
             path,
             waits_for_ready: self.kind == "notify" || self.kind == "notify-reload",
             start_timeout_ms: self.limit(),
-            options_known: !others && !self.other_files && protocol.is_ok() && version.is_ok(),
+            options_known: self.runs_cloudflared()
+                && !(others || self.elsewhere.environment || self.elsewhere.home)
+                && protocol.is_ok()
+                && version.is_ok(),
             protocol: protocol.unwrap_or_default(),
             edge_ip_version: version.unwrap_or_default(),
         }
+    }
+
+    /// Whether the command is cloudflared itself, with all its options spelled out: a shell or a script
+    /// may add others, and so may a variable.
+    fn runs_cloudflared(&self) -> bool {
+        let program = self.command.first().map(|word| {
+            // What systemd allows in front of a program (systemd.service(5)).
+            let path = word.trim_start_matches(['@', '-', ':', '+', '!', '|']);
+            path.rsplit('/').next().unwrap_or(path)
+        });
+        program == Some("cloudflared") && !self.command.iter().any(|word| word.contains('$'))
     }
 
     /// An option of the command line, else of the environment. An error where its value is not one.
@@ -369,6 +398,24 @@ mod tests {
             ETC,
             &format!("{OFFICIAL}EnvironmentFile=-/etc/default/cloudflared\n")
         )]));
+        for command in [
+            "/bin/sh -c 'exec cloudflared tunnel --protocol http2 run'",
+            "/usr/local/bin/start-cloudflared.sh",
+            "/usr/bin/cloudflared tunnel $OPTIONS run",
+        ] {
+            let text = format!("{OFFICIAL}ExecStart=\nExecStart={command}\n");
+            assert!(!known(&[(ETC, &text)]), "{command}");
+        }
+        let prefixed = format!("{OFFICIAL}ExecStart=\nExecStart=-/opt/cloudflared tunnel run\n");
+        assert!(known(&[(ETC, &prefixed)]));
+        for line in [
+            "User=tunnel",
+            "DynamicUser=yes",
+            "PassEnvironment=TUNNEL_EDGE",
+        ] {
+            assert!(!known(&[(ETC, &format!("{OFFICIAL}{line}\n"))]), "{line}");
+        }
+        assert!(known(&[(ETC, &format!("{OFFICIAL}User=root\n"))]));
         let file = "etc/cloudflared/config.yml";
         assert!(!known(&[
             (ETC, OFFICIAL),

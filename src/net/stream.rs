@@ -12,12 +12,11 @@ use rustls::pki_types::ServerName;
 use socket2::Type;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::classify::{self, Behind, is_own_address};
 use super::trust::Trust;
-use super::{Trace, certificate_name, new_socket, next_icmp, os};
+use super::{Trace, awake, certificate_name, new_socket, next_icmp, os};
 use crate::catalog;
 use crate::model::{
     ContactFailure, HandshakeFailure, OsError, Outcome, Profile, Secured, Service, StrayError,
@@ -158,10 +157,10 @@ async fn secure(
     let mut secured = describe(session);
     let patience = answer_patience(trace);
     match probe.service {
-        Service::Https => match timeout(patience, http_status(&mut tls, &probe.sni)).await {
-            Ok(Ok(status)) => secured.http_status = Some(status),
-            Ok(Err(error)) => secured.http_error = Some(error.to_string()),
-            Err(_) => secured.http_error = Some(format!("no HTTP response in {patience:.1?}")),
+        Service::Https => match awake::within(patience, http_status(&mut tls, &probe.sni)).await {
+            Some(Ok(status)) => secured.http_status = Some(status),
+            Some(Err(error)) => secured.http_error = Some(error.to_string()),
+            None => secured.http_error = Some(format!("no HTTP response in {patience:.1?}")),
         },
         Service::Http2 | Service::Quic => secured.preface = Some(preface(&mut tls, patience).await),
     }
@@ -222,10 +221,8 @@ fn answer_patience(trace: &Trace) -> Duration {
 async fn preface(tls: &mut TlsStream<SoftErrors>, patience: Duration) -> bool {
     const START: &[u8] = b"PRI * HTTP/2.0\r\n";
     let mut received = [0; START.len()];
-    matches!(
-        timeout(patience, tls.read_exact(&mut received)).await,
-        Ok(Ok(_))
-    ) && received == START
+    let read = awake::within(patience, tls.read_exact(&mut received)).await;
+    matches!(read, Some(Ok(_))) && received == START
 }
 
 /// Asks for the root page and reads the status of the answer.

@@ -55,11 +55,20 @@ pub fn seed_random() {
 impl Trust {
     /// Loads the system's authorities, which takes tens of milliseconds, and builds the handshakes.
     ///
-    /// With `cacert` those authorities alone decide about the edge, as in cloudflared.
+    /// With `cacert` those authorities alone decide about the edge, as in cloudflared. With
+    /// `post_quantum` the tunnel's hello offers no other key exchange.
     ///
     /// # Errors
     /// The TLS library's own, which would be a defect of this program.
-    pub fn load(cacert: Option<&[CertificateDer<'static>]>) -> Result<Self, rustls::Error> {
+    pub fn load(
+        cacert: Option<&[CertificateDer<'static>]>,
+        post_quantum: bool,
+    ) -> Result<Self, rustls::Error> {
+        let large = if post_quantum {
+            Hello::PostQuantum
+        } else {
+            Hello::Large
+        };
         let mut system = RootCertStore::empty();
         // Go skips what it cannot read as well; an empty store becomes a finding.
         let mut native = os::system_authorities();
@@ -85,8 +94,8 @@ impl Trust {
             edge: Judge::new(Arc::new(edge), cacert.unwrap_or(&native).to_vec())?,
             https: Judge::new(Arc::clone(&system), native)?,
             system_roots,
-            tunnel_tcp: Arc::new(tunnel_config(Hello::Large, &[])?),
-            tunnel_quic: Arc::new(tunnel_config(Hello::Large, &[catalog::QUIC_ALPN])?),
+            tunnel_tcp: Arc::new(tunnel_config(large, &[])?),
+            tunnel_quic: Arc::new(tunnel_config(large, &[catalog::QUIC_ALPN])?),
             small_tcp: Arc::new(tunnel_config(Hello::Small, &[])?),
             small_quic: Arc::new(tunnel_config(Hello::Small, &[catalog::QUIC_ALPN])?),
             https_tcp: Arc::new(https_config()?),
@@ -177,6 +186,11 @@ fn own_certificate(leaf: &CertificateDer<'_>, name: &ServerName<'_>) -> Result<(
 enum Hello {
     /// cloudflared's key exchange: X25519MLKEM768 with the only key share, then P-256.
     Large,
+    /// The same with `--post-quantum`: X25519MLKEM768 only, so a `HelloRetryRequest` for P-256 fails.
+    ///
+    /// Nothing else is changed, so the record is the two bytes of P-256's code point shorter. How long
+    /// cloudflared's is with that option is not known: it was not measured.
+    PostQuantum,
     /// A classical key exchange, and no filler.
     Small,
 }
@@ -187,6 +201,7 @@ fn tunnel_config(hello: Hello, alpn: &[&[u8]]) -> Result<ClientConfig, rustls::E
             vec![kx_group::X25519MLKEM768, kx_group::SECP256R1],
             HELLO_FILLER,
         ),
+        Hello::PostQuantum => (vec![kx_group::X25519MLKEM768], HELLO_FILLER),
         Hello::Small => (vec![kx_group::X25519, kx_group::SECP256R1], 0),
     };
     let provider = CryptoProvider {
@@ -195,7 +210,7 @@ fn tunnel_config(hello: Hello, alpn: &[&[u8]]) -> Result<ClientConfig, rustls::E
         ..aws_lc_rs::default_provider()
     };
     let mut config = probe_config(provider, filler)?;
-    if hello == Hello::Large {
+    if hello != Hello::Small {
         config.cert_decompressors = vec![&OddOctet];
     }
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use crate::catalog;
 use crate::diagnose::{Judgement, Pressures, Role};
 use crate::model::{
-    Attempt, ContactFailure, Event, Family, Millis, Outcome, Profile, RowProgress, Service, Status,
+    Attempt, ContactFailure, Event, Family, HandshakeFailure, Millis, Outcome, Profile,
+    RowProgress, Service, Status,
 };
 use crate::net::quic::{self, QuicProbe};
 use crate::net::stream::{self, StreamProbe};
@@ -24,7 +25,6 @@ use crate::targets::Target;
 /// The rows of a run with their attempts.
 pub(super) struct Board {
     bind: Option<IpAddr>,
-    static_edge: bool,
     trust: Arc<Trust>,
     own: Arc<[IpAddr]>,
     started: Instant,
@@ -49,15 +49,9 @@ struct Running {
 }
 
 impl Board {
-    pub(super) fn new(
-        bind: Option<IpAddr>,
-        static_edge: bool,
-        trust: Arc<Trust>,
-        started: Instant,
-    ) -> Self {
+    pub(super) fn new(bind: Option<IpAddr>, trust: Arc<Trust>, started: Instant) -> Self {
         Self {
             bind,
-            static_edge,
             trust,
             own: host::own_addresses().into(),
             started,
@@ -81,6 +75,11 @@ impl Board {
             Some(Err(_)) => {}
             None => std::future::pending().await,
         }
+        self.note_ends();
+    }
+
+    /// Notes all attempts that have ended by now.
+    pub(super) fn note_ends(&mut self) {
         while let Some(ended) = self.tasks.try_join_next() {
             if let Ok((id, outcome)) = ended {
                 self.note_end(id, outcome);
@@ -88,20 +87,39 @@ impl Board {
         }
     }
 
+    /// Forgets attempts that were silent while this process did not run: those that run, and those that
+    /// have ended since `known` had. They are made again.
+    pub(super) fn forget_silence(&mut self, known: usize, now: Instant) {
+        let since = self.ended.split_off(known);
+        let heard = since.into_iter().filter(|attempt| !is_silent(attempt));
+        self.ended.extend(heard);
+        let running = self.running_now(now);
+        for (id, _) in running.iter().filter(|(_, attempt)| is_silent(attempt)) {
+            if let Some(running) = self.running.remove(id) {
+                running.abort.abort();
+            }
+        }
+    }
+
     /// Judges all rows anew, gives up what is settled, and starts what is due.
-    pub(super) fn advance(&mut self, targets: Vec<Target>, on_event: &mut dyn FnMut(Event)) {
+    pub(super) fn advance(
+        &mut self,
+        targets: Vec<Target>,
+        now: Instant,
+        on_event: &mut dyn FnMut(Event),
+    ) {
         self.targets = targets;
-        let now = self.started.elapsed().as_secs_f64();
-        let running = self.running_now();
+        let running = self.running_now(now);
         let seen = self.seen(&running);
         let pressures = self.pressures(&seen);
-        let step = Step::of(&self.targets, &seen, &pressures, now);
+        let elapsed = now.duration_since(self.started).as_secs_f64();
+        let step = Step::of(&self.targets, &seen, &pressures, elapsed);
         let first_running = self.ended.len();
         self.complete = step.complete;
         self.judgements = step.judgements;
         for (number, why) in step.given_up {
             let (id, _) = running[number - first_running];
-            self.take_off(id, why);
+            self.take_off(id, why, now);
         }
         for (row, start) in step.starts {
             let target = self.targets[row].clone();
@@ -122,10 +140,10 @@ impl Board {
     }
 
     /// Takes everything off the board that still runs.
-    pub(super) fn give_up(&mut self) {
+    pub(super) fn give_up(&mut self, now: Instant) {
         let ids: Vec<_> = self.running.keys().copied().collect();
         for id in ids {
-            self.take_off(id, GivenUp::Silent);
+            self.take_off(id, GivenUp::Silent, now);
         }
     }
 
@@ -136,12 +154,13 @@ impl Board {
 
     fn note_end(&mut self, id: u64, outcome: Outcome) {
         if let Some(running) = self.running.remove(&id) {
-            let attempt = self.finish(running.template, &running.trace.state(), outcome);
+            let state = running.trace.state();
+            let attempt = self.finish(running.template, &state, outcome, Instant::now());
             self.ended.push(attempt);
         }
     }
 
-    fn take_off(&mut self, id: u64, why: GivenUp) {
+    fn take_off(&mut self, id: u64, why: GivenUp, now: Instant) {
         let Some(running) = self.running.remove(&id) else {
             return;
         };
@@ -151,7 +170,7 @@ impl Board {
             GivenUp::Settled => Outcome::Abandoned,
             GivenUp::Silent => silent_so_far(&state),
         };
-        let attempt = self.finish(running.template, &state, outcome);
+        let attempt = self.finish(running.template, &state, outcome, now);
         self.ended.push(attempt);
     }
 
@@ -172,7 +191,7 @@ impl Board {
         let abort = if target.service == Service::Quic {
             let datagram_size = match template.profile {
                 Profile::SmallPackets => catalog::SMALLEST_INITIAL,
-                _ => catalog::quic_datagram_size(target.family, self.static_edge),
+                _ => target.datagram_size,
             };
             let probe = QuicProbe {
                 remote,
@@ -239,11 +258,17 @@ impl Board {
         }
     }
 
-    fn finish(&self, template: Attempt, state: &TraceState, outcome: Outcome) -> Attempt {
+    fn finish(
+        &self,
+        template: Attempt,
+        state: &TraceState,
+        outcome: Outcome,
+        now: Instant,
+    ) -> Attempt {
         let udp = template.transport == crate::model::Transport::Udp;
         Attempt {
             started_ms: Millis::from(state.started.duration_since(self.started.into_std())),
-            elapsed_ms: Millis::from(state.started.elapsed()),
+            elapsed_ms: Millis::from(now.into_std().saturating_duration_since(state.started)),
             contact_ms: state.contact.map(Millis::from),
             handshake_ms: state.handshake.map(Millis::from),
             sent: udp.then_some(state.sent),
@@ -272,11 +297,12 @@ impl Board {
     }
 
     /// The attempts that run, silent so far unless they have failed.
-    fn running_now(&self) -> Vec<(u64, Attempt)> {
+    fn running_now(&self, now: Instant) -> Vec<(u64, Attempt)> {
         let running = self.running.iter().map(|(id, running)| {
             let state = running.trace.state();
             let outcome = silent_so_far(&state);
-            (*id, self.finish(running.template.clone(), &state, outcome))
+            let template = running.template.clone();
+            (*id, self.finish(template, &state, outcome, now))
         });
         running.collect()
     }
@@ -315,6 +341,18 @@ impl Board {
             }
         }
     }
+}
+
+/// Whether nothing came, or nothing more after a first answer.
+const fn is_silent(attempt: &Attempt) -> bool {
+    matches!(
+        attempt.outcome,
+        Outcome::Unanswered {
+            failure: ContactFailure::Silent
+        } | Outcome::Unsecured {
+            failure: HandshakeFailure::Silent
+        }
+    )
 }
 
 /// The outcome of an attempt that is given up now.

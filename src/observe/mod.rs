@@ -5,13 +5,13 @@ mod board;
 mod deaf;
 mod names;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::task::JoinMap;
 
 pub use self::names::look_up;
@@ -21,6 +21,7 @@ use crate::catalog;
 use crate::model::{
     Ended, Event, Lookup, LookupStatus, Millis, Observations, Options, RecordType, Via,
 };
+use crate::net::awake;
 use crate::net::dns::{self, Hosts, Progress, Question, Resolvers};
 use crate::net::host;
 use crate::net::trust::Trust;
@@ -41,26 +42,28 @@ pub async fn observe(
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(interrupted);
+    let mut now = started;
     let ended = loop {
-        run.advance(on_event);
+        run.advance(now, on_event);
         if run.is_complete() {
             break Ended::Complete;
         }
-        let looked = Instant::now();
+        let known = run.board.ended().len();
+        let mut end = None;
         tokio::select! {
             progress = run.answers.recv() => run.learn(progress, on_event),
             () = run.board.next_end() => {}
             _ = tick.tick() => {}
-            () = sleep_until(deadline) => break Ended::Budget,
-            () = &mut interrupted => break Ended::Interrupted,
+            () = sleep_until(deadline) => end = Some(Ended::Budget),
+            () = &mut interrupted => end = Some(Ended::Interrupted),
         }
-        // Who did not run for a while has answers that lie unread: the probes come first.
-        if looked.elapsed() > STALL {
-            sleep(TICK).await;
+        now = run.look(now, known, on_event).await;
+        if let Some(end) = end {
+            break end;
         }
     };
-    run.board.give_up();
-    run.give_up_questions();
+    run.board.give_up(now);
+    run.give_up_questions(now);
     Observations {
         started_at,
         duration: Millis::from(started.elapsed()),
@@ -92,9 +95,6 @@ pub fn now_to_the_second() -> String {
 /// How often silence is looked at; answers are looked at when they come.
 const TICK: Duration = Duration::from_millis(25);
 
-/// After so long between two looks this process, or the whole machine, did not run in between.
-const STALL: Duration = Duration::from_millis(100);
-
 /// How long the edge's addresses may take before the documented ones are probed in the meantime.
 const DNS_PATIENCE: Duration = Duration::from_millis(1200);
 
@@ -112,7 +112,8 @@ struct Run {
     lookups: Vec<Lookup>,
     over_tcp: Vec<Lookup>,
     unsettled: HashSet<Asked>,
-    asked: HashSet<Asked>,
+    /// When each question was asked, less the time in which this process did not run since then.
+    asked: HashMap<Asked, Instant>,
     asked_over_tcp: HashSet<SocketAddr>,
     over_tls: OverTls,
     tell: UnboundedSender<Progress>,
@@ -133,12 +134,7 @@ impl Run {
         let host = host::describe(&options, trust.system_roots);
         let resolvers = Resolvers::of(&options);
         let (tell, answers) = unbounded_channel();
-        let board = Board::new(
-            options.edge_bind_address,
-            !options.edge.is_empty(),
-            Arc::clone(&trust),
-            started,
-        );
+        let board = Board::new(options.edge_bind_address, Arc::clone(&trust), started);
         let mut run = Self {
             options,
             host,
@@ -150,7 +146,7 @@ impl Run {
             lookups: Vec::new(),
             over_tcp: Vec::new(),
             unsettled: HashSet::new(),
-            asked: HashSet::new(),
+            asked: HashMap::new(),
             asked_over_tcp: HashSet::new(),
             over_tls: OverTls::NotAsked,
             tell,
@@ -173,7 +169,12 @@ impl Run {
     }
 
     fn ask_edge_addresses(&mut self) {
-        for (name, _) in self.names().edge_hosts(&self.options) {
+        let names = self.names();
+        let used = names.edge_hosts(&self.options).into_iter();
+        // cloudflared looks up those too, and stops where one has no address.
+        let unused = names.unused_edge_hosts(&self.options);
+        let hosts: Vec<String> = used.map(|(host, _)| host).chain(unused).collect();
+        for name in hosts {
             self.ask_addresses(&name);
         }
     }
@@ -189,7 +190,8 @@ impl Run {
 
     fn ask(&mut self, name: &str, record_type: RecordType) {
         let asked = (name.to_owned(), record_type);
-        if self.asked.insert(asked.clone()) {
+        if !self.asked.contains_key(&asked) {
+            self.asked.insert(asked.clone(), Instant::now());
             self.unsettled.insert(asked.clone());
             let question = Question {
                 name: name.to_owned(),
@@ -260,7 +262,30 @@ impl Run {
         self.lookups.insert(at, lookup);
     }
 
-    fn advance(&mut self, on_event: &mut dyn FnMut(Event)) {
+    /// Reads the clock. Where this process did not run since `before`, what has come in is read first, and
+    /// the silence in between is forgotten: `known` attempts had ended by then.
+    async fn look(
+        &mut self,
+        before: Instant,
+        known: usize,
+        on_event: &mut dyn FnMut(Event),
+    ) -> Instant {
+        let now = awake::catch_up(before).await;
+        self.board.note_ends();
+        while let Ok(progress) = self.answers.try_recv() {
+            self.learn(Some(progress), on_event);
+        }
+        let since = now.duration_since(before);
+        if since > awake::GAP {
+            self.board.forget_silence(known, now);
+            for asked in self.asked.values_mut() {
+                *asked += since;
+            }
+        }
+        now
+    }
+
+    fn advance(&mut self, now: Instant, on_event: &mut dyn FnMut(Event)) {
         self.ask_over_tls(on_event);
         self.ask_over_tcp();
         self.ask_edge_addresses();
@@ -269,7 +294,7 @@ impl Run {
         let patient = self.started.elapsed() < DNS_PATIENCE;
         let unsettled = if patient { &self.unsettled } else { &hurried };
         let targets = crate::targets::targets(&self.options, &self.host, self.names_but(unsettled));
-        self.board.advance(targets, on_event);
+        self.board.advance(targets, now, on_event);
     }
 
     /// DNS over TLS, once the system's resolvers have failed the SRV record or hesitate; its answer
@@ -350,11 +375,10 @@ impl Run {
     }
 
     /// Questions that the run does not wait for any longer: asked, and not answered so far.
-    fn give_up_questions(&mut self) {
+    fn give_up_questions(&mut self, now: Instant) {
         let Some(server) = self.resolvers.servers.first().copied() else {
             return;
         };
-        let elapsed = Millis::from(self.started.elapsed());
         let mut open: Vec<_> = self.unsettled.drain().collect();
         open.sort_by(|a, b| (&a.0, a.1.to_string()).cmp(&(&b.0, b.1.to_string())));
         for (name, record_type) in open {
@@ -364,6 +388,9 @@ impl Run {
             if self.lookups.iter().any(known) {
                 continue;
             }
+            let asked = (name, record_type);
+            let since = self.asked.get(&asked).copied().unwrap_or(now);
+            let (name, record_type) = asked;
             self.lookups.push(Lookup {
                 name,
                 record_type,
@@ -371,7 +398,7 @@ impl Run {
                 status: LookupStatus::TimedOut,
                 answers: Vec::new(),
                 unexpected: Vec::new(),
-                elapsed_ms: elapsed,
+                elapsed_ms: now.saturating_duration_since(since).into(),
                 detail: Some("not answered when the run ended".to_owned()),
                 truncated: false,
             });
@@ -384,11 +411,10 @@ impl Run {
         if !self.answers.is_empty() {
             return false;
         }
+        // An answer of the second resolver is none where the first one has denied the record.
         let srv = catalog::srv_name(self.options.region);
-        let srv_found = self
-            .lookups
-            .iter()
-            .any(|l| l.name == srv && l.status == LookupStatus::Ok);
+        let found = self.names().resolution(&srv, RecordType::Srv);
+        let srv_found = matches!(found, Resolution::Found(_));
         let over_tls_pending = self.over_tls == OverTls::Asked && !srv_found;
         let names_pending = !self.unsettled.is_empty() || over_tls_pending;
         !names_pending && self.board.is_complete() && self.no_resolver_pending()

@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::catalog;
 use crate::model::{Family, Lookup, Options, RecordType, asks_all_resolvers};
 use crate::net::dns::{self, Hosts, Progress, Question, Resolvers};
-use crate::targets::{Asked, Names, optional_hosts, record_type};
+use crate::targets::{Asked, Names, hosts_with_a_rule, record_type};
 
-/// Asks for the names of the edge and of the optional hosts until all questions are settled, or the
+/// Asks for the names of the edge, and of the optional hosts that get a rule, until all questions are settled, or the
 /// time of the run is used up; none when `interrupted` comes true before.
 pub async fn look_up(
     options: &Options,
@@ -60,7 +60,7 @@ pub async fn look_up(
 fn questions(options: &Options, lookups: &[Lookup]) -> Vec<Asked> {
     let names = Names::settled(lookups, &[]).where_any_counts(asks_all_resolvers(OS));
     let edge = names.edge_hosts(options).into_iter().map(|(host, _)| host);
-    let mut hosts: Vec<String> = edge.chain(optional_hosts(options)).collect();
+    let mut hosts: Vec<String> = edge.chain(hosts_with_a_rule(options)).collect();
     let mut questions = Vec::new();
     if options.edge.is_empty() {
         questions.push((catalog::srv_name(options.region), RecordType::Srv));

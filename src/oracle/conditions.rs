@@ -33,7 +33,8 @@ pub(super) enum How {
 impl Lever {
     /// Whether a trial itself changes what the rule says, or leaves it open.
     pub(super) const fn is_counting(&self) -> bool {
-        counts(self.on)
+        // iptables does not load a control group that this host lacks.
+        counts(self.on) || matches!((self.on, &self.how), (On::Cgroup, How::Line(..)))
     }
 
     /// Whether a flow that passes may be closed by it. That the user, the interface and the mark of an

@@ -11,6 +11,7 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::scratch::has_ipv6;
 use crate::model::Transport;
 
 /// How many flows may wait to be accepted.
@@ -19,8 +20,9 @@ const BACKLOG: i32 = 512;
 /// Answers on these ports of all addresses, in the namespace of the calling thread, for ever.
 pub(super) fn serve(ports: &[(Transport, u16)]) -> io::Result<()> {
     for (transport, port) in ports {
-        for wildcard in [IpAddr::from([0; 4]), IpAddr::from([0; 16])] {
-            let address = SocketAddr::new(wildcard, *port);
+        let wildcards = [IpAddr::from([0; 4]), IpAddr::from([0; 16])];
+        for wildcard in wildcards.iter().filter(|ip| ip.is_ipv4() || has_ipv6()) {
+            let address = SocketAddr::new(*wildcard, *port);
             match transport {
                 Transport::Tcp => tcp(address)?,
                 Transport::Udp => udp(address)?,

@@ -48,7 +48,7 @@ fn include(text: &str) -> Option<usize> {
     let mut kept = String::new();
     for line in text.lines() {
         let code = without_comment(line);
-        certain &= code.matches('"').count() % 2 == 0 && !line.contains('\0');
+        certain &= code.matches('"').count().is_multiple_of(2) && !line.contains('\0');
         kept.push_str(if certain { code } else { line });
         kept.push('\n');
     }

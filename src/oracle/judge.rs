@@ -218,7 +218,6 @@ impl Judge {
 
     /// Finds the lines of rules of nft, with one more load, if there is something to find.
     pub(super) fn add_sources(
-        &self,
         answers: &mut [Answer],
         parts: &[Part],
         tools: &Tools,

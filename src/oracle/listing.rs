@@ -98,7 +98,7 @@ impl Listing {
                     let quotes = begun.matches('"').count();
                     take(&mut begun, chain);
                     // Lines of a chain's own, such as its comment, end with themselves.
-                    if quotes % 2 == 0 {
+                    if quotes.is_multiple_of(2) {
                         begun.clear();
                     }
                 }

@@ -17,6 +17,9 @@ pub(super) type Edits = BTreeMap<(usize, usize), String>;
 /// lacks are sought downwards from it.
 const HIGHEST_USER: u32 = 59_999;
 
+/// A class of the first version of control groups, which nothing here is in.
+const NO_CGROUP: &str = "meta cgroup 4000000000";
+
 /// How often a part is tried again after a name was replaced: nft reports up to ten at once.
 const ATTEMPTS: usize = 50;
 
@@ -121,6 +124,16 @@ impl Names {
                 "User does not exist" | "Group does not exist" => {
                     line.replace_range(error.columns, &self.number(name).to_string());
                 }
+                // A control group that this host lacks matches nothing; another kind of group stands for it.
+                what if what.starts_with("cgroupv2 path fails") => {
+                    let Some(start) = line
+                        .get(..error.columns.start)
+                        .and_then(|before| before.rfind("socket cgroupv2"))
+                    else {
+                        continue;
+                    };
+                    line.replace_range(start..error.columns.end, NO_CGROUP);
+                }
                 "Interface does not exist" if is_interface(name) => {
                     let stand_in = StandIn::Interface(name.to_owned());
                     if !self.others.contains(&stand_in) {
@@ -211,21 +224,22 @@ impl<'a> Complaint<'a> {
 /// The first error of a tool, without the lines that it quotes.
 fn refusal(part: &Part, said: &Said) -> OracleError {
     let nft = said.err.lines().find_map(Complaint::read);
-    let (line, complaint) = match nft {
-        Some(complaint) => (Some(complaint.line), complaint.what.to_owned()),
-        None => {
-            let words = |marker| {
-                let (_, rest) = said.err.split_once(marker)?;
-                let digits = rest
-                    .trim_start()
-                    .split(|c: char| !c.is_ascii_digit())
-                    .next()?;
-                digits.parse().ok()
-            };
-            let line = words("Error occurred at line:").or_else(|| words("line "));
-            let first = said.err.lines().find(|line| !line.trim().is_empty());
-            (line, first.unwrap_or("the tool failed").trim().to_owned())
-        }
+    let (line, complaint) = if let Some(complaint) = nft {
+        (Some(complaint.line), complaint.what.to_owned())
+    } else {
+        let words = |marker| {
+            let (_, rest) = said.err.split_once(marker)?;
+            let digits = rest
+                .trim_start()
+                .split(|c: char| !c.is_ascii_digit())
+                .next()?;
+            digits.parse().ok()
+        };
+        let line = words("Error occurred at line:").or_else(|| words("line "));
+        // iptables begins with its name, and sometimes says the rest in the next line.
+        let said_something = |line: &&str| !line.trim().is_empty() && !line.trim().ends_with("):");
+        let first = said.err.lines().find(said_something);
+        (line, first.unwrap_or("the tool failed").trim().to_owned())
     };
     OracleError::Rules {
         part: part.name.clone(),

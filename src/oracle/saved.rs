@@ -9,9 +9,12 @@ pub(super) struct SavedRule {
     pub(super) chain: String,
 }
 
+/// The policy of a chain: its table, its name and its line, from 0.
+pub(super) type Policy = (String, String, usize);
+
 /// Its rules, and the lines `:CHAIN POLICY` with table, chain and number from 0. None where a line changes
 /// rules in another way, so that their numbers are not the kernel's.
-pub(super) fn read(text: &str) -> Option<(Vec<SavedRule>, Vec<(String, String, usize)>)> {
+pub(super) fn read(text: &str) -> Option<(Vec<SavedRule>, Vec<Policy>)> {
     let (mut rules, mut policies) = (Vec::new(), Vec::new());
     let mut table = String::new();
     for (line, content) in text.lines().enumerate() {

@@ -1,8 +1,11 @@
 //! The scratch network: namespaces, links and addresses.
 
-use std::net::{IpAddr, SocketAddr};
+use std::fmt::Write as _;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -12,7 +15,7 @@ use rustix::thread::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::question::{Context, Flow, Question};
+use super::question::{Context, Entry, Flow, Question};
 use super::tools::Tools;
 use super::{OracleError, far};
 use crate::model::Transport;
@@ -23,6 +26,17 @@ pub(super) struct Who {
     pub(super) uid: u32,
     pub(super) gid: u32,
 }
+
+/// Addresses of documentation, and a port of the far end, that show whether the links are ready.
+const SOMEWHERE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(198, 51, 100, 99)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 99)),
+];
+const READY: u16 = 9;
+
+/// How long to wait for them, and for one answer.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(2);
 
 /// The namespaces. The calling thread is the host; the others end with the process.
 pub(super) struct Scratch {
@@ -82,13 +96,18 @@ impl Scratch {
         let far = Space::new()?;
         let entry = question.context.entry.as_ref();
         let container = entry.map(|_| Space::new()).transpose()?;
-        tools.ip(&host_lines(&question.context, &far, container.as_ref()))?;
-        far.ip(tools, &far_lines(&question.context))?;
+        tools.ip(&loadable(&host_lines(
+            &question.context,
+            &far,
+            container.as_ref(),
+        )))?;
+        far.ip(tools, &loadable(&far_lines(&question.context)))?;
         if let (Some(container), Some(entry)) = (&container, entry) {
-            container.ip(tools, &container_lines(entry))?;
+            container.ip(tools, &loadable(&container_lines(entry)))?;
         }
         if container.is_some() {
-            for key in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+            let keys = ["ipv4/ip_forward", "ipv6/conf/all/forwarding"];
+            for key in keys.iter().take(if has_ipv6() { 2 } else { 1 }) {
                 let path = format!("/proc/sys/net/{key}");
                 std::fs::write(&path, "1").map_err(|why| OracleError::NoNamespaces {
                     why: format!("{path}: {why}"),
@@ -101,12 +120,49 @@ impl Scratch {
             user,
         };
         scratch.listen(&question.flows)?;
+        scratch.wait(entry)?;
         Ok(scratch)
+    }
+
+    /// Waits until the links carry packets both ways: the kernel drops them for some time after an
+    /// interface is up.
+    fn wait(&self, entry: Option<&Entry>) -> Result<(), OracleError> {
+        let transport = Transport::Udp;
+        for ip in SOMEWHERE
+            .into_iter()
+            .filter(|ip| ip.is_ipv4() || has_ipv6())
+        {
+            let to = SocketAddr::new(ip, READY);
+            self.reach(&Flow::Out { transport, to }, to)?;
+            let of_family = |address: &IpAddr| address.is_ipv4() == ip.is_ipv4();
+            if entry.is_some_and(|entry| entry.addresses().any(|address| of_family(&address))) {
+                self.reach(&Flow::Forwarded { transport, to }, to)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reach(&self, flow: &Flow, to: SocketAddr) -> Result<(), OracleError> {
+        let internal = |why: std::io::Error| OracleError::Internal(format!("{to}: {why}"));
+        let socket = UdpSocket::from(self.socket(flow)?);
+        socket.connect(to).map_err(internal)?;
+        socket.set_read_timeout(Some(AGAIN)).map_err(internal)?;
+        let until = Instant::now() + READY_WITHIN;
+        loop {
+            let answered = socket.send(b"?").and_then(|_| socket.recv(&mut [0; 64]));
+            match answered {
+                Ok(_) => return Ok(()),
+                Err(why) if Instant::now() > until => return Err(internal(why)),
+                // A send that fails does not wait.
+                Err(why) if why.kind() != ErrorKind::WouldBlock => thread::sleep(AGAIN),
+                Err(_) => {}
+            }
+        }
     }
 
     /// What answers: at the far end, and on this host for what comes in and what stays here.
     fn listen(&self, flows: &[Flow]) -> Result<(), OracleError> {
-        let (mut there, mut here) = (Vec::new(), Vec::new());
+        let (mut there, mut here) = (vec![(Transport::Udp, READY)], Vec::new());
         for flow in flows {
             match *flow {
                 Flow::Out { transport, to } if to.ip().is_loopback() => {
@@ -199,6 +255,31 @@ fn open(transport: Transport, from: IpAddr) -> std::io::Result<Socket> {
 /// other's neighbour.
 const HARDWARE: &str = "02:00:00:00:00:01";
 
+/// Whether the kernel speaks IPv6 at all.
+pub(super) fn has_ipv6() -> bool {
+    Socket::new(Domain::IPV6, Type::DGRAM, None).is_ok()
+}
+
+/// The lines without those that a kernel without IPv6 refuses.
+fn loadable(lines: &str) -> String {
+    if has_ipv6() {
+        lines.to_owned()
+    } else {
+        of_ipv4(lines)
+    }
+}
+
+fn of_ipv4(lines: &str) -> String {
+    let is_ipv6 = |word: &str| {
+        let address = word.split('/').next().unwrap_or_default();
+        address.parse::<Ipv6Addr>().is_ok()
+    };
+    let kept = lines
+        .lines()
+        .filter(|line| !line.split_whitespace().any(is_ipv6));
+    kept.flat_map(|line| [line, "\n"]).collect()
+}
+
 fn host_lines(context: &Context, far: &Space, container: Option<&Space>) -> String {
     let Context {
         interface,
@@ -222,7 +303,7 @@ fn host_lines(context: &Context, far: &Space, container: Option<&Space>) -> Stri
         let bridge = &entry.interface;
         lines.push_str(&veth(bridge, container.id));
         for address in entry.addresses() {
-            lines.push_str(&format!("route add {address} dev {bridge}\n"));
+            let _ = writeln!(lines, "route add {address} dev {bridge}");
         }
     }
     lines
@@ -233,28 +314,27 @@ fn far_lines(context: &Context) -> String {
     let mut lines = "link set lo up\nlink set far0 arp off up\n\
          route add local 0.0.0.0/0 dev lo table local\nroute add local ::/0 dev lo table local\n"
         .to_owned();
-    let entry = context.entry.iter().flat_map(super::Entry::addresses);
+    let entry = context.entry.iter().flat_map(Entry::addresses);
     let near = [context.ipv4.into(), context.ipv6.into()]
         .into_iter()
         .chain(entry);
     for address in near {
-        lines.push_str(&format!(
-            "route add unicast {address} dev far0 table local\n"
-        ));
+        let _ = writeln!(lines, "route add unicast {address} dev far0 table local");
     }
     lines
 }
 
-fn container_lines(entry: &super::Entry) -> String {
+fn container_lines(entry: &Entry) -> String {
     let mut lines = "link set lo up\nlink set far0 arp off up\n".to_owned();
     for address in entry.addresses() {
         let (length, all, nodad) = match address {
             IpAddr::V4(_) => (32, "default", ""),
             IpAddr::V6(_) => (128, "::/0", " nodad"),
         };
-        lines.push_str(&format!(
-            "addr add {address}/{length} dev far0{nodad}\nroute add {all} dev far0 src {address}\n"
-        ));
+        let _ = writeln!(
+            lines,
+            "addr add {address}/{length} dev far0{nodad}\nroute add {all} dev far0 src {address}"
+        );
     }
     lines
 }
@@ -274,7 +354,9 @@ impl Space {
         thread::spawn(move || {
             let entry = unshare(CloneFlags::CLONE_NEWNET).map(|()| gettid().as_raw());
             let _ = ready.send(entry);
-            queue.into_iter().for_each(|job| job());
+            for job in queue {
+                job();
+            }
         });
         let id = entered.recv().map_err(|_| lost())?;
         let id = id.map_err(|errno| OracleError::NoNamespaces {
@@ -301,4 +383,18 @@ impl Space {
 
 fn lost() -> OracleError {
     OracleError::Internal("a thread ended early".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_without_ipv6_gets_the_other_lines() {
+        let lines = "link add eth0 address 02:00:00:00:00:01 type veth\nroute add ::/0 dev eth0 src 2001:db8::2\n\
+                     addr add 192.0.2.2/32 dev eth0\naddr add 2001:db8::2/128 dev eth0 nodad\n";
+        let kept =
+            "link add eth0 address 02:00:00:00:00:01 type veth\naddr add 192.0.2.2/32 dev eth0\n";
+        assert_eq!(of_ipv4(lines), kept);
+    }
 }

@@ -1,6 +1,6 @@
 //! What packets meet: the kernel's own trace of nftables, read from netlink.
 //!
-//! The messages are those of `nft monitor trace` (linux/netfilter/nf_tables.h). A socket that is bound
+//! The messages are those of `nft monitor trace` (`linux/netfilter/nf_tables.h`). A socket that is bound
 //! misses none, and needs no tool that has to be waited for.
 
 use std::io;
@@ -19,7 +19,7 @@ use crate::model::Transport;
 const GROUP: u32 = 1 << (9 - 1);
 
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_TRACE`.
-const MESSAGE: u16 = 10 << 8 | 17;
+const MESSAGE: u16 = (0x0a << 8) | 0x11;
 
 /// Bytes that may wait to be read.
 const WAITING: usize = 16 << 20;

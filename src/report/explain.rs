@@ -58,7 +58,11 @@ const fn of_cause(cause: Cause) -> &'static [FindingCode] {
         Cause::QuicFiltered => &[FindingCode::QuicFiltered],
         Cause::Mtu => &[FindingCode::Mtu],
         Cause::Dns => &[FindingCode::DnsAddressesFailed, FindingCode::DnsSuspicious],
-        Cause::Unknown => &[FindingCode::Unexplained, FindingCode::Undecided],
+        Cause::Unknown => &[
+            FindingCode::PostQuantumRefused,
+            FindingCode::Unexplained,
+            FindingCode::Undecided,
+        ],
     }
 }
 

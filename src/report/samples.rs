@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
+use crate::catalog;
 use crate::model::*;
 
 /// What `private` says about its host.
@@ -53,7 +54,7 @@ pub(crate) fn ready() -> Report {
 pub(crate) fn degraded() -> Report {
     let mut report = base(
         Verdict::Degraded,
-        "cloudflared will run over http2; QUIC (UDP 7844) is blocked.",
+        "QUIC is blocked: UDP 7844 is dropped in silence. Set --protocol http2.",
     );
     for (service, family, region) in lines(2) {
         let (status, cause) = match (service, family) {
@@ -73,7 +74,7 @@ pub(crate) fn degraded() -> Report {
         code: FindingCode::UdpDropped,
         severity: Severity::Error,
         title: "UDP 7844 is dropped in silence".to_owned(),
-        detail: "cloudflared falls back to http2; UDP and private-network features stop.".to_owned(),
+        detail: "cloudflared falls back to HTTP/2 late. UDP and ICMP through the tunnel do not work then.".to_owned(),
         affects: vec![Affected {
             host: "region1.v2.argotunnel.com".to_owned(),
             port: 7844,
@@ -158,6 +159,7 @@ pub(crate) fn http2_only() -> Report {
     }
     report.options.protocol = ProtocolChoice::Http2;
     report.options.optional = false;
+    report.options.optional_hosts = Some(Vec::new());
     report.dns.lookups.pop();
     report
 }
@@ -340,6 +342,15 @@ pub(crate) fn options() -> Options {
         cacert: None,
         team: None,
         optional: true,
+        optional_hosts: Some(
+            catalog::optional_hosts(None)
+                .map(|name| OptionalHost {
+                    name: name.to_owned(),
+                    asked: false,
+                })
+                .into(),
+        ),
+        post_quantum: false,
         resolver: Vec::new(),
         timeout_s: 10.0,
         allow_degraded: false,
@@ -444,11 +455,7 @@ fn row(
 }
 
 fn with_optional(report: &mut Report, status: impl Fn(Family) -> Status) {
-    for host in [
-        "api.cloudflare.com",
-        "update.argotunnel.com",
-        "pqtunnels.cloudflareresearch.com",
-    ] {
+    for host in ["api.cloudflare.com", "update.argotunnel.com", "github.com"] {
         for family in Family::BOTH {
             let status = status(family);
             let cause = (status == Status::Blocked).then_some(Cause::Rejected);

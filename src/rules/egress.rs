@@ -15,7 +15,7 @@ use crate::model::{
     Family, IpVersionChoice, Lookup, LookupStatus, Options, ProtocolChoice, Requirement, Service,
     Transport, asks_all_resolvers,
 };
-use crate::targets::{Names, is_wanted, optional_hosts, record_type};
+use crate::targets::{Names, hosts_with_a_rule, is_wanted, optional_hosts, record_type};
 
 /// What a firewall has to let out for cloudflared with given options.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,9 +28,13 @@ pub struct Egress {
     pub arguments: Vec<String>,
     /// What is let out: the resolvers, then what a tunnel needs, then what is optional.
     pub entries: Vec<Entry>,
+    /// Whether some answer was too long for UDP, so that TCP 53 is needed as well.
+    pub has_long_answers: bool,
     /// What the reader should know, each in a sentence or two: what DNS did not tell, and what it
     /// told that became no rule.
     pub notes: Vec<String>,
+    /// What has no rule by design, in a sentence: it stands in the file, and is no warning.
+    pub without_a_rule: Option<String>,
 }
 
 /// Where the addresses come from that are united with the documented ones.
@@ -78,7 +82,9 @@ impl Egress {
             today: Today::Known,
             arguments: arguments(options),
             entries: Vec::new(),
+            has_long_answers: lookups.iter().any(|lookup| lookup.truncated),
             notes: Vec::new(),
+            without_a_rule: without_a_rule(options),
         };
         egress.note_answers(options, lookups);
         egress.add_resolvers(&resolvers);
@@ -94,7 +100,7 @@ impl Egress {
             .where_any_counts(asks_all_resolvers(OS))
             .edge_hosts(options);
         let named = edge.iter().any(|(host, _)| host.parse::<IpAddr>().is_err());
-        let wanted = named || !optional_hosts(options).is_empty();
+        let wanted = named || !hosts_with_a_rule(options).is_empty();
         if !wanted || lookups.iter().any(|l| l.status == LookupStatus::Ok) {
             return;
         }
@@ -143,11 +149,14 @@ impl Egress {
     }
 
     fn add_edge(&mut self, options: &Options, lookups: &[Lookup]) {
-        let hosts = Names::settled(lookups, &[])
-            .where_any_counts(asks_all_resolvers(OS))
-            .edge_hosts(options);
-        let unnamed =
-            |usual: &String| options.edge.is_empty() && hosts.iter().all(|(host, _)| host != usual);
+        let answers = Names::settled(lookups, &[]).where_any_counts(asks_all_resolvers(OS));
+        let hosts = answers.edge_hosts(options);
+        // What cloudflared looks up and does not connect to needs no rule.
+        let unused = answers.unused_edge_hosts(options);
+        let unnamed = |usual: &String| {
+            let looked_up = unused.contains(usual) || hosts.iter().any(|(host, _)| host == usual);
+            options.edge.is_empty() && !looked_up
+        };
         let usual = catalog::usual_targets(options.region).into_iter();
         let usual: Vec<_> = usual.filter(unnamed).collect();
         for host in &usual {
@@ -200,7 +209,7 @@ impl Egress {
     }
 
     fn add_optional(&mut self, options: &Options, lookups: &[Lookup]) {
-        for host in optional_hosts(options) {
+        for host in hosts_with_a_rule(options) {
             let found = Family::BOTH.map(|family| addresses_of(lookups, &host, family));
             if found.iter().all(Vec::is_empty) {
                 let name = HostName::sanitised(&host);
@@ -242,11 +251,43 @@ impl Egress {
         }
     }
 
+    /// Notes what a lock-down of the host does not close, if there are such bridges.
+    pub fn note_containers(&mut self, bridges: &[String]) {
+        if bridges.is_empty() {
+            return;
+        }
+        let names: Vec<_> = bridges
+            .iter()
+            .map(|name| HostName::sanitised(name).to_string())
+            .collect();
+        self.notes.push(format!(
+            "This host has bridges of containers ({}), and these rules do not close what it forwards for them. Is cloudflared in a container? Then it needs `tunnelcheck rules --for-container NAME`.",
+            names.join(", ")
+        ));
+    }
+
     fn note_once(&mut self, note: String) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
     }
+}
+
+/// Hosts whose addresses move are named, so that whoever misses one finds it in the file.
+fn without_a_rule(options: &Options) -> Option<String> {
+    let with_a_rule = hosts_with_a_rule(options);
+    let mut hosts = optional_hosts(options);
+    hosts.retain(|host| !with_a_rule.contains(host));
+    let hosts: Vec<_> = hosts
+        .iter()
+        .map(|host| format!("{} ({})", HostName::sanitised(host), catalog::purpose(host)))
+        .collect();
+    (!hosts.is_empty()).then(|| {
+        format!(
+            "No rule is made for {}, because the addresses move; --optional-host NAME makes one.",
+            hosts.join(" and ")
+        )
+    })
 }
 
 fn edge_entry(
@@ -363,6 +404,10 @@ fn arguments(options: &Options) -> Vec<String> {
     }
     if let Some(team) = &options.team {
         option("--team", team);
+    }
+    let listed = options.optional_hosts.iter().flatten();
+    for host in listed.into_iter().filter(|host| host.asked) {
+        words.extend(["--optional-host".to_owned(), host.name.clone()]);
     }
     if !options.optional {
         words.push("--no-optional".to_owned());

@@ -57,7 +57,7 @@ pub(super) fn header(
         text.push_str(&comment(prefix, ""));
     };
     paragraph(&opening(dialect, words, egress, lockdown));
-    for note in &egress.notes {
+    for note in egress.notes.iter().chain(&egress.without_a_rule) {
         paragraph(&[Advice::Text(format!("Note: {note}"))]);
     }
     if let Some(lockdown) = lockdown {

@@ -36,6 +36,7 @@ pub(crate) fn any_egress() -> impl Strategy<Value = Egress> {
     entries.prop_map(|entries| Egress {
         entries,
         notes: Vec::new(),
+        without_a_rule: None,
         ..samples::whole()
     })
 }

@@ -128,7 +128,7 @@ fn icmp(chain: &str, family: Family) -> String {
 }
 
 /// One rule for each address, as iptables-save writes it.
-fn destinations(egress: &Egress, family: Family, chain: &str) -> String {
+pub(super) fn destinations(egress: &Egress, family: Family, chain: &str) -> String {
     let length = match family {
         Family::Ipv4 => 32,
         Family::Ipv6 => 128,

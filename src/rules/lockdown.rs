@@ -133,6 +133,29 @@ impl Cidr {
         Family::of(self.address)
     }
 
+    /// Reads a network as clouds do: bits beyond its length do not count.
+    #[must_use]
+    pub fn covering(text: &str) -> Option<Self> {
+        let (address, length) = text.split_once('/').unwrap_or((text, ""));
+        let address: IpAddr = address.trim().parse().ok()?;
+        let whole = if address.is_ipv4() { 32 } else { 128 };
+        let length = if length.is_empty() {
+            whole
+        } else {
+            length.parse().ok().filter(|length| *length <= whole)?
+        };
+        Some(Self {
+            address: network(address, length),
+            length,
+        })
+    }
+
+    /// Whether the network is all of its family.
+    #[must_use]
+    pub const fn is_everything(&self) -> bool {
+        self.length == 0
+    }
+
     /// Whether the network holds the address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -6,10 +6,11 @@
 
 mod aws;
 mod azure;
+pub mod check;
 mod cilium;
+mod container;
 mod csv;
 mod distribution;
-pub mod drift;
 mod egress;
 mod firewalld;
 mod flows;

@@ -112,7 +112,7 @@ fn output(egress: &Egress, ssh: &Ssh) -> String {
 }
 
 /// One rule for each host, transport and family.
-fn destinations(egress: &Egress) -> String {
+pub(super) fn destinations(egress: &Egress) -> String {
     let mut text = String::new();
     for entry in &egress.entries {
         for family in Family::BOTH {
@@ -142,6 +142,9 @@ fn rule(text: &mut String, entry: &Entry, family: Family) {
         entry.port
     );
 }
+
+/// What the service of nftables does to tables of others.
+pub(super) const FLUSHES_DOCKER: &str = "Debian's /etc/nftables.conf begins with `flush ruleset`: each start, reload and stop of the service nftables also removes Docker's and Podman's tables, and containers lose their network until Docker is restarted. On a host with containers take that line out, and have the file replace only its own tables.";
 
 /// In octets, of a rule's comment (nft(8)).
 const LONGEST_COMMENT: usize = 120;
@@ -217,6 +220,9 @@ fn permanent(distribution: Distribution) -> Vec<Advice> {
             "have FILE loaded with nft --file at boot, after the rest of the ruleset.",
         )],
     };
+    if distribution == Distribution::Debian {
+        advice.push(Advice::text(FLUSHES_DOCKER));
+    }
     advice.push(Advice::text(BESIDE_FIREWALLD));
     advice
 }

@@ -92,6 +92,7 @@ pub(crate) fn drifted() -> Egress {
     lookups[3].answers = vec![Answer::Address("198.18.0.7".parse().unwrap())];
     let options = Options {
         optional: false,
+        optional_hosts: Some(Vec::new()),
         protocol: ProtocolChoice::Quic,
         ..options()
     };
@@ -102,6 +103,7 @@ pub(crate) fn drifted() -> Egress {
 pub(crate) fn http2_ipv4() -> Egress {
     let options = Options {
         optional: false,
+        optional_hosts: Some(Vec::new()),
         protocol: ProtocolChoice::Http2,
         edge_ip_version: IpVersionChoice::V4,
         ..options()

@@ -44,6 +44,65 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(settings.presentation.style, Style::new(true, Some(120)));
 }
 
+fn hosts(args: &[&str]) -> Vec<(String, bool)> {
+    let hosts = settings(args).options.optional_hosts.unwrap();
+    hosts.into_iter().map(|h| (h.name, h.asked)).collect()
+}
+
+#[test]
+fn optional_hosts_are_the_usual_ones_and_those_that_are_named() {
+    let usual = hosts(&[]);
+    assert_eq!(usual.len(), 5);
+    assert!(usual.iter().all(|(_, asked)| !asked));
+    let pqtunnels = "pqtunnels.cloudflareresearch.com";
+    let named = hosts(&["--optional-host", "PQtunnels.cloudflareresearch.com."]);
+    assert_eq!(named[..5], usual);
+    assert_eq!(named[5], (pqtunnels.to_owned(), true));
+    let again = [
+        "--optional-host",
+        "github.com",
+        "--optional-host",
+        "GitHub.com",
+    ];
+    assert_eq!(hosts(&again).len(), 5, "each once");
+    assert!(hosts(&again).contains(&("github.com".to_owned(), true)));
+    let alone = hosts(&["--no-optional", "--optional-host", "github.com"]);
+    assert_eq!(alone, [("github.com".to_owned(), true)]);
+    let fed = hosts(&["--region", "fed"]);
+    assert!(fed.contains(&("management.fed.argotunnel.com".to_owned(), false)));
+}
+
+#[test]
+fn optional_hosts_are_host_names() {
+    for (given, words) in [
+        ("192.0.2.1", "is an address"),
+        ("[2001:db8::1]", "is an address"),
+        ("", "is not a host name"),
+        ("a..b", "is not a host name"),
+        ("-a.example", "is not a host name"),
+        ("a.example;id", "is not a host name"),
+        ("https://a.example/x", "give --optional-host a.example"),
+        ("a.example:8443", "give --optional-host a.example"),
+    ] {
+        let message = refused(&[&format!("--optional-host={given}")]);
+        assert!(message.starts_with("--optional-host: "), "{message}");
+        assert!(message.contains(words), "{given}: {message}");
+    }
+}
+
+#[test]
+fn post_quantum_is_read_as_cloudflared_reads_it() {
+    assert!(!settings(&[]).options.post_quantum);
+    for (given, kept) in [
+        ("--post-quantum", true),
+        ("--post-quantum=1", true),
+        ("--post-quantum=True", true),
+        ("--post-quantum=false", false),
+    ] {
+        assert_eq!(settings(&[given]).options.post_quantum, kept, "{given}");
+    }
+}
+
 #[test]
 fn teams_are_host_labels() {
     let longest = "a".repeat(63);

@@ -19,6 +19,15 @@ fn wrong_options_are_refused() {
         ),
         (&["--team", "acme.cloudflareaccess.com"], "--team acme"),
         (&["--team", "-x"], "-x"),
+        (
+            &["--optional-host", "192.0.2.1"],
+            "--optional-host: `192.0.2.1` is an address",
+        ),
+        (
+            &["--optional-host", "https://a.example/"],
+            "give --optional-host a.example",
+        ),
+        (&["--post-quantum=maybe"], "--post-quantum"),
         (&["--edge", "a.example"], "--edge (TUNNEL_EDGE)"),
         (&["--edge-bind-address", "192.0.2.77"], "192.0.2.77"),
         (&["--resolver", "dns.google"], "--resolver: `dns.google`"),
@@ -63,6 +72,7 @@ fn wrong_variables_are_refused() {
         ("TUNNEL_REGION", "eu"),
         ("TUNNEL_EDGE", "a.example"),
         ("TUNNEL_CACERT", "/nonexistent/ca.pem"),
+        ("TUNNEL_POST_QUANTUM", "maybe"),
     ] {
         let output = tunnelcheck(&[]).env(name, value).output().unwrap();
         assert_refused(&output, value);
@@ -80,6 +90,7 @@ fn empty_variables_are_unset() {
         "TUNNEL_REGION",
         "TUNNEL_EDGE",
         "TUNNEL_CACERT",
+        "TUNNEL_POST_QUANTUM",
         "NO_COLOR",
     ] {
         command.env(name, "");

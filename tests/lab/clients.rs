@@ -1,9 +1,9 @@
 //! Plain clients that share nothing with the product, for the self-test.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
@@ -142,6 +142,31 @@ pub(crate) fn quic_with(
     name: &str,
     addresses: Vec<IpAddr>,
 ) -> Outcome {
+    quic_from(0, wait, flight, name, addresses)
+}
+
+/// A socket on this address. A program that is being started beside this has a copy of every socket until
+/// it runs, so one that was closed just now may still hold its port.
+fn bound(local: SocketAddr) -> std::io::Result<UdpSocket> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match UdpSocket::bind(local) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            bound => return bound,
+        }
+    }
+}
+
+/// The same from this port, or from any where it is 0.
+pub(crate) fn quic_from(
+    port: u16,
+    wait: Duration,
+    flight: Flight,
+    name: &str,
+    addresses: Vec<IpAddr>,
+) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -150,7 +175,12 @@ pub(crate) fn quic_with(
         let config = quinn::ClientConfig::new(Arc::new(tls));
         for address in addresses {
             let local = unspecified(address);
-            let endpoint = quinn::Endpoint::client((local, 0).into())?;
+            let endpoint = quinn::Endpoint::new(
+                quinn::EndpointConfig::default(),
+                None,
+                bound((local, port).into())?,
+                Arc::new(quinn::TokioRuntime),
+            )?;
             let attempt = endpoint.connect_with(config.clone(), (address, 7844).into(), name)?;
             let connection = tokio::time::timeout(wait, attempt)
                 .await

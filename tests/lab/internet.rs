@@ -56,7 +56,7 @@ const ONE_TO_TEN: [u8; 10] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
 const HOSTS_V6: [u16; 10] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 0x10];
 
 /// The hosts of port 443: name, name in nft rules, IPv4 and IPv6 address.
-const HTTPS: [(&str, &str, &str, &str); 5] = [
+const HTTPS: [(&str, &str, &str, &str); 9] = [
     (
         "update.argotunnel.com",
         "update",
@@ -80,6 +80,25 @@ const HTTPS: [(&str, &str, &str, &str); 5] = [
         "trycloudflare",
         "104.16.230.132",
         "2606:4700::6810:e684",
+    ),
+    ("github.com", "github", "140.82.121.3", "2a0a:a440::3"),
+    (
+        "management.argotunnel.com",
+        "management",
+        "104.18.25.130",
+        "2606:4700::6812:1982",
+    ),
+    (
+        "management.fed.argotunnel.com",
+        "fed_management",
+        "104.18.25.131",
+        "2606:4700::6812:1983",
+    ),
+    (
+        "api.fed.cloudflare.com",
+        "fed_api",
+        "104.19.193.30",
+        "2606:4700:300a::6813:c11e",
     ),
     (
         "lab.cloudflareaccess.com",
@@ -149,7 +168,7 @@ pub(crate) fn everything() -> impl Iterator<Item = IpAddr> {
 }
 
 /// Sets for the rules of scenarios: `$region1_v4`, `$region2_v6`, `$edge_v4` (both regions),
-/// `$update_v4`, `$api_v6`, `$pqtunnels_v4`, `$trycloudflare_v4`, `$access_v4`, …
+/// `$update_v4`, `$api_v6`, `$github_v4`, `$management_v4`, `$trycloudflare_v4`, `$access_v4`, …
 pub(crate) fn nft_definitions() -> String {
     let mut text = String::new();
     for (family, suffix) in [(Family::Ipv4, "v4"), (Family::Ipv6, "v6")] {

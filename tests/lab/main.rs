@@ -88,6 +88,8 @@ mod selftest;
 #[cfg(target_os = "linux")]
 mod servers;
 #[cfg(target_os = "linux")]
+mod stopped;
+#[cfg(target_os = "linux")]
 mod terminal;
 #[cfg(target_os = "linux")]
 mod topology;
@@ -147,6 +149,7 @@ fn trials(scenarios: Vec<scenario::Scenario>) -> Vec<libtest_mimic::Trial> {
         trials.extend(rules::trials());
         trials.extend(oracle::trials());
         trials.extend(watch::trials());
+        trials.extend(stopped::trials());
         trials.extend(rehearsal::trials());
     }
     trials.extend(scenarios.into_iter().map(|scenario| {

@@ -27,6 +27,17 @@ pub(crate) enum Issuer {
     Inspector,
 }
 
+/// Which key exchange a server takes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KeyExchange {
+    /// Every one that its library knows, X25519MLKEM768 among them.
+    #[default]
+    Any,
+    /// P-256 only, as of a server that knows nothing post-quantum.
+    P256,
+}
+
 /// The name that an intercepted client finds as the issuer.
 pub(crate) const INSPECTOR_NAME: &str = "Example Corp TLS Inspection";
 
@@ -70,13 +81,26 @@ pub(crate) fn lab_root() -> CertificateDer<'static> {
 
 /// A TLS server that presents a certificate of `issuer` for every name of this world.
 pub(crate) fn server(issuer: Issuer, alpn: Option<&str>) -> Outcome<Arc<ServerConfig>> {
+    server_with(issuer, alpn, KeyExchange::Any)
+}
+
+/// The same with a choice of key exchanges.
+pub(crate) fn server_with(
+    issuer: Issuer,
+    alpn: Option<&str>,
+    key_exchange: KeyExchange,
+) -> Outcome<Arc<ServerConfig>> {
     let (chain, key) = match issuer {
         Issuer::Lab => LAB.leaf(Time::Now),
         Issuer::LabExpired => LAB.leaf(Time::Past),
         Issuer::LabNotYetValid => LAB.leaf(Time::Future),
         Issuer::Inspector => INSPECTOR.leaf(Time::Now),
     }?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    if key_exchange == KeyExchange::P256 {
+        provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::SECP256R1];
+    }
+    let provider = Arc::new(provider);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()

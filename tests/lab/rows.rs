@@ -11,10 +11,20 @@ use crate::internet::{Family, REGIONS};
 use crate::scenario::Scenario;
 
 /// The optional hosts that are probed always.
-const OPTIONAL_HOSTS: [&str; 4] = [
+const OPTIONAL_HOSTS: [&str; 5] = [
     "update.argotunnel.com",
+    "github.com",
     "api.cloudflare.com",
-    "pqtunnels.cloudflareresearch.com",
+    "management.argotunnel.com",
+    "api.trycloudflare.com",
+];
+
+/// The same for fed accounts.
+const FED_OPTIONAL_HOSTS: [&str; 5] = [
+    "update.argotunnel.com",
+    "github.com",
+    "api.fed.cloudflare.com",
+    "management.fed.argotunnel.com",
     "api.trycloudflare.com",
 ];
 
@@ -130,16 +140,32 @@ fn all_reachable(args: &[String]) -> Vec<Row> {
             let row = |family| Row::reachable(&host, service, family, "required");
             families.map(row).collect::<Vec<_>>()
         });
-    let team = option(args, "--team");
-    let mut hosts = OPTIONAL_HOSTS.map(str::to_owned).to_vec();
-    hosts.extend(team.map(|team| format!("{team}.cloudflareaccess.com")));
-    if args.iter().any(|word| word == "--no-optional") {
-        hosts.clear();
-    }
+    let hosts = optional_hosts(args);
     let optional = hosts.iter().flat_map(|host| {
         Family::BOTH.map(|family| Row::reachable(host, "https", family, "optional"))
     });
     tunnel.chain(optional).collect()
+}
+
+/// The usual hosts of the region and that of the team, unless they are left out, and those that are
+/// asked for.
+fn optional_hosts(args: &[String]) -> Vec<String> {
+    let usual = match option(args, "--region") {
+        Some(region) if region == "fed" => FED_OPTIONAL_HOSTS,
+        _ => OPTIONAL_HOSTS,
+    };
+    let mut hosts = usual.map(str::to_owned).to_vec();
+    hosts.extend(option(args, "--team").map(|team| format!("{team}.cloudflareaccess.com")));
+    if args.iter().any(|word| word == "--no-optional") {
+        hosts.clear();
+    }
+    let pairs = args.iter().zip(args.iter().skip(1));
+    for (_, asked) in pairs.filter(|(word, _)| *word == "--optional-host") {
+        if !hosts.contains(asked) {
+            hosts.push(asked.clone());
+        }
+    }
+    hosts
 }
 
 /// The hosts that are given by hand, else those of the region.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::Outcome;
 use crate::expect::Expect;
 use crate::internet::{Family, RESOLVERS};
-use crate::pki::Issuer;
+use crate::pki::{Issuer, KeyExchange};
 use crate::wire::Wire;
 
 /// One world and the truth about it. What is not said is all open, and reachable.
@@ -220,6 +220,8 @@ pub(crate) enum Behaviour {
         #[serde(default)]
         issuer: Issuer,
         #[serde(default)]
+        key_exchange: KeyExchange,
+        #[serde(default)]
         preface: bool,
     },
     /// Answers with a redirect in plain text.
@@ -234,10 +236,14 @@ pub(crate) enum Behaviour {
     Reset,
     /// Accepts, and refuses the `ClientHello` with a TLS alert, as a server without a common version does.
     Alert,
+    /// Accepts, and asks for P-256 in a `HelloRetryRequest`, whether the client has offered it or not.
+    AsksForP256,
     /// A QUIC server with this issuer and application protocol.
     Quic {
         #[serde(default)]
         issuer: Issuer,
+        #[serde(default)]
+        key_exchange: KeyExchange,
         #[serde(default = "tunnel_alpn")]
         alpn: String,
     },

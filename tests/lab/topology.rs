@@ -200,6 +200,11 @@ fn build_client(namespace: &Namespace, client: &Client, files: &Path) -> Outcome
 
 /// Hides how this machine runs its services, and shows what the scenario says.
 fn run_services(systemd: bool, unit: Option<&str>) -> Outcome {
+    // A configuration of cloudflared that cannot be read may say anything.
+    let root = Path::new("/root");
+    if root.is_dir() && std::fs::read_dir(root).is_err() {
+        empty(root)?;
+    }
     if systemd {
         empty(Path::new("/run"))?;
         std::fs::create_dir_all("/run/systemd/system")?;

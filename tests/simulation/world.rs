@@ -334,6 +334,8 @@ fn target(service: Service) -> Target {
         source: Source::Dns,
         addresses,
         stand_ins: Vec::new(),
+        datagram_size: 1232,
+        post_quantum: false,
         late_resets: false,
         state: TargetState::Probed,
     }

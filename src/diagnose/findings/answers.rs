@@ -34,6 +34,8 @@ fn suspicious(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
         .collect();
     lookups.first()?;
     let edge = lookups.iter().any(|l| discovery.host(&l.name).is_some());
+    let is_unused = |l: &&Lookup| discovery.unused.iter().any(|host| host.name == l.name);
+    let unused = lookups.iter().any(is_unused);
     // An answer in which not every address leads to the edge still leads astray.
     let leads_there = lookups
         .iter()
@@ -54,6 +56,11 @@ fn suspicious(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
             "cloudflared takes the answer, connects there and retries for as long as the answer \
              stays. Not everywhere there a handshake with the edge passes; where none does, the rows show \
              the documented addresses.",
+        ),
+        (false, _) if unused => (
+            Severity::Warning,
+            "cloudflared looks this target of the SRV record up and connects to the first two only, so the \
+             tunnel does not depend on the answer.",
         ),
         (false, _) => (
             Severity::Warning,

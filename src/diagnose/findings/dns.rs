@@ -94,8 +94,7 @@ fn addresses_failed(
     forecast: Option<&Forecast>,
 ) -> Option<Finding> {
     let dead: Vec<_> = discovery
-        .hosts
-        .iter()
+        .looked_up()
         .filter(|host| host.resolves_at_all() == Usable::No)
         // An answer that cannot be right is an answer, and a finding of its own.
         .filter(|host| ![host.ipv4, host.ipv6].contains(&Resolves::No(LookupStatus::Suspicious)))
@@ -127,9 +126,14 @@ fn addresses_failed(
             detail: if some_are_left {
                 "cloudflared goes on with the other addresses that --edge gives.".to_owned()
             } else {
+                let rows = if dead.iter().all(|host| discovery.host(&host.name).is_none()) {
+                    "It stops although it would connect to the first two targets of the SRV record only."
+                } else {
+                    "The rows show whether the documented addresses can be reached."
+                };
                 format!(
                     "cloudflared asks this host's resolvers for these names, and has no other source \
-                     of addresses. {} The rows show whether the documented addresses can be reached.",
+                     of addresses. {} {rows}",
                     ends(seen, forecast, &failed)
                 )
             },
@@ -284,6 +288,12 @@ fn resolver_failed(seen: &Observations, forecast: Option<&Forecast>) -> Option<F
                 format!(
                     "Another resolver answers, so cloudflared starts. If the silent one is asked first, it \
                      waits {} for it at every lookup, and its own pre-checks report failures.{late}",
+                    patience_with_one(seen)
+                )
+            } else if failed.iter().any(|l| l.status == LookupStatus::Unreachable) {
+                format!(
+                    "Another resolver answers, so cloudflared starts. If this one is asked first, each lookup \
+                     goes on at once if the kernel reports the error to cloudflared, else after {}.",
                     patience_with_one(seen)
                 )
             } else {

@@ -57,6 +57,7 @@ fn code(cause: Cause, transport: Transport, row: &JudgedRow) -> FindingCode {
         (Cause::NotTheEdge, _) => FindingCode::NotTheEdge,
         (Cause::QuicFiltered, _) => FindingCode::QuicFiltered,
         (Cause::Mtu, _) => FindingCode::Mtu,
+        (Cause::Unknown, _) if causes::refuses_post_quantum(row) => FindingCode::PostQuantumRefused,
         (Cause::Dns | Cause::Unknown, _) => FindingCode::Unexplained,
     }
 }
@@ -124,6 +125,9 @@ fn title(code: FindingCode, flow: &str, plural: bool) -> String {
         FindingCode::SniFiltered => format!("{is} filtered by server name"),
         FindingCode::LargeHelloDropped => {
             format!("lose{s} a ClientHello as large as cloudflared's")
+        }
+        FindingCode::PostQuantumRefused => {
+            format!("refuse{s} a key exchange that is post-quantum only")
         }
         FindingCode::TlsIntercepted => {
             format!("{is} intercepted: the certificate is not one that cloudflared trusts")

@@ -4,6 +4,7 @@ use super::{Draft, Platform};
 use crate::catalog;
 use crate::diagnose::{JudgedRow, words};
 use crate::model::{Cause, Finding, FindingCode, Observations, Service, Severity, Status};
+use crate::targets::counts_when_strict;
 
 pub(super) fn findings(seen: &Observations, rows: &[JudgedRow]) -> Vec<Finding> {
     let optional: Vec<_> = rows
@@ -49,7 +50,7 @@ fn blocked(host: &str, rows: &[&JudgedRow], seen: &Observations) -> Option<Findi
     } else {
         remedy(&affected, Platform::of(&seen.host))
     };
-    let counts = seen.options.strict && host != catalog::RESEARCH_HOST;
+    let counts = seen.options.strict && counts_when_strict(&seen.options, host);
     let evidence = affected.iter().map(|row| {
         let cause = row
             .judgement
@@ -109,7 +110,7 @@ fn remedy(lost: &[&JudgedRow], platform: Platform) -> (&'static str, Vec<String>
 fn through_proxy(host: &str, seen: &Observations) -> String {
     let proxy = seen.host.proxies.iter().find(|proxy| proxy.is_for_https());
     match proxy {
-        Some(proxy) if host == catalog::UPDATE_HOST => format!(
+        Some(proxy) if [catalog::UPDATE_HOST, catalog::DOWNLOAD_HOST].contains(&host) => format!(
             " {} is set and the updater honours it, so updates may work through the proxy all the same.",
             proxy.variable
         ),

@@ -14,6 +14,7 @@ fn asks_for_a_rule(code: FindingCode, platform: Platform) -> bool {
             FindingCode::CertificateTime
                 | FindingCode::NoRoute
                 | FindingCode::Mtu
+                | FindingCode::PostQuantumRefused
                 | FindingCode::Unexplained
         )
 }
@@ -60,6 +61,14 @@ pub(super) fn remedy(
             "Set this host's clock (NTP, UDP 123); if it is right, something presents an outdated \
              certificate.",
             platform.clock(),
+        ),
+        FindingCode::PostQuantumRefused => (
+            "Start cloudflared without --post-quantum (TUNNEL_POST_QUANTUM). It then offers P-256 too, and \
+             takes X25519MLKEM768 with everyone who has it.",
+            vec![
+                "cloudflared tunnel --post-quantum=false".to_owned(),
+                "TUNNEL_POST_QUANTUM=false".to_owned(),
+            ],
         ),
         FindingCode::NotTheEdge => (
             "Find the portal, proxy or server that answers in the edge's place, and let the flow pass \

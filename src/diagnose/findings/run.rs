@@ -77,6 +77,10 @@ fn missing(seen: &Observations, family: Family) -> Option<String> {
 }
 
 fn family_missing(seen: &Observations) -> Option<Finding> {
+    // Given addresses are taken whatever their family.
+    if !seen.options.edge.is_empty() {
+        return None;
+    }
     let family = match seen.options.edge_ip_version {
         IpVersionChoice::Auto => return None,
         IpVersionChoice::V4 => Family::Ipv4,

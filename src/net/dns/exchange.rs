@@ -9,11 +9,11 @@ use rustls::pki_types::ServerName;
 use socket2::Type;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UdpSocket;
-use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::message::{Question, Received, Reply, decode, encode};
 use crate::catalog;
 use crate::model::{ContactFailure, LookupStatus, Transport};
+use crate::net::awake::{self, Clock};
 use crate::net::trust::Trust;
 use crate::net::{Trace, classify, new_socket, next_icmp, os, queued_error, stream};
 
@@ -31,15 +31,13 @@ const RESEND: [Duration; 8] = [
 ];
 
 /// Asks over UDP, and over TCP when the answer is truncated, which the second value tells.
-pub(super) async fn ask(
-    server: SocketAddr,
-    question: &Question,
-    deadline: Instant,
-) -> (Reply, bool) {
-    match ask_udp(server, question, deadline).await {
+pub(super) async fn ask(server: SocketAddr, question: &Question, limit: Duration) -> (Reply, bool) {
+    let mut clock = Clock::start();
+    match ask_udp(server, question, limit, &mut clock).await {
         Ok(Received::Answer(reply)) | Err(reply) => (reply, false),
         Ok(Received::Truncated) => {
-            let mut reply = ask_tcp(server, question, deadline).await;
+            let left = limit.saturating_sub(clock.now());
+            let mut reply = ask_tcp(server, question, left).await;
             reply.detail = Some(match reply.detail {
                 None => "truncated over UDP, asked again over TCP".to_owned(),
                 Some(detail) => format!("truncated over UDP; over TCP: {detail}"),
@@ -51,7 +49,7 @@ pub(super) async fn ask(
 }
 
 /// Asks over TLS at 1.1.1.1:853 (RFC 7858), as cloudflared does for the SRV record alone.
-pub(super) async fn ask_dot(question: &Question, trust: &Trust, deadline: Instant) -> Reply {
+pub(super) async fn ask_dot(question: &Question, trust: &Trust, limit: Duration) -> Reply {
     let exchange = async {
         let stream = connect(catalog::DOT_SERVER).await?;
         let failed =
@@ -64,21 +62,21 @@ pub(super) async fn ask_dot(question: &Question, trust: &Trust, deadline: Instan
             .map_err(|e| failed(&e))?;
         ask_stream(tls, question).await
     };
-    within(deadline, exchange).await
+    within(limit, exchange).await
 }
 
 /// Asks over TCP alone.
-pub(super) async fn ask_tcp(server: SocketAddr, question: &Question, deadline: Instant) -> Reply {
-    within(deadline, async {
+pub(super) async fn ask_tcp(server: SocketAddr, question: &Question, limit: Duration) -> Reply {
+    within(limit, async {
         ask_stream(connect(server).await?, question).await
     })
     .await
 }
 
-async fn within(deadline: Instant, exchange: impl Future<Output = Result<Reply, Reply>>) -> Reply {
-    match timeout_at(deadline, exchange).await {
-        Ok(Ok(reply) | Err(reply)) => reply,
-        Err(_) => Reply::failed(LookupStatus::TimedOut, "no answer"),
+async fn within(limit: Duration, exchange: impl Future<Output = Result<Reply, Reply>>) -> Reply {
+    match awake::within(limit, exchange).await {
+        Some(Ok(reply) | Err(reply)) => reply,
+        None => Reply::failed(LookupStatus::TimedOut, "no answer"),
     }
 }
 
@@ -132,17 +130,17 @@ where
 async fn ask_udp(
     server: SocketAddr,
     question: &Question,
-    deadline: Instant,
+    limit: Duration,
+    clock: &mut Clock,
 ) -> Result<Received, Reply> {
     let (id, query) = encode(question).map_err(|e| Reply::failed(LookupStatus::Malformed, &e))?;
     let local = |error: io::Error| unreachable(&classify::local_error(&error));
     let socket = open(server).map_err(local)?;
-    let started = Instant::now();
     let mut resend = RESEND.into_iter();
     let mut foreign = None;
     let (mut failed, mut sent_again) = (None, false);
     socket.send(&query).await.map_err(local)?;
-    let mut next = resend.next().map(|after| started + after);
+    let mut next = resend.next();
     loop {
         tokio::select! {
             received = receive(&socket) => match received {
@@ -157,8 +155,8 @@ async fn ask_udp(
                     answer => return Ok(answer),
                 },
             },
-            () = sleep_until(next.unwrap_or(deadline).min(deadline)) => {
-                if Instant::now() >= deadline {
+            () = clock.until(next.unwrap_or(limit).min(limit)) => {
+                if clock.now() >= limit {
                     let silent = || Reply::failed(LookupStatus::TimedOut, "no answer");
                     return foreign.map(Received::Foreign)
                         .ok_or_else(|| failed.unwrap_or_else(silent));
@@ -168,7 +166,7 @@ async fn ask_udp(
                     Err(error) if failed.is_some() => return Err(local(error)),
                     Err(error) => failed = Some(local(error)),
                 }
-                next = resend.next().map(|after| started + after);
+                next = resend.next();
             }
         }
     }

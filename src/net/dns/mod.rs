@@ -14,13 +14,14 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 pub use hosts::Hosts;
 pub use message::Question;
 pub use system::{Resolvers, asked_by_this_host, system_options, system_resolvers};
 
 use self::message::Reply;
+use super::awake::Clock;
 use super::trust::Trust;
 use crate::catalog;
 use crate::model::{Lookup, LookupStatus, Via};
@@ -45,27 +46,36 @@ pub async fn resolve(question: Question, resolvers: Resolvers, tell: UnboundedSe
     let mut asked = FuturesUnordered::new();
     let mut silent = Vec::new();
     let mut settled = false;
-    let mut next_step = Instant::now();
-    let deadline = next_step + catalog::GO_RESOLVER_TIMEOUT;
+    let mut clock = Clock::start();
+    let mut next_step = Duration::ZERO;
+    let limit = catalog::GO_RESOLVER_TIMEOUT;
     let (mut walked_twice, mut denied_by_some) = (false, false);
     loop {
         let all_failed = !settled && !denied_by_some && asked.is_empty() && waiting.len() == 0;
-        if all_failed && !walked_twice && Instant::now() + SECOND_WALK < deadline {
+        if all_failed && !walked_twice && clock.now() + SECOND_WALK < limit {
             walked_twice = true;
             waiting = servers.iter().copied();
-            next_step = Instant::now() + SECOND_WALK;
+            next_step = clock.now() + SECOND_WALK;
         }
+        let asks_on = !settled && waiting.len() > 0;
+        if asked.is_empty() && !asks_on {
+            break;
+        }
+        let wait = if asks_on || settled {
+            next_step
+        } else {
+            Duration::MAX
+        };
         tokio::select! {
-            () = sleep_until(next_step), if !settled && waiting.len() > 0 => {
-                if let Some(server) = waiting.next() {
-                    silent.push((server, Instant::now()));
-                    asked.push(ask_one(server, &question, resolvers.over_tcp, deadline));
-                }
-                next_step = Instant::now() + HEDGE;
+            () = clock.until(wait) => {
+                let Some(server) = waiting.next().filter(|_| !settled) else { break };
+                silent.push((server, clock.now(), Instant::now()));
+                let left = limit.saturating_sub(clock.now());
+                asked.push(ask_one(server, &question, resolvers.over_tcp, left));
+                next_step = clock.now() + HEDGE;
             }
-            () = sleep_until(next_step), if settled && !asked.is_empty() => break,
             Some((server, lookup)) = asked.next(), if !asked.is_empty() => {
-                silent.retain(|(other, _)| *other != server);
+                silent.retain(|(other, ..)| *other != server);
                 let denied = matches!(
                     lookup.status,
                     LookupStatus::NoSuchName | LookupStatus::NoRecords
@@ -76,16 +86,15 @@ pub async fn resolve(question: Question, resolvers: Resolvers, tell: UnboundedSe
                 if spoken && !settled {
                     settled = true;
                     drop(tell.send(Progress::Settled(question.clone())));
-                    let oldest = silent.iter().map(|(_, asked)| *asked).min();
-                    next_step = oldest.unwrap_or_else(Instant::now) + SILENT;
+                    let oldest = silent.iter().map(|(_, asked, _)| *asked).min();
+                    next_step = oldest.unwrap_or_else(|| clock.now()) + SILENT;
                 } else if !settled {
-                    next_step = Instant::now();
+                    next_step = clock.now();
                 }
             }
-            else => break,
         }
     }
-    for (server, asked) in silent {
+    for (server, _, asked) in silent {
         let reply = Reply::failed(LookupStatus::TimedOut, "no answer");
         let lookup = lookup(&question, Via::Resolver(server), reply, asked);
         drop(tell.send(Progress::Lookup(lookup)));
@@ -108,13 +117,13 @@ async fn ask_one(
     server: SocketAddr,
     question: &Question,
     over_tcp: bool,
-    deadline: Instant,
+    limit: Duration,
 ) -> (SocketAddr, Lookup) {
     let started = Instant::now();
     let (reply, truncated) = if over_tcp {
-        (exchange::ask_tcp(server, question, deadline).await, false)
+        (exchange::ask_tcp(server, question, limit).await, false)
     } else {
-        exchange::ask(server, question, deadline).await
+        exchange::ask(server, question, limit).await
     };
     let lookup = lookup(question, Via::Resolver(server), reply, started);
     (
@@ -131,7 +140,7 @@ pub async fn resolve_over_tcp(question: Question, server: SocketAddr) -> Lookup 
     /// Ends before the silence over UDP does, so that no run waits for it.
     const PATIENCE: Duration = Duration::from_millis(1400);
     let started = Instant::now();
-    let reply = exchange::ask_tcp(server, &question, started + PATIENCE).await;
+    let reply = exchange::ask_tcp(server, &question, PATIENCE).await;
     lookup(&question, Via::Resolver(server), reply, started)
 }
 
@@ -140,7 +149,7 @@ pub async fn resolve_over_tls(question: Question, trust: &Trust) -> Lookup {
     /// cloudflared waits 15 s; a path that takes longer than this to 1.1.1.1 carries no tunnel.
     const PATIENCE: Duration = Duration::from_secs(4);
     let started = Instant::now();
-    let reply = exchange::ask_dot(&question, trust, started + PATIENCE).await;
+    let reply = exchange::ask_dot(&question, trust, PATIENCE).await;
     lookup(&question, Via::Dot, reply, started)
 }
 

@@ -76,7 +76,7 @@ fn quiet_is_one_line() {
     let text = table(&samples::degraded(), plain(80), Verbosity::Quiet);
     assert_eq!(
         text,
-        "DEGRADED  cloudflared will run over http2; QUIC (UDP 7844) is blocked.\n"
+        "DEGRADED  QUIC is blocked: UDP 7844 is dropped in silence. Set --protocol http2.\n"
     );
 }
 

@@ -166,6 +166,9 @@ fn handshake(failure: &HandshakeFailure) -> String {
             let (status, location) = (status.unwrap_or_default(), location.unwrap_or_default());
             format!("no TLS{status}{location}: {received}")
         }
+        HandshakeFailure::GroupNotOffered { .. } => {
+            "a HelloRetryRequest for a key exchange that was not offered".to_owned()
+        }
         HandshakeFailure::Alert { alert } => format!("TLS alert {alert}"),
         HandshakeFailure::WrongAlpn => "another protocol (ALPN)".to_owned(),
         HandshakeFailure::VersionNegotiation => "a QUIC server without our version".to_owned(),

@@ -1,6 +1,6 @@
 use super::super::samples::{self, lookup, options, surroundings};
 use super::*;
-use crate::model::{Answer, EdgeAddress, RecordType};
+use crate::model::{Answer, EdgeAddress, OptionalHost, RecordType};
 
 fn entry<'a>(egress: &'a Egress, host: &str, purpose: Purpose) -> &'a Entry {
     let wanted = |e: &&Entry| e.host.as_str() == host && e.purpose == purpose;
@@ -26,7 +26,6 @@ fn a_world_in_order_gives_every_address_once() {
             "api.cloudflare.com: https, optional",
             "update.argotunnel.com: https, optional",
             "api.trycloudflare.com: https, optional",
-            "pqtunnels.cloudflareresearch.com: https, optional",
             "cloudflare-dns.com: dns over tls, optional",
         ]
     );
@@ -41,9 +40,43 @@ fn a_world_in_order_gives_every_address_once() {
             .all(|a| a.origin == Origin::Answered)
     );
     assert_eq!((region1.port, region1.protocol()), (7844, "udp"));
-    // Two optional hosts are not in this DNS, and it says so.
-    assert_eq!(egress.notes.len(), 2, "{:?}", egress.notes);
+    // One optional host is not in this DNS, and it says so; two have no rule by design.
+    assert_eq!(egress.notes.len(), 1, "{:?}", egress.notes);
     assert!(egress.notes[0].contains("api.trycloudflare.com"));
+    let without = egress.without_a_rule.unwrap_or_default();
+    for host in ["github.com", "management.argotunnel.com"] {
+        assert!(without.contains(host), "{without}");
+    }
+}
+
+#[test]
+fn hosts_that_are_asked_for_have_a_rule() {
+    let asked = |name: &str| OptionalHost {
+        name: name.to_owned(),
+        asked: true,
+    };
+    let options = Options {
+        optional: false,
+        optional_hosts: Some(vec![
+            asked("github.com"),
+            asked("pqtunnels.cloudflareresearch.com"),
+        ]),
+        ..options()
+    };
+    let lookups = [lookup(
+        "github.com",
+        RecordType::A,
+        vec![Answer::Address("192.0.2.8".parse().unwrap())],
+    )];
+    let egress = Egress::new(&options, &lookups, surroundings());
+    let github = entry(&egress, "github.com", Purpose::Https);
+    assert_eq!(github.addresses.len(), 1);
+    entry(&egress, "pqtunnels.cloudflareresearch.com", Purpose::Https);
+    assert_eq!(hosts(&egress).len(), 2 + 4 + 2, "{:?}", hosts(&egress));
+    let typed = egress.arguments.join(" ");
+    let named = "--optional-host github.com --optional-host pqtunnels.cloudflareresearch.com";
+    assert!(typed.contains(named), "{typed}");
+    assert_eq!(egress.without_a_rule, None);
 }
 
 #[test]
@@ -149,6 +182,7 @@ fn edges_given_by_hand_replace_discovery() {
         listed,
         [
             ("192.0.2.9".to_owned(), 7000),
+            ("2001:db8::9".to_owned(), 7000),
             ("192.0.2.8".to_owned(), 7844)
         ]
     );

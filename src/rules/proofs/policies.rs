@@ -7,7 +7,6 @@ use serde::Deserialize;
 
 use super::{Flows, flows, single};
 use crate::model::Requirement;
-use crate::rules::drift::yaml_documents;
 use crate::rules::{Dialect, Purpose, hostile, samples};
 
 #[derive(Debug, Deserialize)]
@@ -236,16 +235,4 @@ fn is_name(text: &str) -> bool {
 /// RFC 1123, section 2.1, which Kubernetes follows.
 fn is_label(name: &str) -> bool {
     (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
-}
-
-/// The reader of `--check-drift` knows a part of YAML: in it, it agrees with one that knows all.
-#[test]
-fn the_small_reader_agrees_with_a_whole_one() {
-    for dialect in [Dialect::Kubernetes, Dialect::Cilium] {
-        for lockdown in [None, Some(samples::lockdown())] {
-            let text = dialect.render(&hostile::egress(), lockdown.as_ref());
-            let whole: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
-            assert_eq!(yaml_documents(&text), Some(vec![whole]));
-        }
-    }
 }

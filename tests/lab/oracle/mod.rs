@@ -1,5 +1,7 @@
 //! The kernel oracle: what it says of rules is what they do.
 
+mod contexts;
+mod lockdown;
 mod random;
 
 use std::net::IpAddr;
@@ -12,11 +14,14 @@ use tunnelcheck::oracle::{
 
 use crate::Outcome;
 
+/// A trial for one kind of rules, nftables or iptables.
+type Kind = fn(&str) -> Outcome;
+
 pub(crate) fn trials() -> Vec<Trial> {
     let trial = |name: &str, run: fn() -> Outcome| {
         Trial::test(format!("oracle::{name}"), move || Ok(run()?))
     };
-    vec![
+    let mut trials = vec![
         trial("an-open-ruleset-is-silent", an_open_ruleset_is_silent),
         trial("a-rule-of-nft-is-named", a_rule_of_nft_is_named),
         trial("a-rule-of-iptables-is-named", a_rule_of_iptables_is_named),
@@ -27,7 +32,41 @@ pub(crate) fn trials() -> Vec<Trial> {
             "random-rules-are-what-it-says",
             random::rules_are_what_the_oracle_says,
         ),
-    ]
+        trial(
+            "what-is-forwarded",
+            contexts::what_is_forwarded_meets_its_chains,
+        ),
+        trial("users-count", contexts::users_count),
+        trial("detours-are-named", contexts::detours_are_named),
+        trial("replies-count", contexts::replies_count),
+        trial(
+            "what-is-missing-is-a-condition",
+            contexts::what_is_missing_is_a_condition,
+        ),
+        trial(
+            "an-ordinary-user-gets-the-same-answers",
+            contexts::an_ordinary_user_gets_the_same_answers,
+        ),
+        trial(
+            "what-reaches-further-is-refused",
+            contexts::what_reaches_further_is_refused,
+        ),
+    ];
+    for firewall in ["nftables", "iptables"] {
+        let kinds: [(&str, Kind); 2] = [
+            ("each-rule-is-missed", lockdown::each_rule_is_missed),
+            (
+                "each-closing-rule-is-named",
+                lockdown::each_closing_rule_is_named,
+            ),
+        ];
+        trials.extend(kinds.map(|(name, run)| {
+            Trial::test(format!("oracle::{name}-{firewall}"), move || {
+                Ok(run(firewall)?)
+            })
+        }));
+    }
+    trials
 }
 
 fn context() -> Context {

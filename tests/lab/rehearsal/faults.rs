@@ -73,7 +73,7 @@ fn guard_killed_with_a_tool_at_work() -> Outcome {
 fn guard_stopped_with_a_tool_at_work() -> Outcome {
     let stage = Stage::build()?;
     stage.replaces("nft", RESTLESS)?;
-    let mut run = stage.rehearse(GOOD, &["--deadline", "3"])?;
+    let mut run = stage.rehearse(GOOD, &["--deadline", "8"])?;
     let guard = run.guard()?;
     stage.shows(GOOD_WORDS)?;
     send(guard, Signal::SIGSTOP)?;

@@ -5,10 +5,12 @@
 //! | `lockdown-…` | lets everything in and out | the check is ready; the SSH session lives, and a new one comes in; what is not listed goes neither in nor out; applied twice is applied once |
 //! | `accepts-…` | lets nothing out | the check is ready, and what is not listed still does not go out |
 //! | `every-rule-counts-…` | locked down, less one rule | the check names that rule's destination, and no other |
+//! | `drift-…` | has a file of rules, or some in force | the comparison says what is true of them |
 //! | `the-page-…` | lets everything in and out | the commands of docs/lock-down.md lead to a check that is ready |
 //!
 //! All of it over IPv4 and IPv6. What is true of a locked-down host is shown to be otherwise before.
 
+mod drift;
 mod flows;
 mod host;
 mod page;
@@ -44,6 +46,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         ));
     }
     trials.extend(page::trials());
+    trials.extend(drift::trials());
     trials.push(Trial::test("rules::scripts-are-clean", || {
         Ok(scripts_are_clean()?)
     }));
@@ -75,10 +78,12 @@ fn rules(world: &World, firewall: Firewall, args: &[&str]) -> Outcome<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// The report of a check with these arguments.
+/// The report of a check with these arguments. On a busy machine the usual time may not suffice to prove
+/// that one address of many is dropped; a check ends as soon as it does.
 fn check(world: &World, args: &[&str]) -> Outcome<Value> {
     let mut command: Command = world.product();
-    command.args(["--format", "json"]).args(args);
+    command.args(["--format", "json", "--timeout", "25"]);
+    command.args(args);
     Ok(serde_json::from_slice(&world.output(command)?.stdout)?)
 }
 
@@ -97,10 +102,20 @@ fn troubled(report: &Value) -> Vec<String> {
         .collect()
 }
 
+/// The optional hosts that no rule is printed for, since their addresses move.
+const WITHOUT_A_RULE: [&str; 2] = ["github.com", "management.argotunnel.com"];
+
+/// What the printed rules let out passes, and what they do not is closed.
 fn expect_ready(report: &Value) -> Outcome {
     let troubled = troubled(report);
+    let closed = WITHOUT_A_RULE
+        .iter()
+        .flat_map(|host| ["ipv4", "ipv6"].map(|family| format!("{host} tcp {family} blocked")));
+    let closed: Vec<String> = closed
+        .filter(|_| report["options"]["optional"] == true)
+        .collect();
     expect(
-        report["verdict"] == "ready" && troubled.is_empty(),
+        report["verdict"] == "ready" && troubled == closed,
         &format!("the check is ready: {} {troubled:?}", report["verdict"]),
     )
 }
@@ -223,10 +238,11 @@ fn every_rule_counts(firewall: Firewall) -> Outcome {
     let mut wrong = Vec::new();
     for leaving in leavings(firewall) {
         host.apply_without(&text, &leaving)?;
-        let troubled = troubled(&check(&world, args)?);
+        let report = check(&world, args)?;
+        let troubled = troubled(&report);
         if troubled != [leaving.row()] {
-            let row = leaving.row();
-            wrong.push(format!("without the rule for {row}: {troubled:?}"));
+            let (row, ended) = (leaving.row(), &report["ended"]);
+            wrong.push(format!("without the rule for {row}: {troubled:?}, {ended}"));
         }
         host.apply_again(&text, &leaving)?;
     }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use crate::Outcome;
-use crate::pki::{self, Issuer};
+use crate::pki::{self, Issuer, KeyExchange};
 use crate::servers::{datagram_socket, listen_everywhere};
 
 const TUNNEL_PORT: u16 = 7844;
@@ -44,13 +44,13 @@ pub(crate) async fn serve_tls(acceptor: TlsAcceptor, stream: TcpStream, preface:
 
 /// QUIC on UDP 7844 of every address.
 pub(crate) fn start_quic() -> Outcome {
-    serve_quic(Issuer::Lab, "argotunnel", TUNNEL_PORT)
+    serve_quic((Issuer::Lab, KeyExchange::Any), "argotunnel", TUNNEL_PORT)
 }
 
 /// A QUIC server on every address of both families. quinn answers from the address that was
 /// addressed (`IP_PKTINFO`), which the self-test holds it to.
-pub(crate) fn serve_quic(issuer: Issuer, alpn: &str, port: u16) -> Outcome {
-    accept_quic(issuer, alpn, port, |incoming| {
+pub(crate) fn serve_quic(tls: (Issuer, KeyExchange), alpn: &str, port: u16) -> Outcome {
+    accept_quic(tls, alpn, port, |incoming| {
         tokio::spawn(async move {
             if let Ok(connection) = incoming.await {
                 connection.closed().await;
@@ -61,11 +61,18 @@ pub(crate) fn serve_quic(issuer: Issuer, alpn: &str, port: u16) -> Outcome {
 
 /// A QUIC server that refuses every connection (`CONNECTION_REFUSED`).
 pub(crate) fn refuse_quic(port: u16) -> Outcome {
-    accept_quic(Issuer::Lab, "argotunnel", port, Incoming::refuse)
+    let tls = (Issuer::Lab, KeyExchange::Any);
+    accept_quic(tls, "argotunnel", port, Incoming::refuse)
 }
 
-fn accept_quic(issuer: Issuer, alpn: &str, port: u16, each: fn(Incoming)) -> Outcome {
-    let tls = Arc::unwrap_or_clone(pki::server(issuer, Some(alpn))?);
+fn accept_quic(
+    (issuer, key_exchange): (Issuer, KeyExchange),
+    alpn: &str,
+    port: u16,
+    each: fn(Incoming),
+) -> Outcome {
+    let tls = pki::server_with(issuer, Some(alpn), key_exchange)?;
+    let tls = Arc::unwrap_or_clone(tls);
     let config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
     for address in [
         IpAddr::from(Ipv4Addr::UNSPECIFIED),

@@ -14,8 +14,13 @@ use crate::{Outcome, pki};
 /// Starts an impostor on this port of the router.
 pub(crate) fn start(behaviour: &Behaviour, port: u16) -> Outcome {
     match behaviour {
-        Behaviour::Tls { issuer, preface } => {
-            let (acceptor, preface) = (TlsAcceptor::from(pki::server(*issuer, None)?), *preface);
+        Behaviour::Tls {
+            issuer,
+            key_exchange,
+            preface,
+        } => {
+            let tls = pki::server_with(*issuer, None, *key_exchange)?;
+            let (acceptor, preface) = (TlsAcceptor::from(tls), *preface);
             listen_everywhere(port, move |stream| {
                 edge::serve_tls(acceptor.clone(), stream, preface)
             })
@@ -26,7 +31,12 @@ pub(crate) fn start(behaviour: &Behaviour, port: u16) -> Outcome {
         Behaviour::Close => listen_everywhere(port, |stream| async move { drop(stream) }),
         Behaviour::Reset => listen_everywhere(port, reset),
         Behaviour::Alert => listen_everywhere(port, alert),
-        Behaviour::Quic { issuer, alpn } => edge::serve_quic(*issuer, alpn, port),
+        Behaviour::AsksForP256 => listen_everywhere(port, ask_for_p256),
+        Behaviour::Quic {
+            issuer,
+            key_exchange,
+            alpn,
+        } => edge::serve_quic((*issuer, *key_exchange), alpn, port),
         Behaviour::RefusesQuic => edge::refuse_quic(port),
         Behaviour::VersionNegotiation => answer_datagrams(port, |datagram| {
             let known = datagram.get(1..5) == Some(&VERSION_1);
@@ -93,6 +103,40 @@ async fn alert(mut stream: TcpStream) {
         .await
         .is_ok_and(|length| length > 0)
     {}
+}
+
+/// Answers the first `ClientHello` with a `HelloRetryRequest` (RFC 8446, section 4.1.4) for P-256, and
+/// waits.
+async fn ask_for_p256(mut stream: TcpStream) {
+    /// What the random of such a message is.
+    const RANDOM: [u8; 32] = [
+        0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8,
+        0x91, 0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8,
+        0x33, 0x9c,
+    ];
+    /// `TLS_AES_128_GCM_SHA256`, no compression, TLS 1.3 and the key share that is asked for.
+    const REST: [u8; 17] = [
+        0x13, 0x01, 0, 0, 12, 0, 43, 0, 2, 3, 4, 0, 51, 0, 2, 0, 0x17,
+    ];
+    /// Where a record's hello has its session ID: behind two headers, the version and the random.
+    const SESSION_ID: usize = 5 + 4 + 2 + 32;
+    let mut flight = [0; 4096];
+    let Ok(length) = stream.read(&mut flight).await else {
+        return;
+    };
+    let Some((session_id, _)) = flight[..length].get(SESSION_ID..).and_then(connection_id) else {
+        return;
+    };
+    let mut hello = vec![3, 3];
+    hello.extend_from_slice(&RANDOM);
+    hello.push(u8::try_from(session_id.len()).unwrap_or_default());
+    hello.extend_from_slice(session_id);
+    hello.extend_from_slice(&REST);
+    let length = u8::try_from(hello.len()).unwrap_or_default();
+    let mut record = vec![22, 3, 3, 0, length + 4, 2, 0, 0, length];
+    record.extend_from_slice(&hello);
+    drop(stream.write_all(&record).await);
+    tarpit(stream).await;
 }
 
 /// RFC 9000, and RFC 9369.

@@ -42,6 +42,14 @@ impl Handshake {
     }
 }
 
+/// The connection ID of a client's datagram whose Initial was sent before it had heard the server, which
+/// then gives it another one to use. Only the first one has the keys in it.
+pub(super) fn begun_by(datagram: &[u8]) -> Option<&[u8]> {
+    let packet = Long::read(datagram).filter(Long::is_initial)?;
+    decrypt(&client_keys(packet.destination_id)?, &packet)?;
+    Some(packet.destination_id)
+}
+
 /// A packet with a long header (RFC 9000, section 17.2) of version 1.
 struct Long<'a> {
     bytes: &'a [u8],

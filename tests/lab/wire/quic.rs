@@ -4,13 +4,29 @@ use std::collections::BTreeMap;
 
 use super::boxes::{Middlebox, TUNNEL_PORT, Verdict, matches};
 use super::hello::{self, Hello};
-use super::initial::Handshake;
+use super::initial::{self, Handshake};
 use super::packet::{Direction, Flow, Packet};
 
 /// A filter of QUIC flows. There is nothing like a reset in its reach, so it silences.
 pub(super) struct Filter {
     by: By,
-    flows: BTreeMap<Flow, State>,
+    flows: BTreeMap<Flow, Connection>,
+}
+
+/// The latest connection of a flow.
+struct Connection {
+    /// The connection ID of its first packet; empty before that.
+    id: Vec<u8>,
+    state: State,
+}
+
+impl Connection {
+    fn new(id: Vec<u8>) -> Self {
+        Self {
+            id,
+            state: State::Reading(Handshake::default()),
+        }
+    }
 }
 
 /// What a flow is cut for.
@@ -43,12 +59,19 @@ impl Middlebox for Filter {
         if !packet.is("udp", TUNNEL_PORT) {
             return Verdict::PASS;
         }
-        let state = self
-            .flows
-            .entry(packet.flow())
-            .or_insert_with(|| State::Reading(Handshake::default()));
+        let to_edge = packet.direction == Direction::ToEdge;
+        let first = || Connection::new(Vec::new());
+        let connection = self.flows.entry(packet.flow()).or_insert_with(first);
+        // The system gives a port again, and what was true of its last connection is over.
+        if to_edge
+            && let Some(id) = initial::begun_by(packet.payload())
+            && id != connection.id
+        {
+            *connection = Connection::new(id.to_vec());
+        }
+        let state = &mut connection.state;
         if let State::Reading(handshake) = state
-            && packet.direction == Direction::ToEdge
+            && to_edge
             && handshake.take(packet.payload())
             && let Some(cut) = self.by.decides(handshake)
         {

@@ -12,8 +12,8 @@ use super::packet::Direction;
 use super::schedule::Schedule;
 use crate::Outcome;
 use crate::clients::{
-    Flight, PATIENCE, SILENCE, expect, preface, quic_handshakes, quic_with, tls, tls_with,
-    unspecified,
+    Flight, PATIENCE, SILENCE, expect, preface, quic_from, quic_handshakes, quic_with, tls,
+    tls_with, unspecified,
 };
 use crate::internet::{self, Family};
 use crate::ready::{ECHO_PORT, EDGE_V4, EDGE_V6};
@@ -32,6 +32,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("a-seed-decides-what-a-client-sees", a_client_sees_the_seed),
         trial("tls-filters-cut", tls_filters_cut),
         trial("quic-filters-cut", quic_filters_cut),
+        trial("a-port-is-used-again", a_port_is_used_again),
         trial("big-datagrams-are-told-so", big_datagrams),
         trial("forged-errors-arrive", forged_errors),
         trial("errors-are-held-back", held_errors),
@@ -264,6 +265,22 @@ fn quic_filters_cut() -> Outcome {
             let cut = quic_with(SILENCE, Flight::Large, "quic.cftunnel.com", vec![address]);
             expect(cut.is_err(), "two datagrams are too many")?;
             quic_with(PATIENCE, Flight::Small, "quic.cftunnel.com", vec![address])?;
+        }
+        Ok(())
+    })
+}
+
+/// What became of a flow says nothing about the next one from the same port.
+fn a_port_is_used_again() -> Outcome {
+    const PORT: u16 = 40_000;
+    in_world("wire.boxes = ['quic_large_hello']", move || {
+        for address in Family::BOTH.map(|family| one(family).ip()) {
+            let from =
+                |wait, flight| quic_from(PORT, wait, flight, "quic.cftunnel.com", vec![address]);
+            from(PATIENCE, Flight::Small)?;
+            let cut = from(SILENCE, Flight::Large);
+            expect(cut.is_err(), "cut after a flow that passed")?;
+            from(PATIENCE, Flight::Small).map_err(|error| format!("after a cut: {error}"))?;
         }
         Ok(())
     })
