@@ -38,14 +38,14 @@ const LEAST_TRIES: u32 = 5;
 
 /// How long a flow that has answered once may keep its handshake waiting when no handshake of its
 /// kind has completed: the other side may be slow, or something nearer may have answered for it.
-const HUSH_SPAN: f64 = 5.0;
+const STALL_SPAN: f64 = 5.0;
 
 /// Over how long refusals must recur before they are no accident, in seconds.
 const REFUSAL_SPAN: f64 = 1.0;
 
 /// What the answering probes tell of the path: how slow and how lossy it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Climate {
+pub struct PathEstimate {
     /// A time that most answers to a first packet stay below, in seconds; absent when nothing
     /// comparable answers.
     pub round_trip: Option<f64>,
@@ -56,12 +56,12 @@ pub struct Climate {
     /// before proves nothing: the whole path may have been down.
     pub since: f64,
     /// From when on failures of any kind count, in seconds of the run: before, new flows met a limit.
-    pub calm: f64,
+    pub resume_at: f64,
     /// Up to when silence counts, in seconds of the run: the start of the last new flow of the kind
     /// that passed, where a limit on new flows is suspected.
     pub until: f64,
     /// What fresh flows tell, where any flow of the service has passed.
-    pub fresh: Option<Fresh>,
+    pub fresh: Option<ControlResult>,
     /// An upper bound on the chance that one try of an open address stays unanswered.
     pub loss: f64,
     /// An upper bound on the chance that a flow to an open address is refused or cut.
@@ -76,7 +76,7 @@ pub struct Climate {
 
 /// What fresh flows tell of what passes: it may have stopped passing.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Fresh {
+pub struct ControlResult {
     /// Since when several new flows have passed, in seconds of the run. Failures from after it prove
     /// nothing yet.
     pub until: f64,
@@ -84,13 +84,13 @@ pub struct Fresh {
     pub loss: Option<f64>,
 }
 
-impl Climate {
+impl PathEstimate {
     /// What is known when nothing has answered.
     pub const UNKNOWN: Self = Self {
         round_trip: None,
         handshake: None,
         since: 0.0,
-        calm: 0.0,
+        resume_at: 0.0,
         until: f64::INFINITY,
         fresh: None,
         loss: UNKNOWN_LOSS,
@@ -100,7 +100,7 @@ impl Climate {
         reset_delay: 0.0,
     };
 
-    /// Reads the climate from attempts at addresses of which at least some answered.
+    /// Estimates the path from attempts at addresses of which at least some answered.
     #[must_use]
     pub fn of<'a>(attempts: &(impl Iterator<Item = &'a Attempt> + Clone)) -> Self {
         let contacts = sorted(
@@ -113,7 +113,7 @@ impl Climate {
         let round_trip = upper_quartile(&contacts);
         let quickest = contacts.first().copied().unwrap_or_default();
         let answered = attempts.clone().filter_map(|a| answered_try(a, quickest));
-        let (loss, refusing) = loss_among(attempts, quickest, patience(round_trip));
+        let (loss, refusing) = loss_among(attempts, quickest, timeout(round_trip));
         Self {
             round_trip,
             handshake: upper_quartile(&handshakes),
@@ -125,7 +125,7 @@ impl Climate {
         }
     }
 
-    /// The climate on a system that tells late of connections that were reset, or at once.
+    /// The estimate on a system that reports resets late, or at once.
     #[must_use]
     pub(crate) fn with_late_resets(self, late: bool) -> Self {
         Self {
@@ -134,10 +134,10 @@ impl Climate {
         }
     }
 
-    /// The climate in which only failures from before fresh flows that passed count, and only as far
+    /// The estimate with which only failures from before fresh flows that passed count, and only as far
     /// as fresh flows to what has passed do pass.
     #[must_use]
-    pub(crate) fn held_against_fresh_flows(self) -> Self {
+    pub(crate) fn confirmed_by_controls(self) -> Self {
         let Some(fresh) = self.fresh else { return self };
         Self {
             until: self.until.min(fresh.until),
@@ -155,22 +155,22 @@ impl Climate {
 
     /// How long an answer to one packet is waited for before its absence means something, in seconds.
     #[must_use]
-    pub fn patience(&self) -> f64 {
-        patience(self.round_trip)
+    pub fn timeout(&self) -> f64 {
+        timeout(self.round_trip)
     }
 
     /// How long a flow without any answer is waited for before it counts as silent, in seconds: a reset
     /// that the system keeps to itself is no silence.
     #[must_use]
     pub fn silence_of(&self, transport: Transport) -> f64 {
-        /// Each of the tries that come before a reset is told costs a round trip more than the patience.
+        /// Each of the tries that come before a reset is told costs a round trip more than the timeout.
         const ROUND_TRIPS: f64 = 2.0;
         match transport {
             Transport::Tcp if self.reset_delay > 0.0 => {
                 let trips = ROUND_TRIPS * self.round_trip.unwrap_or_default();
-                self.patience() + self.reset_delay + trips
+                self.timeout() + self.reset_delay + trips
             }
-            Transport::Tcp | Transport::Udp => self.patience(),
+            Transport::Tcp | Transport::Udp => self.timeout(),
         }
     }
 
@@ -203,8 +203,8 @@ impl Climate {
     /// How many retransmissions of the hello have stayed unanswered after a TCP connection, or a
     /// QUIC answer, had come about.
     #[must_use]
-    pub fn hushed_tries(&self, attempt: &Attempt) -> u32 {
-        let hushed = matches!(
+    pub fn stalled_tries(&self, attempt: &Attempt) -> u32 {
+        let stalled = matches!(
             attempt.outcome,
             Outcome::Unsecured {
                 failure: HandshakeFailure::Silent
@@ -220,7 +220,7 @@ impl Climate {
             Transport::Udp => catalog::SYN_SCHEDULE,
         };
         match since {
-            Some(since) if hushed => sends(schedule, since - patience(self.handshake)),
+            Some(since) if stalled => sends(schedule, since - timeout(self.handshake)),
             _ => 0,
         }
     }
@@ -229,7 +229,7 @@ impl Climate {
     #[must_use]
     pub fn unanswered_tries<'a>(&self, attempts: impl Iterator<Item = &'a Attempt>) -> u32 {
         attempts
-            .map(|a| self.silent_tries(a) + self.hushed_tries(a))
+            .map(|a| self.silent_tries(a) + self.stalled_tries(a))
             .sum()
     }
 
@@ -240,7 +240,7 @@ impl Climate {
         let starts = attempts.clone().map(|a| a.started_ms.secs());
         let ends = attempts.map(Attempt::ended);
         let first = starts.fold(f64::INFINITY, f64::min).max(self.since);
-        let last = ends.fold(0.0, f64::max).min(self.until + self.patience());
+        let last = ends.fold(0.0, f64::max).min(self.until + self.timeout());
         (last - first).max(0.0)
     }
 
@@ -249,7 +249,7 @@ impl Climate {
     pub fn proves_row(&self, tries: u32, span: f64) -> bool {
         let needed = match (self.round_trip, self.icmp_seen) {
             (_, true) => ICMP_SPAN,
-            (Some(_), false) => quiet_span(self.patience()),
+            (Some(_), false) => quiet_span(self.timeout()),
             (None, false) => UNKNOWN_SPAN,
         };
         span >= needed && self.improbable(tries)
@@ -266,13 +266,13 @@ impl Climate {
     /// Whether `tries` tries of a handshake that fell silent after a first answer prove that it is
     /// cut, on one address among others that pass or in a row of which nothing does.
     #[must_use]
-    pub fn proves_hush(&self, tries: u32, span: f64, others_pass: bool) -> bool {
+    pub fn proves_stall(&self, tries: u32, span: f64, others_pass: bool) -> bool {
         /// A flight of a handshake has several packets, and all of them must arrive.
         const PACKETS: i32 = 3;
         let needed = match self.handshake {
-            Some(_) if others_pass => MIXED_SPAN.max(2.0 * patience(self.handshake)),
-            Some(_) => quiet_span(patience(self.handshake)),
-            None => HUSH_SPAN,
+            Some(_) if others_pass => MIXED_SPAN.max(2.0 * timeout(self.handshake)),
+            Some(_) => quiet_span(timeout(self.handshake)),
+            None => STALL_SPAN,
         };
         let loss = 1.0 - (1.0 - self.loss).powi(PACKETS);
         span >= needed && Self { loss, ..*self }.improbable(tries)
@@ -317,10 +317,10 @@ impl Climate {
 
 /// How long a row must have been silent: two answers' time, and on a slow path one answer's and the
 /// outage of a link.
-fn quiet_span(patience: f64) -> f64 {
-    // A saved report may hold answers that came before their packets, and so a patience below zero.
-    let patience = patience.max(0.0);
-    (2.0 * patience).clamp(QUIET_SPAN, patience + QUIET_SPAN)
+fn quiet_span(timeout: f64) -> f64 {
+    // A saved report may hold answers that came before their packets, and so a timeout below zero.
+    let timeout = timeout.max(0.0);
+    (2.0 * timeout).clamp(QUIET_SPAN, timeout + QUIET_SPAN)
 }
 
 /// How long Windows keeps a reset to itself, in seconds: it tries the connection again, half a second
@@ -363,7 +363,7 @@ pub(crate) fn upper_quartile(sorted: &[f64]) -> Option<f64> {
 fn loss_among<'a>(
     attempts: &(impl Iterator<Item = &'a Attempt> + Clone),
     quickest: f64,
-    patience: f64,
+    timeout: f64,
 ) -> (f64, f64) {
     let peers = |which: fn(&Attempt) -> bool| {
         let chosen = attempts.clone().filter(move |a| which(a));
@@ -382,7 +382,7 @@ fn loss_among<'a>(
         let unanswered = match attempt.contact_ms {
             Some(_) => lost_tries(attempt, quickest),
             None if was_refused(attempt) => 1,
-            None => tries(attempt, attempt.elapsed_ms.secs() - patience),
+            None => tries(attempt, attempt.elapsed_ms.secs() - timeout),
         };
         let cut = was_cut(attempt) && passing.contains(&peer(attempt));
         lost += unanswered + u32::from(cut);
@@ -457,7 +457,7 @@ fn saw_remote_icmp(attempt: &Attempt) -> bool {
 }
 
 /// Three round trips and a little for scheduling; without any knowledge, a satellite path's.
-fn patience(round_trip: Option<f64>) -> f64 {
+fn timeout(round_trip: Option<f64>) -> f64 {
     const UNKNOWN: f64 = 1.8;
     round_trip.map_or(UNKNOWN, |round_trip| (0.15 + 3.0 * round_trip).min(3.0))
 }

@@ -201,7 +201,7 @@ pub fn egress(settings: &RulesSettings) -> Result<Option<Egress>, CheckError> {
             .build()?;
         let found = runtime.block_on(async {
             let interrupted = stop::asked()?;
-            Ok::<_, io::Error>(observe::look_up(options, &resolvers, interrupted).await)
+            Ok::<_, io::Error>(observe::resolve_all(options, &resolvers, interrupted).await)
         })?;
         // Resolvers that are still asked although another one has answered are not waited for.
         runtime.shutdown_background();

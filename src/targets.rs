@@ -36,7 +36,7 @@ pub struct Target {
     pub addresses: Vec<IpAddr>,
     /// Answers of DNS that cannot be the host's own, and may be a proxy's that leads there. They are
     /// tried beside the row's addresses, and take their place once one of them has passed.
-    pub stand_ins: Vec<IpAddr>,
+    pub suspicious_answers: Vec<IpAddr>,
     /// UDP payload of cloudflared's Initial datagrams at these addresses, in bytes.
     pub datagram_size: u16,
     /// Whether the key exchange must be post-quantum (`--post-quantum`).
@@ -198,7 +198,7 @@ impl<'a> Names<'a> {
     }
 
     /// The answers for a name that cannot be its own, as long as nothing vouches for them; a few.
-    fn stand_ins(&self, name: &str, family: Family) -> Vec<IpAddr> {
+    fn suspicious_answers(&self, name: &str, family: Family) -> Vec<IpAddr> {
         const FEW: usize = 2;
         let spoken = self.spoken(name, record_type(family));
         let suspicious = spoken.filter(|l| l.status == LookupStatus::Suspicious);
@@ -418,7 +418,7 @@ fn edge_target(
         },
         source,
         addresses,
-        stand_ins: stand_ins(names, name, family, state),
+        suspicious_answers: suspicious_answers(names, name, family, state),
         datagram_size: catalog::quic_datagram_size(family, not_of_dns),
         post_quantum: options.post_quantum,
         late_resets: host.tells_resets_late(),
@@ -427,9 +427,14 @@ fn edge_target(
 }
 
 /// Nothing is tried where nothing would be probed.
-fn stand_ins(names: Names<'_>, name: &str, family: Family, state: TargetState) -> Vec<IpAddr> {
+fn suspicious_answers(
+    names: Names<'_>,
+    name: &str,
+    family: Family,
+    state: TargetState,
+) -> Vec<IpAddr> {
     match state {
-        TargetState::Probed | TargetState::Unresolved => names.stand_ins(name, family),
+        TargetState::Probed | TargetState::Unresolved => names.suspicious_answers(name, family),
         TargetState::Waiting | TargetState::Skipped | TargetState::Unavailable => Vec::new(),
     }
 }
@@ -499,7 +504,7 @@ fn optional_target(host: &Host, names: Names<'_>, name: &str, family: Family) ->
         requirement: Requirement::Optional,
         source: Source::Dns,
         addresses,
-        stand_ins: stand_ins(names, name, family, state),
+        suspicious_answers: suspicious_answers(names, name, family, state),
         datagram_size: catalog::quic_datagram_size(family, false),
         post_quantum: false,
         late_resets: host.tells_resets_late(),

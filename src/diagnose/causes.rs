@@ -78,8 +78,8 @@ fn dropped(row: &JudgedRow, platform: Platform) -> String {
 
 /// How the first flight ends on the blocked addresses, as a rule: `goes silent`, `is reset`, …
 fn tunnel_fails(row: &JudgedRow) -> Option<&'static str> {
-    let by_name = row.judgement.cut_name == Some(Role::Tunnel);
-    let blocked: Vec<_> = row.judgement.blocked().collect();
+    let by_name = row.verdict.cut_name == Some(Role::Tunnel);
+    let blocked: Vec<_> = row.verdict.blocked().collect();
     let told = row.attempts.iter().filter(|attempt| {
         let role = Role::of(attempt, &row.target);
         let concerned = role == Role::Tunnel || (role == Role::Probe && !by_name);
@@ -116,7 +116,7 @@ fn way_to_fail(attempt: &Attempt) -> Option<(bool, &'static str)> {
 
 fn sni_filtered(row: &JudgedRow) -> Option<String> {
     let how = tunnel_fails(row)?;
-    let other = if row.judgement.probe_passes {
+    let other = if row.verdict.probe_passes {
         catalog::PROBE_SNI
     } else {
         catalog::CONTROL_SNI
@@ -132,7 +132,7 @@ fn sni_filtered(row: &JudgedRow) -> Option<String> {
 pub(super) fn refuses_post_quantum(row: &JudgedRow) -> bool {
     let asked = |a: &Attempt| !a.profile.is_experiment() && asks_for_another_group(a);
     row.target.post_quantum
-        && row.judgement.cause == Some(Cause::Unknown)
+        && row.verdict.cause == Some(Cause::Unknown)
         && (experiments(row).prove_a_refusal() || row.attempts.iter().any(asked))
 }
 

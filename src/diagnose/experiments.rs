@@ -20,7 +20,7 @@
 use std::net::IpAddr;
 
 use super::row::Role;
-use crate::evidence::Climate;
+use crate::evidence::PathEstimate;
 use crate::model::{Attempt, Cause, HandshakeFailure, Outcome, Profile, Transport};
 use crate::targets::Target;
 
@@ -145,34 +145,34 @@ impl<'a> Experiments<'a> {
         self.post_quantum_is_refused && self.has_passed(Profile::SmallHello)
     }
 
-    /// The climate in which the tunnel's own flight is judged: what it met before an experiment
+    /// The estimate with which the tunnel's own flight is judged: what it met before an experiment
     /// passed may have been an outage, and a handshake that passed tells how long one takes.
-    pub(super) fn temper(&self, climate: &Climate) -> Climate {
+    pub(super) fn restrict(&self, estimate: &PathEstimate) -> PathEstimate {
         let answered = self.passed().filter_map(Attempt::answered);
         let handshake = self
             .passed()
             .filter_map(|a| Some(a.handshake_ms?.secs() - a.contact_ms?.secs()));
-        Climate {
+        PathEstimate {
             since: answered
                 .reduce(f64::min)
                 .unwrap_or_default()
-                .max(climate.since),
-            handshake: climate.handshake.or(handshake.reduce(f64::max)),
-            ..*climate
+                .max(estimate.since),
+            handshake: estimate.handshake.or(handshake.reduce(f64::max)),
+            ..*estimate
         }
     }
 
     /// True while an experiment has neither passed nor been tried often enough to say that it does
     /// not.
-    pub(super) fn are_open(&self, climate: &Climate) -> bool {
+    pub(super) fn are_open(&self, estimate: &PathEstimate) -> bool {
         const ENOUGH_FAILURES: usize = 2;
         experiments(self.transport).iter().any(|profile| {
             let own = || self.attempts.iter().filter(|a| a.profile == *profile);
-            let silent = climate.unanswered_tries(own().copied());
+            let silent = estimate.unanswered_tries(own().copied());
             let failed = own().filter(|a| is_failure(a)).count();
             own().next().is_some()
                 && !self.has_passed(*profile)
-                && silent < climate.enough_for_an_experiment()
+                && silent < estimate.enough_for_an_experiment()
                 && failed < ENOUGH_FAILURES
         })
     }

@@ -125,7 +125,7 @@ impl Tally {
 
 /// What stands around the failures of one address.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Surroundings {
+pub(super) struct RowContext {
     /// The failures of the whole row.
     pub(super) row: Tally,
     /// Whether anything passes in the row.
@@ -142,24 +142,24 @@ pub(super) struct Surroundings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Silence {
     /// Nothing was sent that could have been answered by now.
-    Unheard,
+    NotYetDue,
     /// More than one attempt went unanswered for long enough to count.
-    Waited,
+    Insufficient,
     /// Enough went unanswered to prove a block.
     Proves,
 }
 
 /// The cause that the failures of one address prove.
-pub(super) fn proven_cause(own: &Tally, around: &Surroundings) -> Option<Cause> {
+pub(super) fn proven_cause(own: &Tally, around: &RowContext) -> Option<Cause> {
     const SEVERAL: u32 = 4;
-    let Surroundings {
+    let RowContext {
         row,
         any_pass,
         silence,
         hush_proves,
         refusals_prove,
     } = *around;
-    let (waited, silence_proves) = (silence != Silence::Unheard, silence == Silence::Proves);
+    let (waited, silence_proves) = (silence != Silence::NotYetDue, silence == Silence::Proves);
     let firm = |own: u32, row: u32| {
         let recurs = own >= 2 || (own >= 1 && (any_pass || row >= SEVERAL));
         recurs && refusals_prove
@@ -198,8 +198,8 @@ pub(super) fn proven_cause(own: &Tally, around: &Surroundings) -> Option<Cause> 
 mod tests {
     use super::*;
 
-    fn around(row: Tally, any_pass: bool, silence: Silence) -> Surroundings {
-        Surroundings {
+    fn around(row: Tally, any_pass: bool, silence: Silence) -> RowContext {
+        RowContext {
             row,
             any_pass,
             silence,
@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn cause(own: Tally, row: Tally, any_pass: bool) -> Option<Cause> {
-        proven_cause(&own, &around(row, any_pass, Silence::Waited))
+        proven_cause(&own, &around(row, any_pass, Silence::Insufficient))
     }
 
     #[test]
@@ -224,9 +224,9 @@ mod tests {
             ..Tally::default()
         };
         assert_eq!(cause(often, often, true), None, "a rate limit resets often");
-        let telling = Surroundings {
+        let telling = RowContext {
             refusals_prove: true,
-            ..around(often, true, Silence::Unheard)
+            ..around(often, true, Silence::NotYetDue)
         };
         assert_eq!(proven_cause(&often, &telling), Some(Cause::Reset));
     }
@@ -253,7 +253,8 @@ mod tests {
         };
         assert_eq!(cause(Tally::default(), row, false), Some(Cause::Rejected));
         assert_eq!(cause(Tally::default(), row, true), None);
-        let unanswered_yet = proven_cause(&Tally::default(), &around(row, false, Silence::Unheard));
+        let unanswered_yet =
+            proven_cause(&Tally::default(), &around(row, false, Silence::NotYetDue));
         assert_eq!(unanswered_yet, None);
     }
 
@@ -354,9 +355,9 @@ mod tests {
         assert_eq!(cause(once, few, false), None);
         assert_eq!(cause(few, few, false), Some(Cause::Reset));
         // Where others pass, the silence beside it may make one refusal tell.
-        let telling = Surroundings {
+        let telling = RowContext {
             refusals_prove: true,
-            ..around(once, true, Silence::Unheard)
+            ..around(once, true, Silence::NotYetDue)
         };
         assert_eq!(proven_cause(&once, &telling), Some(Cause::Reset));
     }
@@ -369,14 +370,14 @@ mod tests {
             ..Tally::default()
         };
         assert_eq!(cause(none, seen(1), false), None);
-        let soon = Surroundings {
+        let soon = RowContext {
             refusals_prove: false,
-            ..around(seen(9), false, Silence::Waited)
+            ..around(seen(9), false, Silence::Insufficient)
         };
         assert_eq!(proven_cause(&none, &soon), None);
-        let among = Surroundings {
+        let among = RowContext {
             refusals_prove: true,
-            ..around(seen(9), true, Silence::Waited)
+            ..around(seen(9), true, Silence::Insufficient)
         };
         assert_eq!(proven_cause(&none, &among), None);
         let silent = around(seen(9), true, Silence::Proves);

@@ -1,27 +1,27 @@
 //! PURE: observations in, report out. No clock, no socket, no global.
 
 mod causes;
-mod climates;
 mod dns;
 mod experiments;
 mod failure;
 mod findings;
 mod outlook;
+mod path_estimates;
 mod platform;
-mod pressure;
+mod rate_limit;
 mod row;
 mod sni;
 mod verdict;
 mod words;
 
-pub use climates::{Climates, FRESH_FLOWS, service_of};
 pub use experiments::experiments;
-pub use pressure::{Passes, Pressure, Pressures};
-pub use row::{AddressState, Judgement, OpenQuestion, Role, belongs, judge};
+pub use path_estimates::{FRESH_FLOWS, PathEstimates, service_of};
+pub use rate_limit::{FirstSuccesses, RateLimit, RateLimits};
+pub use row::{AddressState, Pending, Role, RowVerdict, belongs, judge};
 
 use std::collections::BTreeMap;
 
-use crate::evidence::Climate;
+use crate::evidence::PathEstimate;
 use crate::model::{
     AddressCount, Attempt, Destination, DnsReport, Family, Forecast, Observations, ProtocolReport,
     Protocols, RegionReport, Report, SCHEMA_VERSION, Service, Status, Tool,
@@ -32,7 +32,7 @@ use crate::targets::{Names, Target, targets};
 #[must_use]
 pub fn diagnose(seen: Observations) -> Report {
     let names = names(&seen);
-    let (rows, pressures) = judged_rows(&seen, names);
+    let (rows, rate_limits) = judged_rows(&seen, names);
     let discovery = dns::discovery(&seen.options, names);
     let mut conclusion = verdict::conclude(&seen, &discovery, &rows);
     let outlook = outlook::outlook(&seen, &discovery, &rows, &conclusion);
@@ -46,7 +46,7 @@ pub fn diagnose(seen: Observations) -> Report {
         forecast,
         killed: outlook.as_ref().and_then(|outlook| outlook.killed.as_ref()),
     };
-    let findings = findings::findings(diagnosis, &pressures);
+    let findings = findings::findings(diagnosis, &rate_limits);
     let verdict = conclusion.verdict;
     let allow_degraded = seen.options.allow_degraded && !conclusion.service_dies;
     Report {
@@ -94,11 +94,11 @@ struct Diagnosis<'a> {
 ///
 /// A report counts addresses; which ones they are follows from what was seen, by the same rules.
 #[must_use]
-pub fn judgements(seen: &Observations) -> Vec<(Target, Judgement)> {
+pub fn judgements(seen: &Observations) -> Vec<(Target, RowVerdict)> {
     let names = names(seen);
     let (rows, _) = judged_rows(seen, names);
     rows.into_iter()
-        .map(|row| (row.target, row.judgement))
+        .map(|row| (row.target, row.verdict))
         .collect()
 }
 
@@ -106,25 +106,25 @@ fn names(seen: &Observations) -> Names<'_> {
     Names::settled(&seen.lookups, &seen.attempts).where_any_counts(seen.host.asks_all_resolvers())
 }
 
-fn judged_rows(seen: &Observations, names: Names<'_>) -> (Vec<JudgedRow>, Pressures) {
+fn judged_rows(seen: &Observations, names: Names<'_>) -> (Vec<JudgedRow>, RateLimits) {
     let targets = targets(&seen.options, &seen.host, names);
-    let pressures = Pressures::of(&seen.attempts.iter().collect::<Vec<_>>(), &targets);
-    let climates = Climates::of(seen.attempts.iter(), &pressures);
-    let judge = |target| judged(target, &seen.attempts, &climates);
-    (targets.into_iter().map(judge).collect(), pressures)
+    let rate_limits = RateLimits::of(&seen.attempts.iter().collect::<Vec<_>>(), &targets);
+    let path_estimates = PathEstimates::of(seen.attempts.iter(), &rate_limits);
+    let judge = |target| judged(target, &seen.attempts, &path_estimates);
+    (targets.into_iter().map(judge).collect(), rate_limits)
 }
 
 /// A row with its attempts and what they prove.
 pub(crate) struct JudgedRow {
     pub(crate) target: Target,
-    pub(crate) judgement: Judgement,
+    pub(crate) verdict: RowVerdict,
     pub(crate) attempts: Vec<Attempt>,
-    pub(crate) climate: Climate,
+    pub(crate) estimate: PathEstimate,
 }
 
 impl JudgedRow {
     pub(crate) fn status(&self) -> Status {
-        self.judgement.status
+        self.verdict.status
     }
 
     pub(crate) fn is_blocked(&self) -> bool {
@@ -132,8 +132,8 @@ impl JudgedRow {
     }
 }
 
-fn judged(target: Target, attempts: &[Attempt], climates: &Climates) -> JudgedRow {
-    let climate = climates.for_target(&target);
+fn judged(target: Target, attempts: &[Attempt], path_estimates: &PathEstimates) -> JudgedRow {
+    let estimate = path_estimates.for_target(&target);
     let mut own: Vec<_> = attempts
         .iter()
         .filter(|a| belongs(a, &target))
@@ -146,12 +146,12 @@ fn judged(target: Target, attempts: &[Attempt], climates: &Climates) -> JudgedRo
         let by_length = a.elapsed_ms.get().total_cmp(&b.elapsed_ms.get());
         by_time.then_with(|| key(a).cmp(&key(b))).then(by_length)
     });
-    let judgement = judge(&target, &own.iter().collect::<Vec<_>>(), &climate);
+    let verdict = judge(&target, &own.iter().collect::<Vec<_>>(), &estimate);
     JudgedRow {
         target,
-        judgement,
+        verdict,
         attempts: own,
-        climate,
+        estimate,
     }
 }
 
@@ -209,12 +209,12 @@ fn destination(row: &JudgedRow, seen: &Observations) -> Destination {
         requirement: target.requirement,
         source: target.source,
         status: row.status(),
-        cause: row.judgement.cause,
+        cause: row.verdict.cause,
         detail: words::detail(row, &seen.host),
         addresses: AddressCount {
             total: target.addresses.len(),
             probed,
-            reachable: row.judgement.reachable(),
+            reachable: row.verdict.reachable(),
         },
         rtt_ms: row::round_trips(&attempts),
         probes: row.attempts.clone(),

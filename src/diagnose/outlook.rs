@@ -218,7 +218,7 @@ impl View<'_> {
             Status::Skipped | Status::Unresolved => vec![Dial::Unknown],
             _ if row.target.addresses.is_empty() => vec![Dial::Unknown],
             _ => {
-                let states = row.judgement.addresses.iter();
+                let states = row.verdict.addresses.iter();
                 states.map(|(at, state)| dial(row, *at, *state)).collect()
             }
         }

@@ -21,15 +21,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::experiments::Experiments;
-use super::failure::{Silence, Surroundings, Tally, proven_cause};
+use super::failure::{RowContext, Silence, Tally, proven_cause};
 use crate::catalog;
-use crate::evidence::{Climate, was_refused};
+use crate::evidence::{PathEstimate, was_refused};
 use crate::model::{Attempt, Cause, Millis, Profile, RttRange, Service, Status, Transport};
 use crate::targets::{Target, TargetState};
 
 /// What the attempts at one row prove.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Judgement {
+pub struct RowVerdict {
     /// What is known of the row.
     pub status: Status,
     /// How it is blocked.
@@ -43,12 +43,12 @@ pub struct Judgement {
     /// The server name that is proven cut on addresses on which the other passes.
     pub cut_name: Option<Role>,
     /// What is still to be found out beside the addresses.
-    pub open: Option<OpenQuestion>,
+    pub open: Option<Pending>,
 }
 
 /// What is worth a little more time where all addresses are decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenQuestion {
+pub enum Pending {
     /// Whether the probe's name is cut where the tunnel's passes.
     ProbeName,
     /// How the row is blocked: experiments are under way.
@@ -70,7 +70,7 @@ pub enum AddressState {
     Open,
 }
 
-impl Judgement {
+impl RowVerdict {
     /// True when more attempts could not change the row.
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -155,75 +155,79 @@ pub fn belongs(attempt: &Attempt, target: &Target) -> bool {
     attempt.port == target.port
         && attempt.transport == target.service.transport()
         && (target.addresses.contains(&attempt.address)
-            || target.stand_ins.contains(&attempt.address))
+            || target.suspicious_answers.contains(&attempt.address))
         && (target.service != Service::Https || attempt.sni == target.host)
 }
 
 /// Judges a row by the attempts that belong to it.
 #[must_use]
-pub fn judge(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judgement {
+pub fn judge(target: &Target, attempts: &[&Attempt], estimate: &PathEstimate) -> RowVerdict {
     let (status, cause) = match target.state {
         TargetState::Skipped => (Status::Skipped, None),
         TargetState::Unavailable => (Status::Unavailable, Some(Cause::NoRoute)),
         TargetState::Unresolved => (Status::Unresolved, Some(Cause::Dns)),
         TargetState::Waiting => (Status::Inconclusive, Some(Cause::Unknown)),
-        TargetState::Probed => return judge_probed(target, attempts, climate),
+        TargetState::Probed => return judge_probed(target, attempts, estimate),
     };
-    Judgement {
+    RowVerdict {
         status,
         cause,
         addresses: Vec::new(),
         tunnel_proven: false,
         probe_passes: false,
         cut_name: None,
-        open: stand_ins_open(target, attempts, climate).then_some(OpenQuestion::StandIns),
+        open: suspicious_answers_open(target, attempts, estimate).then_some(Pending::StandIns),
     }
 }
 
 /// Whether a stand-in has neither passed nor failed yet. It takes less than to accuse: it is accused of
 /// nothing that its address does not say already.
-fn stand_ins_open(target: &Target, attempts: &[&Attempt], climate: &Climate) -> bool {
-    target.stand_ins.iter().any(|address| {
+fn suspicious_answers_open(
+    target: &Target,
+    attempts: &[&Attempt],
+    estimate: &PathEstimate,
+) -> bool {
+    target.suspicious_answers.iter().any(|address| {
         let own = || attempts.iter().filter(|a| a.address == *address);
-        let silent = climate.unanswered_tries(own().copied());
+        let silent = estimate.unanswered_tries(own().copied());
         let failed = Tally::of(own().copied()).anything();
-        !failed && !own().any(|a| a.passed()) && silent < climate.enough_for_an_experiment()
+        !failed && !own().any(|a| a.passed()) && silent < estimate.enough_for_an_experiment()
     })
 }
 
-fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Judgement {
-    let open_stand_ins = stand_ins_open(target, attempts, climate);
-    // A limit that refuses may fall into step with the controls, so under pressure only silence counts.
-    let pressed = climate.calm > 0.0;
-    let since_calm = |a: &Attempt| a.ended() >= climate.calm;
-    let counts = |a: &Attempt| a.passed() || (since_calm(a) && !(pressed && was_refused(a)));
+fn judge_probed(target: &Target, attempts: &[&Attempt], estimate: &PathEstimate) -> RowVerdict {
+    let open_stand_ins = suspicious_answers_open(target, attempts, estimate);
+    // A limit that refuses may fall into step with the controls, so under a rate limit only silence counts.
+    let limited = estimate.resume_at > 0.0;
+    let since_calm = |a: &Attempt| a.ended() >= estimate.resume_at;
+    let counts = |a: &Attempt| a.passed() || (since_calm(a) && !(limited && was_refused(a)));
     let own = |a: &&&Attempt| target.addresses.contains(&a.address) && counts(a);
     let attempts: &[&Attempt] = &attempts.iter().filter(own).copied().collect::<Vec<_>>();
     let experiments = Experiments::of(target, attempts);
-    let climate = &experiments.temper(climate);
-    let row = Row::new(target, attempts, climate);
+    let estimate = &experiments.restrict(estimate);
+    let row = Row::new(target, attempts, estimate);
     // A row that has seen an ICMP error of its own need not wait for one.
-    let icmp_seen = climate.icmp_seen && row.everything.icmp == 0;
-    let climate = &Climate {
+    let icmp_seen = estimate.icmp_seen && row.everything.icmp == 0;
+    let estimate = &PathEstimate {
         icmp_seen,
-        ..*climate
+        ..*estimate
     };
-    let cut_name = row.cut_name(climate);
-    let proven = row.states(cut_name, climate);
-    let held = held_against_fresh_flows(target, attempts, climate, &proven);
+    let cut_name = row.cut_name(estimate);
+    let proven = row.states(cut_name, estimate);
+    let held = confirmed_by_controls(target, attempts, estimate, &proven);
     let addresses = explained(&row, held.clone(), &experiments);
     let explicable = |(_, state): &(_, AddressState)| match state {
         AddressState::Blocked(cause) => may_be_explained(*cause, row.transport),
         AddressState::Reachable | AddressState::Open => false,
     };
     let open = if held != proven {
-        Some(OpenQuestion::Control)
-    } else if addresses.iter().any(explicable) && experiments.are_open(climate) {
-        Some(OpenQuestion::Experiments)
+        Some(Pending::Control)
+    } else if addresses.iter().any(explicable) && experiments.are_open(estimate) {
+        Some(Pending::Experiments)
     } else if row.probe_name_is_open() && cut_name.is_none() {
-        Some(OpenQuestion::ProbeName)
+        Some(Pending::ProbeName)
     } else {
-        open_stand_ins.then_some(OpenQuestion::StandIns)
+        open_stand_ins.then_some(Pending::StandIns)
     };
     let reachable = addresses
         .iter()
@@ -239,7 +243,7 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
         Status::Inconclusive => Some(Cause::Unknown),
         _ => cause,
     };
-    Judgement {
+    RowVerdict {
         status,
         cause,
         cut_name,
@@ -251,21 +255,21 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], climate: &Climate) -> Ju
 }
 
 /// The states, without the accusations that hold only if flows to what has passed would still pass.
-fn held_against_fresh_flows(
+fn confirmed_by_controls(
     target: &Target,
     attempts: &[&Attempt],
-    climate: &Climate,
+    estimate: &PathEstimate,
     proven: &[(IpAddr, AddressState)],
 ) -> Vec<(IpAddr, AddressState)> {
     let accuses = |(_, state): &(IpAddr, AddressState)| matches!(state, AddressState::Blocked(_));
-    if climate.fresh.is_none() || !proven.iter().any(accuses) {
+    if estimate.fresh.is_none() || !proven.iter().any(accuses) {
         return proven.to_vec();
     }
-    let climate = climate.held_against_fresh_flows();
-    let in_time = |a: &&&Attempt| !(was_refused(a) && climate.is_too_late(a));
+    let estimate = estimate.confirmed_by_controls();
+    let in_time = |a: &&&Attempt| !(was_refused(a) && estimate.is_too_late(a));
     let attempts: Vec<_> = attempts.iter().filter(in_time).copied().collect();
-    let row = Row::new(target, &attempts, &climate);
-    let held = row.states(row.cut_name(&climate), &climate);
+    let row = Row::new(target, &attempts, &estimate);
+    let held = row.states(row.cut_name(&estimate), &estimate);
     let pairs = proven.iter().zip(held);
     pairs
         .map(|((address, proven), (_, held))| match held {
@@ -345,11 +349,11 @@ struct Row<'a> {
     span: f64,
     /// Unanswered tries of all addresses, before a first answer and after one.
     silent: u32,
-    hushed: u32,
+    stalled: u32,
 }
 
 impl<'a> Row<'a> {
-    fn new(target: &'a Target, attempts: &[&'a Attempt], climate: &Climate) -> Self {
+    fn new(target: &'a Target, attempts: &[&'a Attempt], estimate: &PathEstimate) -> Self {
         let mut by_address = BTreeMap::<_, Vec<&Attempt>>::new();
         let deciding = |a: &&&Attempt| Role::of(a, target).decides();
         for attempt in attempts.iter().filter(deciding) {
@@ -374,17 +378,21 @@ impl<'a> Row<'a> {
             probe_passes: passes(Role::Probe),
             everything: tally.with_next_hop(silent_next_hop),
             silent_next_hop,
-            span: climate.span(everything()),
-            silent: everything().map(|a| climate.silent_tries(a)).sum(),
-            hushed: everything().map(|a| climate.hushed_tries(a)).sum(),
+            span: estimate.span(everything()),
+            silent: everything().map(|a| estimate.silent_tries(a)).sum(),
+            stalled: everything().map(|a| estimate.stalled_tries(a)).sum(),
             by_address,
         }
     }
 
     /// What is known of each address.
-    fn states(&self, cut_name: Option<Role>, climate: &Climate) -> Vec<(IpAddr, AddressState)> {
+    fn states(
+        &self,
+        cut_name: Option<Role>,
+        estimate: &PathEstimate,
+    ) -> Vec<(IpAddr, AddressState)> {
         let sni_cut = cut_name == Some(Role::Tunnel);
-        let state = |address: &IpAddr| (*address, self.address_state(*address, sni_cut, climate));
+        let state = |address: &IpAddr| (*address, self.address_state(*address, sni_cut, estimate));
         self.addresses.iter().map(state).collect()
     }
 
@@ -404,7 +412,12 @@ impl<'a> Row<'a> {
             .any(|attempt| attempt.passed())
     }
 
-    fn address_state(&self, address: IpAddr, sni_cut: bool, climate: &Climate) -> AddressState {
+    fn address_state(
+        &self,
+        address: IpAddr,
+        sni_cut: bool,
+        estimate: &PathEstimate,
+    ) -> AddressState {
         let tunnel = self.passes(address, Role::Tunnel);
         let probe = self.passes(address, Role::Probe);
         match (tunnel, probe, self.tunnel_proven, sni_cut) {
@@ -420,14 +433,14 @@ impl<'a> Row<'a> {
                     .copied()
                     .collect();
                 let own = Tally::of(failed.iter().copied()).with_next_hop(self.silent_next_hop);
-                let silent = failed.iter().map(|a| climate.silent_tries(a)).sum();
-                let hushed = failed.iter().map(|a| climate.hushed_tries(a)).sum();
-                let own_span = climate.span(failed.iter().copied());
+                let silent = failed.iter().map(|a| estimate.silent_tries(a)).sum();
+                let stalled = failed.iter().map(|a| estimate.stalled_tries(a)).sum();
+                let own_span = estimate.span(failed.iter().copied());
                 let waits = failed
                     .iter()
-                    .filter(|a| climate.silent_tries(a) > 0)
+                    .filter(|a| estimate.silent_tries(a) > 0)
                     .count();
-                self.proven(&own, (silent, waits), hushed, own_span, climate)
+                self.proven(&own, (silent, waits), stalled, own_span, estimate)
                     .map(|cause| in_terms_of(self.transport, cause))
                     .map_or(AddressState::Open, AddressState::Blocked)
             }
@@ -449,30 +462,30 @@ impl<'a> Row<'a> {
         &self,
         own: &Tally,
         (silent, waits): (u32, usize),
-        hushed: u32,
+        stalled: u32,
         span: f64,
-        climate: &Climate,
+        estimate: &PathEstimate,
     ) -> Option<Cause> {
         let proves = if self.any_pass() {
-            climate.proves_address(0, silent, span)
+            estimate.proves_address(0, silent, span)
         } else {
-            silent > 0 && climate.proves_row(self.silent, self.span)
+            silent > 0 && estimate.proves_row(self.silent, self.span)
         };
         let silence = match (proves, waits) {
             (true, _) => Silence::Proves,
-            (false, 0 | 1) => Silence::Unheard,
-            (false, _) => Silence::Waited,
+            (false, 0 | 1) => Silence::NotYetDue,
+            (false, _) => Silence::Insufficient,
         };
         let refusals_prove = if self.any_pass() {
-            climate.proves_address(own.refusals(), silent, span)
+            estimate.proves_address(own.refusals(), silent, span)
         } else {
-            climate.proves_refusals(self.everything.refusals(), self.silent, self.span)
+            estimate.proves_refusals(self.everything.refusals(), self.silent, self.span)
         };
-        let around = Surroundings {
+        let around = RowContext {
             row: self.everything,
             any_pass: self.any_pass(),
             silence,
-            hush_proves: self.hush_proves(hushed, span, climate),
+            hush_proves: self.hush_proves(stalled, span, estimate),
             refusals_prove,
         };
         proven_cause(own, &around)
@@ -480,16 +493,16 @@ impl<'a> Row<'a> {
 
     /// Whether silence after a first answer proves a cut: of one address among others that pass, or
     /// of a row in which nothing does.
-    fn hush_proves(&self, hushed: u32, span: f64, climate: &Climate) -> bool {
+    fn hush_proves(&self, stalled: u32, span: f64, estimate: &PathEstimate) -> bool {
         if self.any_pass() {
             // One server of many may be slow; how quick the others are tells nothing of it.
-            let alone = Climate {
+            let alone = PathEstimate {
                 handshake: None,
-                ..*climate
+                ..*estimate
             };
-            return alone.proves_hush(hushed, span, true);
+            return alone.proves_stall(stalled, span, true);
         }
-        hushed > 0 && climate.proves_hush(self.hushed, self.span, false)
+        stalled > 0 && estimate.proves_stall(self.stalled, self.span, false)
     }
 
     /// Whether the probe's name has been tried beside a tunnel's that passes, and has not passed.
@@ -499,19 +512,19 @@ impl<'a> Row<'a> {
     }
 
     /// The name that passes nowhere, and fails too often on addresses on which the other one passes.
-    fn cut_name(&self, climate: &Climate) -> Option<Role> {
+    fn cut_name(&self, estimate: &PathEstimate) -> Option<Role> {
         match (self.tunnel_proven, self.probe_passes) {
-            (false, true) if self.proves_cut(Role::Tunnel, Role::Probe, climate) => {
+            (false, true) if self.proves_cut(Role::Tunnel, Role::Probe, estimate) => {
                 Some(Role::Tunnel)
             }
-            (true, false) if self.proves_cut(Role::Probe, Role::Tunnel, climate) => {
+            (true, false) if self.proves_cut(Role::Probe, Role::Tunnel, estimate) => {
                 Some(Role::Probe)
             }
             _ => None,
         }
     }
 
-    fn proves_cut(&self, name: Role, other: Role, climate: &Climate) -> bool {
+    fn proves_cut(&self, name: Role, other: Role, estimate: &PathEstimate) -> bool {
         let cut: Vec<_> = self
             .by_address
             .iter()
@@ -519,9 +532,9 @@ impl<'a> Row<'a> {
             .flat_map(|(_, attempts)| attempts.iter().copied())
             .collect();
         let tally = Tally::of(cut.iter().copied());
-        let silent = climate.unanswered_tries(cut.iter().copied());
+        let silent = estimate.unanswered_tries(cut.iter().copied());
         let tries = tally.cut + tally.refused + tally.icmp + silent;
-        climate.proves_hush(tries, climate.span(cut.iter().copied()), true)
+        estimate.proves_stall(tries, estimate.span(cut.iter().copied()), true)
     }
 }
 

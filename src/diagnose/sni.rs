@@ -50,7 +50,7 @@ fn name_status(name: &str, rows: &[&JudgedRow]) -> (Status, Option<Cause>) {
     }
     // A name that never passed where nothing else passed shares the fate of the rows.
     let probed = rows.iter().filter(|row| !row.attempts.is_empty());
-    let mut causes = probed.map(|row| (row.status(), row.judgement.cause));
+    let mut causes = probed.map(|row| (row.status(), row.verdict.cause));
     match causes.next() {
         Some((Status::Blocked, cause)) if causes.all(|(status, _)| status == Status::Blocked) => {
             (Status::Blocked, cause)
@@ -61,6 +61,6 @@ fn name_status(name: &str, rows: &[&JudgedRow]) -> (Status, Option<Cause>) {
 
 /// Whether the name is proven cut on addresses on which another name passes.
 fn is_cut(name: &str, row: &JudgedRow) -> bool {
-    let cut = row.judgement.cut_name.map(|role| role.sni(&row.target));
+    let cut = row.verdict.cut_name.map(|role| role.sni(&row.target));
     cut == Some(name)
 }

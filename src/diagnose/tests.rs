@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::catalog;
-use crate::evidence::Fresh;
+use crate::evidence::ControlResult;
 use crate::model::{
     Cause, ContactFailure, DistrustKind, Ended, FamilyState, FindingCode, HandshakeFailure,
     IcmpError, Lookup, LookupStatus, Millis, NoFamily, Outcome, Profile, RecordType, Requirement,
@@ -35,7 +35,7 @@ pub(crate) fn row_of(service: Service) -> Target {
         requirement: Requirement::Required,
         source: Source::Dns,
         addresses,
-        stand_ins: Vec::new(),
+        suspicious_answers: Vec::new(),
         datagram_size: 1232,
         post_quantum: false,
         late_resets: false,
@@ -129,7 +129,7 @@ pub(crate) fn silent() -> Outcome {
     unanswered(ContactFailure::Silent)
 }
 
-pub(crate) fn hushed() -> Outcome {
+pub(crate) fn stalled() -> Outcome {
     cut(HandshakeFailure::Silent)
 }
 
@@ -160,11 +160,11 @@ pub(crate) fn prohibited() -> Outcome {
 }
 
 /// A good path: quick, hardly lossy, and other flows of the kind pass.
-pub(crate) const NEAR: Climate = Climate {
+pub(crate) const NEAR: PathEstimate = PathEstimate {
     round_trip: Some(0.01),
     handshake: Some(0.01),
     since: 0.0,
-    calm: 0.0,
+    resume_at: 0.0,
     until: f64::INFINITY,
     fresh: None,
     loss: 0.05,
@@ -174,16 +174,16 @@ pub(crate) const NEAR: Climate = Climate {
     reset_delay: 0.0,
 };
 
-fn climates(attempts: &[Attempt]) -> Climates {
-    Climates::of(attempts.iter(), &Pressures::default())
+fn path_estimates(attempts: &[Attempt]) -> PathEstimates {
+    PathEstimates::of(attempts.iter(), &RateLimits::default())
 }
 
-fn judged(row: &Target, attempts: &[Attempt]) -> Judgement {
+fn judged(row: &Target, attempts: &[Attempt]) -> RowVerdict {
     judged_in(NEAR, row, attempts)
 }
 
-fn judged_in(climate: Climate, row: &Target, attempts: &[Attempt]) -> Judgement {
-    judge(row, &attempts.iter().collect::<Vec<_>>(), &climate)
+fn judged_in(estimate: PathEstimate, row: &Target, attempts: &[Attempt]) -> RowVerdict {
+    judge(row, &attempts.iter().collect::<Vec<_>>(), &estimate)
 }
 
 fn each(row: &Target, count: usize, outcome: &Outcome) -> Vec<Attempt> {
@@ -192,8 +192,8 @@ fn each(row: &Target, count: usize, outcome: &Outcome) -> Vec<Attempt> {
         .collect()
 }
 
-fn state(judgement: &Judgement, address: usize) -> AddressState {
-    judgement.addresses[address].1
+fn state(verdict: &RowVerdict, address: usize) -> AddressState {
+    verdict.addresses[address].1
 }
 
 fn blocked(cause: Cause) -> AddressState {
@@ -204,13 +204,13 @@ fn blocked(cause: Cause) -> AddressState {
 fn an_address_that_was_never_waited_for_is_never_accused() {
     for (outcome, cause) in [
         (silent(), Cause::Dropped),
-        (hushed(), Cause::Interrupted),
+        (stalled(), Cause::Interrupted),
         (unanswered(ContactFailure::Reset), Cause::Reset),
     ] {
         let row = row_of(Service::Http2);
-        let judgement = judged(&row, &each(&row, 9, &outcome));
-        assert_eq!(state(&judgement, 0), blocked(cause));
-        assert_eq!(state(&judgement, 9), AddressState::Open, "{outcome:?}");
+        let verdict = judged(&row, &each(&row, 9, &outcome));
+        assert_eq!(state(&verdict, 0), blocked(cause));
+        assert_eq!(state(&verdict, 9), AddressState::Open, "{outcome:?}");
     }
 }
 
@@ -219,7 +219,7 @@ fn one_address_among_others_that_pass_answers_for_itself() {
     let row = row_of(Service::Http2);
     let passes = attempt(&row, 0, passed());
     // Each has too few failures of its own, and all of them together would have enough.
-    for outcome in [hushed(), unanswered(ContactFailure::Reset)] {
+    for outcome in [stalled(), unanswered(ContactFailure::Reset)] {
         let few = (1..10).map(|address| lasting(0.9, attempt(&row, address, outcome.clone())));
         let again = (1..10).map(|address| {
             let attempt = lasting(0.9, attempt(&row, address, outcome.clone()));
@@ -227,7 +227,7 @@ fn one_address_among_others_that_pass_answers_for_itself() {
         });
         let attempts: Vec<_> = [passes.clone()].into_iter().chain(few).collect();
         assert_eq!(state(&judged(&row, &attempts), 1), AddressState::Open);
-        if outcome != hushed() {
+        if outcome != stalled() {
             let attempts: Vec<_> = attempts.into_iter().chain(again).collect();
             assert_eq!(state(&judged(&row, &attempts), 1), AddressState::Open);
         }
@@ -238,7 +238,7 @@ fn one_address_among_others_that_pass_answers_for_itself() {
 fn one_server_of_many_may_be_slow() {
     let row = row_of(Service::Http2);
     let waiting = |seconds| {
-        let flows = vec![lasting(seconds, attempt(&row, 1, hushed())); 4];
+        let flows = vec![lasting(seconds, attempt(&row, 1, stalled())); 4];
         let mut attempts = flows;
         attempts.push(attempt(&row, 0, passed()));
         state(&judged(&row, &attempts), 1)
@@ -260,14 +260,14 @@ fn silence_adds_to_refusals_among_addresses_that_pass() {
 #[test]
 fn two_silent_attempts_share_the_icmp_errors_of_their_row() {
     let row = row_of(Service::Http2);
-    let climate = Climate {
+    let estimate = PathEstimate {
         icmp_seen: true,
         kin_answer: false,
         ..NEAR
     };
     let mut attempts = vec![attempt(&row, 0, prohibited()); 2];
     attempts.push(lasting(0.5, attempt(&row, 1, silent())));
-    let state_of_second = |attempts: &[Attempt]| state(&judged_in(climate, &row, attempts), 1);
+    let state_of_second = |attempts: &[Attempt]| state(&judged_in(estimate, &row, attempts), 1);
     // The span of a row is that of the others as well; silence proves nothing by its number yet.
     assert_eq!(state_of_second(&attempts), AddressState::Open);
     attempts.push(lasting(0.5, attempt(&row, 1, silent())));
@@ -283,8 +283,8 @@ fn the_documented_name_decides_nothing() {
         attempt(&row, 1, unanswered(ContactFailure::Reset)),
     );
     attempts.extend(vec![documented; 5]);
-    let judgement = judged(&row, &attempts);
-    assert_eq!(state(&judgement, 0), AddressState::Open);
+    let verdict = judged(&row, &attempts);
+    assert_eq!(state(&verdict, 0), AddressState::Open);
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn a_name_is_cut_on_addresses_on_which_the_other_passes() {
 #[test]
 fn a_quic_handshake_that_falls_silent_has_a_name_of_its_own() {
     let row = row_of(Service::Quic);
-    let mut attempts = each(&row, 10, &hushed());
+    let mut attempts = each(&row, 10, &stalled());
     let cause = |attempts: &[Attempt]| judged(&row, attempts).cause;
     assert_eq!(cause(&attempts), Some(Cause::QuicFiltered));
     attempts.push(experiment(&row, Profile::SmallPackets, passed()));
@@ -344,10 +344,10 @@ fn experiments_speak_for_what_fails_as_their_address_does() {
     attempts.extend(vec![attempt(&row, 1, reset()); 6]);
     attempts.extend(vec![attempt(&row, 2, foreign()); 6]);
     attempts.push(experiment(&row, Profile::ControlName, passed()));
-    let judgement = judged(&row, &attempts);
-    assert_eq!(state(&judgement, 0), blocked(Cause::SniFiltered));
-    assert_eq!(state(&judgement, 1), blocked(Cause::SniFiltered));
-    assert_eq!(state(&judgement, 2), blocked(Cause::NotTheEdge));
+    let verdict = judged(&row, &attempts);
+    assert_eq!(state(&verdict, 0), blocked(Cause::SniFiltered));
+    assert_eq!(state(&verdict, 1), blocked(Cause::SniFiltered));
+    assert_eq!(state(&verdict, 2), blocked(Cause::NotTheEdge));
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn a_row_waits_for_its_experiments() {
         attempts.extend(vec![lasting(seconds, under_way); count]);
         judged(&row, &attempts).open
     };
-    let open = Some(OpenQuestion::Experiments);
+    let open = Some(Pending::Experiments);
     assert_eq!(with(0.1, &Outcome::Abandoned, 1), open);
     assert_eq!(with(3.5, &Outcome::Abandoned, 1), None, "five tries");
     assert_eq!(with(0.1, &prohibited(), 1), open, "one failure");
@@ -416,7 +416,7 @@ fn a_row_waits_for_the_probes_name() {
     assert_eq!(judged(&row, &attempts).open, None);
     let under_way = named(PROBE, attempt(&row, 0, Outcome::Abandoned));
     attempts.push(lasting(0.1, under_way));
-    assert_eq!(judged(&row, &attempts).open, Some(OpenQuestion::ProbeName));
+    assert_eq!(judged(&row, &attempts).open, Some(Pending::ProbeName));
 }
 
 #[test]
@@ -429,11 +429,11 @@ fn failures_are_held_against_fresh_flows() {
             started_ms: Millis::from(500.0 * f64::from(number)),
             ..failed
         }));
-        let fresh = Some(Fresh { until, loss });
-        let judgement = judged_in(Climate { fresh, ..NEAR }, &row, &attempts);
-        (judgement.status, judgement.open)
+        let fresh = Some(ControlResult { until, loss });
+        let verdict = judged_in(PathEstimate { fresh, ..NEAR }, &row, &attempts);
+        (verdict.status, verdict.open)
     };
-    let open = (Status::Reachable, Some(OpenQuestion::Control));
+    let open = (Status::Reachable, Some(Pending::Control));
     let proven = (Status::Partial, None);
     let reset = unanswered(ContactFailure::Reset);
     for outcome in [silent(), reset] {
@@ -447,14 +447,14 @@ fn failures_are_held_against_fresh_flows() {
 #[test]
 fn a_row_waits_for_its_stand_ins() {
     let mut row = row_of(Service::Http2);
-    row.stand_ins = vec!["198.18.0.7".parse().unwrap()];
-    let open = Some(OpenQuestion::StandIns);
+    row.suspicious_answers = vec!["198.18.0.7".parse().unwrap()];
+    let open = Some(Pending::StandIns);
     for state in [TargetState::Probed, TargetState::Unresolved] {
         row.state = state;
         let mut attempts = each(&row, 10, &passed());
         assert_eq!(judged(&row, &attempts).open, open);
         let mut there = attempt(&row, 0, unanswered(ContactFailure::Reset));
-        there.address = row.stand_ins[0];
+        there.address = row.suspicious_answers[0];
         attempts.push(there);
         assert_eq!(judged(&row, &attempts).open, None);
     }
@@ -464,8 +464,8 @@ fn a_row_waits_for_its_stand_ins() {
 fn experiments_are_not_compared_with() {
     let row = row_of(Service::Quic);
     let attempts = vec![experiment(&row, Profile::SmallPackets, passed())];
-    let climate = climates(&attempts).for_target(&row);
-    assert_eq!(climate, Climate::UNKNOWN);
+    let estimate = path_estimates(&attempts).for_target(&row);
+    assert_eq!(estimate, PathEstimate::UNKNOWN);
 }
 
 #[test]
@@ -477,7 +477,7 @@ fn silence_counts_since_the_family_and_the_port_answer() {
     };
     let early = https(attempt(&other, 0, passed()));
     let late = starting(5.0, attempt(&edge, 0, passed()));
-    let since = |attempts: &[Attempt], row: &Target| climates(attempts).for_target(row).since;
+    let since = |attempts: &[Attempt], row: &Target| path_estimates(attempts).for_target(row).since;
     let attempts = [early.clone(), late.clone()];
     assert!((since(&attempts, &edge) - 5.0).abs() < 0.1, "the port");
     assert!(since(&attempts, &other) < 0.1);
@@ -503,10 +503,10 @@ fn handshakes_are_compared_with_those_of_the_service() {
         profile: Profile::Https,
         ..attempt(&other, 0, passed())
     };
-    let mute = attempt(&edge, 1, hushed());
-    let both = climates(&[slow, quick.clone()]);
+    let mute = attempt(&edge, 1, stalled());
+    let both = path_estimates(&[slow, quick.clone()]);
     assert_eq!(both.for_target(&quic).round_trip, Some(0.9), "the edge's");
-    let alone = climates(&[mute, quick]);
+    let alone = path_estimates(&[mute, quick]);
     assert_eq!(alone.for_target(&edge).handshake, None);
     assert!(alone.for_target(&edge).kin_answer);
     assert!(!alone.for_target(&quic).kin_answer);
@@ -515,7 +515,7 @@ fn handshakes_are_compared_with_those_of_the_service() {
 #[test]
 fn icmp_errors_of_the_family_are_heeded() {
     let edge = row_of(Service::Http2);
-    let told = climates(&[attempt(&edge, 0, prohibited())]);
+    let told = path_estimates(&[attempt(&edge, 0, prohibited())]);
     assert!(told.for_target(&edge).icmp_seen);
     let ipv6 = Target {
         family: Family::Ipv6,
@@ -593,9 +593,9 @@ fn told(rows: &[JudgedRow], name: &str) -> (Status, Option<Cause>) {
 fn judged_row(row: &Target, attempts: &[Attempt]) -> JudgedRow {
     JudgedRow {
         target: row.clone(),
-        judgement: judged(row, attempts),
+        verdict: judged(row, attempts),
         attempts: attempts.to_vec(),
-        climate: NEAR,
+        estimate: NEAR,
     }
 }
 
@@ -603,8 +603,8 @@ fn judged_row(row: &Target, attempts: &[Attempt]) -> JudgedRow {
 fn the_name_that_is_cut_is_told() {
     let row = row_of(Service::Http2);
     let mut attempts = each(&row, 10, &passed());
-    attempts.extend((0..10).map(|address| named(PROBE, attempt(&row, address, hushed()))));
-    let documented = attempt(&row, 0, hushed());
+    attempts.extend((0..10).map(|address| named(PROBE, attempt(&row, address, stalled()))));
+    let documented = attempt(&row, 0, stalled());
     attempts.push(named(catalog::DOCUMENTED_SNI, documented));
     let rows = [judged_row(&row, &attempts)];
     assert_eq!(told(&rows, TUNNEL), (Status::Reachable, None));
@@ -698,11 +698,11 @@ fn prefaces_are_missed_where_a_tunnel_would_come_up() {
     assert!(!without_prefaces(report.into_observations()));
 }
 
-fn pressures(attempts: &[Attempt], rows: &[Target]) -> Pressures {
-    Pressures::of(&attempts.iter().collect::<Vec<_>>(), rows)
+fn rate_limits(attempts: &[Attempt], rows: &[Target]) -> RateLimits {
+    RateLimits::of(&attempts.iter().collect::<Vec<_>>(), rows)
 }
 
-/// A burst to all addresses of a row, of which the first ones are answered: the leader's with the
+/// A burst to all addresses of a row, of which the first ones are answered: the canary's with the
 /// tunnel's name, the others with the probe's.
 pub(crate) fn burst(row: &Target, answered: usize) -> Vec<Attempt> {
     let flow = |address| {
@@ -723,20 +723,20 @@ pub(crate) fn burst(row: &Target, answered: usize) -> Vec<Attempt> {
 }
 
 #[test]
-fn pressure_is_many_failures_after_a_pass() {
+fn a_rate_limit_is_many_failures_after_a_pass() {
     let row = row_of(Service::Http2);
     let on = |attempts: &[Attempt]| {
-        let pressures = pressures(attempts, std::slice::from_ref(&row));
-        pressures.on(Service::Http2).copied()
+        let rate_limits = rate_limits(attempts, std::slice::from_ref(&row));
+        rate_limits.on(Service::Http2).copied()
     };
-    let pressure = on(&burst(&row, 2)).expect("eight fail");
+    let rate_limit = on(&burst(&row, 2)).expect("eight fail");
     assert_eq!(
-        (pressure.answered, pressure.failed, pressure.recovered),
+        (rate_limit.answered, rate_limit.failed, rate_limit.recovered),
         (2, 8, 0)
     );
     // The quickest answer took 10 ms.
-    assert!((pressure.shows - 0.37).abs() < 1e-9);
-    assert!((pressure.calm - 0.87).abs() < 1e-9);
+    assert!((rate_limit.shows - 0.37).abs() < 1e-9);
+    assert!((rate_limit.resume_at - 0.87).abs() < 1e-9);
     assert_eq!(on(&burst(&row, 3)), None, "seven fail");
     assert_eq!(on(&burst(&row, 0)), None, "a row of which nothing passes");
     let mut late = burst(&row, 1);
@@ -752,15 +752,19 @@ fn pressure_is_many_failures_after_a_pass() {
         flow.outcome = unanswered(ContactFailure::Reset);
         flow.elapsed_ms = Millis::from(10.0);
     }
-    let pressure = on(&refused).expect("refusals are failures");
+    let rate_limit = on(&refused).expect("refusals are failures");
     assert!(
-        (pressure.shows - 0.34).abs() < 1e-9,
+        (rate_limit.shows - 0.34).abs() < 1e-9,
         "but not before answers stop"
     );
     let mut trickle = burst(&row, 2);
     trickle.push(named("other", starting(0.25, attempt(&row, 0, passed()))));
-    let pressure = on(&trickle).expect("they stop in the end");
-    assert!((pressure.shows - 0.56).abs() < 1e-9, "{}", pressure.shows);
+    let rate_limit = on(&trickle).expect("they stop in the end");
+    assert!(
+        (rate_limit.shows - 0.56).abs() < 1e-9,
+        "{}",
+        rate_limit.shows
+    );
 }
 
 #[test]
@@ -779,10 +783,10 @@ fn a_limit_is_recognised_by_what_passes_later() {
         );
     }
     let recognised = |attempts: &[Attempt]| {
-        let pressures = pressures(attempts, &rows);
-        pressures
+        let rate_limits = rate_limits(attempts, &rows);
+        rate_limits
             .on(Service::Http2)
-            .is_some_and(Pressure::is_recognised)
+            .is_some_and(RateLimit::is_recognised)
     };
     let again = |address| {
         let flow = starting(2.0, attempt(&row, address, passed()));
@@ -792,11 +796,11 @@ fn a_limit_is_recognised_by_what_passes_later() {
     assert!(!recognised(&attempts), "five have recovered");
     attempts.push(again(8));
     assert!(recognised(&attempts), "six have");
-    let mut busy = attempts.clone();
-    for flow in &mut busy {
+    let mut host_overloaded = attempts.clone();
+    for flow in &mut host_overloaded {
         flow.handshake_ms = flow.handshake_ms.map(|_| Millis::from(500.0));
     }
-    assert!(!recognised(&busy), "nobody had time to answer");
+    assert!(!recognised(&host_overloaded), "nobody had time to answer");
     let mut at_times = attempts.clone();
     for flow in at_times.iter_mut().skip(1) {
         flow.handshake_ms = flow.handshake_ms.map(|_| Millis::from(300.0));
@@ -811,24 +815,27 @@ fn a_limit_is_recognised_by_what_passes_later() {
 }
 
 #[test]
-fn a_service_that_never_passes_shares_the_others_pressure() {
+fn a_service_that_never_passes_shares_the_others_rate_limit() {
     let [tcp, udp] = [Service::Http2, Service::Quic].map(row_of);
     let rows = [tcp.clone(), udp.clone()];
     let silent = [burst(&tcp, 2), burst(&udp, 0)].concat();
-    assert!(pressures(&silent, &rows).on(Service::Quic).is_some());
+    assert!(rate_limits(&silent, &rows).on(Service::Quic).is_some());
     let passing = [burst(&tcp, 2), burst(&udp, 10)].concat();
-    assert_eq!(pressures(&passing, &rows).on(Service::Quic), None);
-    assert_eq!(pressures(&passing, &rows).on(Service::Https), None);
+    assert_eq!(rate_limits(&passing, &rows).on(Service::Quic), None);
+    assert_eq!(rate_limits(&passing, &rows).on(Service::Https), None);
 }
 
 #[test]
-fn under_pressure_only_what_fails_between_controls_that_pass_counts() {
+fn under_a_rate_limit_only_what_fails_between_controls_that_pass_counts() {
     let row = row_of(Service::Http2);
     let state_after = |later: &[Attempt]| {
         let attempts = [burst(&row, 2), later.to_vec()].concat();
         let rows = std::slice::from_ref(&row);
-        let climates = Climates::of(attempts.iter(), &pressures(&attempts, rows));
-        state(&judged_in(climates.for_target(&row), &row, &attempts), 9)
+        let path_estimates = PathEstimates::of(attempts.iter(), &rate_limits(&attempts, rows));
+        state(
+            &judged_in(path_estimates.for_target(&row), &row, &attempts),
+            9,
+        )
     };
     let tries = |outcome: &Outcome| -> Vec<_> {
         let tried = |number: u8| {

@@ -216,12 +216,12 @@ pub(super) fn detail(row: &JudgedRow, host: &Host) -> Option<String> {
         Status::Skipped => return Some("excluded by the options".to_owned()),
         Status::Unresolved => return Some("DNS gives no address of this family".to_owned()),
         Status::Inconclusive => return Some(inconclusive(row)),
-        Status::Blocked | Status::Partial => row.judgement.cause?,
+        Status::Blocked | Status::Partial => row.verdict.cause?,
     };
     let text = causes::detail(cause, row, Platform::of(host));
     if row.status() == Status::Partial {
         let blocked: Vec<_> = row
-            .judgement
+            .verdict
             .blocked()
             .map(|address| address.to_string())
             .collect();
@@ -232,7 +232,7 @@ pub(super) fn detail(row: &JudgedRow, host: &Host) -> Option<String> {
 
 fn open_addresses(row: &JudgedRow) -> Option<String> {
     let open: Vec<_> = row
-        .judgement
+        .verdict
         .addresses
         .iter()
         .filter(|(_, state)| *state == AddressState::Open)
@@ -252,7 +252,7 @@ fn unavailable(row: &JudgedRow, host: &Host) -> Option<String> {
 
 fn inconclusive(row: &JudgedRow) -> String {
     let attempts = row.attempts.len();
-    let lossy = if row.climate.loss > 0.5 && row.climate.round_trip.is_some() {
+    let lossy = if row.estimate.loss > 0.5 && row.estimate.round_trip.is_some() {
         "; many packets are lost on this path, or new connections are limited in rate"
     } else {
         ""
@@ -267,7 +267,7 @@ pub(super) fn tuples(rows: &[&JudgedRow]) -> Vec<String> {
     let mut lines = BTreeMap::<Flows, BTreeSet<Transport>>::new();
     for row in rows {
         let target = &row.target;
-        let blocked: Vec<_> = row.judgement.blocked().collect();
+        let blocked: Vec<_> = row.verdict.blocked().collect();
         let addresses = if blocked.is_empty() {
             target.addresses.clone()
         } else {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::diagnose::{AddressState, Judgement, judgements};
+use crate::diagnose::{AddressState, RowVerdict, judgements};
 use crate::model::{
     Cause, Destination, Family, Finding, FindingCode, Lookup, LookupStatus, RecordType, Report,
     Requirement, Service, Severity, Source, Status, Transport, Verdict, Via,
@@ -331,7 +331,7 @@ impl Facts {
         }
     }
 
-    fn add_row(&mut self, report: &Report, row: &Destination, own: Option<&(Target, Judgement)>) {
+    fn add_row(&mut self, report: &Report, row: &Destination, own: Option<&(Target, RowVerdict)>) {
         let place = row.region.clone().unwrap_or_else(|| row.host.clone());
         if let Some((target, _)) = own.filter(|(target, _)| has_answer(target)) {
             let answers = Answers {
@@ -403,7 +403,7 @@ pub(crate) fn counts(report: &Report, row: &Destination) -> bool {
     row.requirement == Requirement::Required || (row.service == Service::Https && strict)
 }
 
-fn row_state(row: &Destination, judgement: Option<&Judgement>) -> DestinationState {
+fn row_state(row: &Destination, judgement: Option<&RowVerdict>) -> DestinationState {
     let addresses = |wanted: fn(AddressState) -> bool| {
         let all = judgement.into_iter().flat_map(|own| &own.addresses);
         let own = all.filter(|(_, state)| wanted(*state));

@@ -9,8 +9,8 @@ use super::*;
 /// A moment, in seconds.
 const MOMENT: f64 = 1e-3;
 
-/// What the page says of a climate, in its words.
-struct Published(Climate);
+/// What the page says of an estimate, in its words.
+struct Published(PathEstimate);
 
 impl Published {
     /// The tries that are needed at a loss.
@@ -19,47 +19,47 @@ impl Published {
         tries.unwrap_or(u32::MAX)
     }
 
-    fn patience(answer: Option<f64>) -> f64 {
+    fn timeout(answer: Option<f64>) -> f64 {
         match answer {
             Some(answer) => (0.15 + 3.0 * answer).min(3.0),
             None => 1.8,
         }
     }
 
-    fn quiet(patience: f64) -> f64 {
-        (2.0 * patience).min(patience + 1.5).max(1.5)
+    fn quiet(timeout: f64) -> f64 {
+        (2.0 * timeout).min(timeout + 1.5).max(1.5)
     }
 
     fn span_of_a_row(&self) -> f64 {
         match (self.0.round_trip, self.0.icmp_seen) {
             (_, true) => 4.5,
             (None, false) => 3.6,
-            (some, false) => Self::quiet(Self::patience(some)),
+            (some, false) => Self::quiet(Self::timeout(some)),
         }
     }
 
     fn span_of_a_hush(&self, others_pass: bool) -> f64 {
         match self.0.handshake {
             None => 5.0,
-            some if others_pass => (2.0 * Self::patience(some)).max(2.0),
-            some => Self::quiet(Self::patience(some)),
+            some if others_pass => (2.0 * Self::timeout(some)).max(2.0),
+            some => Self::quiet(Self::timeout(some)),
         }
     }
 }
 
 /// Any path: how slow, how lossy, and what is known of it.
-fn paths() -> impl Strategy<Value = Climate> {
+fn paths() -> impl Strategy<Value = PathEstimate> {
     let time = || proptest::option::weighted(0.8, 0.0..1.5_f64);
     let losses = (0.05..0.95_f64, 0.05..0.95_f64);
     (time(), time(), losses, any::<bool>(), any::<bool>()).prop_map(
-        |(round_trip, handshake, (loss, refusing), icmp_seen, kin_answer)| Climate {
+        |(round_trip, handshake, (loss, refusing), icmp_seen, kin_answer)| PathEstimate {
             round_trip,
             handshake,
             loss,
             refusing,
             icmp_seen,
             kin_answer,
-            ..Climate::UNKNOWN
+            ..PathEstimate::UNKNOWN
         },
     )
 }
@@ -80,7 +80,7 @@ proptest! {
     #[test]
     fn an_address_among_others_needs_what_the_page_says(path in paths()) {
         // Refusals are held against the share of refusals too: here they are as good as silence.
-        let path = Climate { refusing: path.loss, ..path };
+        let path = PathEstimate { refusing: path.loss, ..path };
         let tries = Published::tries(path.loss).max(5);
         let silent = |tries, span| path.proves_address(0, tries, span);
         prop_assert!(is_threshold(silent, tries, 2.0));
@@ -90,7 +90,7 @@ proptest! {
 
     #[test]
     fn refusals_need_what_the_page_says(path in paths()) {
-        let path = Climate { kin_answer: true, ..path };
+        let path = PathEstimate { kin_answer: true, ..path };
         let tries = Published::tries(path.loss.min(path.refusing));
         let refused = |tries, span| path.proves_refusals(tries, 0, span);
         prop_assert!(is_threshold(refused, tries, 1.0));
@@ -101,10 +101,10 @@ proptest! {
 
     #[test]
     fn a_handshake_is_silent_as_long_as_the_page_says(path in paths(), others_pass: bool) {
-        let path = Climate { loss: path.loss.min(0.7), ..path };
+        let path = PathEstimate { loss: path.loss.min(0.7), ..path };
         let span = Published(path).span_of_a_hush(others_pass);
         let tries = Published::tries(1.0 - (1.0 - path.loss).powi(3));
-        let proves = |tries, span| path.proves_hush(tries, span, others_pass);
+        let proves = |tries, span| path.proves_stall(tries, span, others_pass);
         prop_assert!(proves(tries, span + MOMENT));
         prop_assert!(!proves(tries - 1, span + 100.0));
         prop_assert!(!proves(10_000, span - MOMENT));
@@ -113,7 +113,7 @@ proptest! {
     #[test]
     fn a_try_counts_after_the_patience_that_the_page_says(path in paths(), again in 0..3_usize) {
         let sent = [0.0, 1.0, 3.0][again];
-        let due = sent + Published::patience(path.round_trip);
+        let due = sent + Published::timeout(path.round_trip);
         let counted = |elapsed: f64| {
             let attempt = tests::attempt(Transport::Tcp, elapsed, None);
             path.silent_tries(&attempt)
@@ -143,11 +143,11 @@ proptest! {
         let mut chance_of = (1.0 - loss).powf(f64::from(tried));
         let mut accused = 0.0;
         for lost in 0..tried {
-            let estimate = Climate {
+            let estimate = PathEstimate {
                 round_trip: Some(0.02),
                 loss: loss_bound(lost, tried),
                 refusing: 0.95,
-                ..Climate::UNKNOWN
+                ..PathEstimate::UNKNOWN
             };
             let needed = (1..1000).find(|tries| estimate.proves_address(0, *tries, 60.0));
             if let Some(needed) = needed {

@@ -28,22 +28,22 @@ pub(super) fn attempt(transport: Transport, elapsed: f64, contact: Option<f64>) 
     }
 }
 
-fn climate(answers: usize, contact: f64) -> Climate {
+fn estimate(answers: usize, contact: f64) -> PathEstimate {
     let attempts: Vec<_> = (0..answers)
         .map(|_| attempt(Transport::Tcp, contact, Some(contact)))
         .collect();
-    Climate::of(&attempts.iter())
+    PathEstimate::of(&attempts.iter())
 }
 
 /// What ten of the one and ten of the other tell of the path.
-fn by_turns(one: &Attempt, other: &Attempt) -> Climate {
+fn by_turns(one: &Attempt, other: &Attempt) -> PathEstimate {
     let both = [one, other].repeat(10);
-    Climate::of(&both.into_iter())
+    PathEstimate::of(&both.into_iter())
 }
 
 #[test]
 fn silence_alone_needs_the_patience_of_a_satellite_path() {
-    let unknown = Climate::of(&[].iter());
+    let unknown = PathEstimate::of(&[].iter());
     assert_eq!(unknown.silent_tries(&attempt(Transport::Tcp, 1.7, None)), 0);
     assert_eq!(unknown.silent_tries(&attempt(Transport::Tcp, 1.9, None)), 1);
     assert!(!unknown.proves_row(1000, 3.0));
@@ -56,7 +56,7 @@ fn silence_alone_needs_the_patience_of_a_satellite_path() {
 
 #[test]
 fn answers_nearby_make_silence_speak_sooner() {
-    let near = climate(20, 0.02);
+    let near = estimate(20, 0.02);
     assert!(near.proves_row(20, 1.5));
     assert!(!near.proves_row(20, 1.4));
     assert!(!near.proves_row(3, 5.0));
@@ -64,7 +64,7 @@ fn answers_nearby_make_silence_speak_sooner() {
 
 #[test]
 fn one_silent_address_among_many_needs_tries_of_its_own() {
-    let near = climate(40, 0.02);
+    let near = estimate(40, 0.02);
     assert!(!near.proves_address(0, 4, 5.0));
     assert!(near.proves_address(0, 6, 2.0));
     assert!(!near.proves_address(0, 6, 1.9));
@@ -76,7 +76,7 @@ fn a_rate_limit_shows_as_loss_and_accuses_nobody() {
         .map(|_| attempt(Transport::Tcp, 0.02, Some(0.02)))
         .collect();
     attempts.extend((0..20).map(|_| attempt(Transport::Tcp, 0.5, None)));
-    let limited = Climate::of(&attempts.iter());
+    let limited = PathEstimate::of(&attempts.iter());
     assert!(limited.loss > 0.6, "{}", limited.loss);
     assert!(!limited.proves_address(0, 10, 9.0));
 }
@@ -85,8 +85,8 @@ fn a_rate_limit_shows_as_loss_and_accuses_nobody() {
 fn a_retransmitted_syn_counts_as_loss() {
     let quick = attempt(Transport::Tcp, 0.02, Some(0.02));
     let slow = attempt(Transport::Tcp, 1.02, Some(1.02));
-    let lossy = Climate::of(&[quick.clone(), slow].iter());
-    let clean = Climate::of(&[quick.clone(), quick].iter());
+    let lossy = PathEstimate::of(&[quick.clone(), slow].iter());
+    let clean = PathEstimate::of(&[quick.clone(), quick].iter());
     assert!(lossy.loss > clean.loss);
 }
 
@@ -94,11 +94,11 @@ fn a_retransmitted_syn_counts_as_loss() {
 fn silence_from_before_anything_answered_proves_nothing() {
     let mut late = attempt(Transport::Tcp, 0.02, Some(0.02));
     late.started_ms = Millis::from(3000.0);
-    let climate = Climate::of(&[late].iter());
+    let estimate = PathEstimate::of(&[late].iter());
     let silent = attempt(Transport::Udp, 4.0, None);
     // Sent at 0, 0.2, 0.6, 1.4 and 3.0 s, of which the last counts.
-    assert_eq!(climate.silent_tries(&silent), 1);
-    assert!((climate.span([silent].iter()) - 1.0).abs() < 1e-9);
+    assert_eq!(estimate.silent_tries(&silent), 1);
+    assert!((estimate.span([silent].iter()) - 1.0).abs() < 1e-9);
 }
 
 #[test]
@@ -110,13 +110,13 @@ fn a_slow_server_is_not_a_cut() {
         };
         vec![contact; count]
     };
-    let climate = Climate::of(&connected(40).iter());
+    let estimate = PathEstimate::of(&connected(40).iter());
     assert_eq!(
-        climate.handshake, None,
+        estimate.handshake, None,
         "a SYN-ACK tells nothing of the server behind"
     );
-    assert!(!climate.proves_hush(1000, 4.9, false));
-    assert!(climate.proves_hush(1000, 5.0, false));
+    assert!(!estimate.proves_stall(1000, 4.9, false));
+    assert!(estimate.proves_stall(1000, 5.0, false));
 }
 
 #[test]
@@ -131,53 +131,53 @@ fn resets_of_what_passes_at_other_times_are_loss() {
 
 #[test]
 fn a_slow_path_is_waited_for() {
-    let slow = climate(20, 0.6);
-    assert!(slow.patience() > 1.8);
+    let slow = estimate(20, 0.6);
+    assert!(slow.timeout() > 1.8);
     assert_eq!(slow.silent_tries(&attempt(Transport::Udp, 1.5, None)), 0);
-    let near = climate(20, 0.02);
+    let near = estimate(20, 0.02);
     assert_eq!(near.silent_tries(&attempt(Transport::Udp, 1.5, None)), 3);
 }
 
 #[test]
 fn the_least_loss_asks_for_as_many_tries_as_are_told() {
-    let clean = climate(200, 0.02);
+    let clean = estimate(200, 0.02);
     assert!(!clean.proves_row(3, 9.0));
     assert!(clean.proves_row(4, 9.0));
     assert!(!clean.proves_address(0, 4, 9.0));
     assert!(clean.proves_address(0, 5, 9.0));
     let handshake = Some(0.01);
-    let clean = Climate { handshake, ..clean };
+    let clean = PathEstimate { handshake, ..clean };
     // A flight has three packets, of which one in seven is lost.
-    assert!(!clean.proves_hush(5, 9.0, false));
-    assert!(clean.proves_hush(6, 9.0, false));
+    assert!(!clean.proves_stall(5, 9.0, false));
+    assert!(clean.proves_stall(6, 9.0, false));
 }
 
 #[test]
 fn spans_grow_with_the_path_and_the_server() {
-    let far = climate(200, 0.8);
+    let far = estimate(200, 0.8);
     // Patience is 0.15 s and three round trips, and a link may be down for 1.5 s.
     assert!(!far.proves_row(100, 4.0));
     assert!(far.proves_row(100, 4.1));
-    let near = climate(200, 0.3);
-    assert!(!near.proves_row(100, 2.0), "twice the patience is less");
+    let near = estimate(200, 0.3);
+    assert!(!near.proves_row(100, 2.0), "twice the timeout is less");
     assert!(near.proves_row(100, 2.2));
-    let slow = |handshake| Climate {
+    let slow = |handshake| PathEstimate {
         handshake: Some(handshake),
-        ..climate(200, 0.02)
+        ..estimate(200, 0.02)
     };
-    assert!(!slow(0.8).proves_hush(100, 4.0, false));
-    assert!(slow(0.8).proves_hush(100, 4.1, false));
-    assert!(slow(0.01).proves_hush(100, 1.6, false));
-    assert!(!slow(0.01).proves_hush(100, 1.6, true), "others pass");
-    assert!(slow(0.01).proves_hush(100, 2.0, true));
+    assert!(!slow(0.8).proves_stall(100, 4.0, false));
+    assert!(slow(0.8).proves_stall(100, 4.1, false));
+    assert!(slow(0.01).proves_stall(100, 1.6, false));
+    assert!(!slow(0.01).proves_stall(100, 1.6, true), "others pass");
+    assert!(slow(0.01).proves_stall(100, 2.0, true));
 }
 
 #[test]
 fn refusals_are_too_many_for_the_loss_where_flows_pass() {
     let kin_answer = true;
-    let near = climate(200, 0.02);
+    let near = estimate(200, 0.02);
     assert!(near.proves_refusals(1, 0, 1.0));
-    let among = Climate { kin_answer, ..near };
+    let among = PathEstimate { kin_answer, ..near };
     assert!(!among.proves_refusals(3, 0, 1.0));
     assert!(among.proves_refusals(4, 0, 1.0));
     assert!(among.proves_refusals(1, 3, 1.0), "silence counts as well");
@@ -186,11 +186,11 @@ fn refusals_are_too_many_for_the_loss_where_flows_pass() {
 
 #[test]
 fn a_path_that_loses_much_refuses_nothing() {
-    let lossy = Climate {
+    let lossy = PathEstimate {
         kin_answer: true,
         loss: 0.6,
         refusing: 0.06,
-        ..climate(200, 0.02)
+        ..estimate(200, 0.02)
     };
     assert!(lossy.proves_refusals(5, 0, 1.0));
     assert!(lossy.proves_address(5, 0, 2.0));
@@ -198,7 +198,7 @@ fn a_path_that_loses_much_refuses_nothing() {
     assert!(!lossy.proves_address(5, 0, 1.9), "too soon");
     assert!(!lossy.proves_address(3, 7, 2.0), "silence is loss");
     let refusing = 0.6;
-    let limited = Climate { refusing, ..lossy };
+    let limited = PathEstimate { refusing, ..lossy };
     assert!(!limited.proves_refusals(10, 0, 1.0));
     assert!(!limited.proves_address(10, 0, 2.0));
 }
@@ -207,31 +207,31 @@ fn a_path_that_loses_much_refuses_nothing() {
 fn what_was_given_up_is_silent_too() {
     let mut given_up = attempt(Transport::Tcp, 1.5, None);
     given_up.outcome = Outcome::Abandoned;
-    assert_eq!(climate(20, 0.02).silent_tries(&given_up), 2);
+    assert_eq!(estimate(20, 0.02).silent_tries(&given_up), 2);
     given_up.contact_ms = Some(Millis::from(20.0));
-    assert_eq!(climate(20, 0.02).silent_tries(&given_up), 0);
+    assert_eq!(estimate(20, 0.02).silent_tries(&given_up), 0);
 }
 
 #[test]
 fn hushes_are_counted_as_the_other_side_sends_again() {
     let handshake = Some(0.0);
-    let climate = Climate {
+    let estimate = PathEstimate {
         handshake,
-        ..climate(20, 0.02)
+        ..estimate(20, 0.02)
     };
-    let hushed = |transport| {
-        let mut hushed = attempt(transport, 1.0, Some(0.001));
-        hushed.outcome = Outcome::Abandoned;
-        climate.hushed_tries(&hushed)
+    let stalled = |transport| {
+        let mut stalled = attempt(transport, 1.0, Some(0.001));
+        stalled.outcome = Outcome::Abandoned;
+        estimate.stalled_tries(&stalled)
     };
-    // After 0, 0.2 and 0.6 s over TCP, after 0 and 1 s over QUIC; patience takes 0.15 s.
-    assert_eq!(hushed(Transport::Tcp), 3);
-    assert_eq!(hushed(Transport::Udp), 1);
+    // After 0, 0.2 and 0.6 s over TCP, after 0 and 1 s over QUIC; the timeout takes 0.15 s.
+    assert_eq!(stalled(Transport::Tcp), 3);
+    assert_eq!(stalled(Transport::Udp), 1);
 }
 
 #[test]
 fn too_big_is_no_rejection_and_a_late_one_is_one() {
-    let seen = |attempt: &Attempt| Climate::of(&[attempt].into_iter()).icmp_seen;
+    let seen = |attempt: &Attempt| PathEstimate::of(&[attempt].into_iter()).icmp_seen;
     let mut met = attempt(Transport::Udp, 4.0, None);
     let failure = |icmp| Outcome::Unanswered {
         failure: ContactFailure::Icmp { icmp },
@@ -268,12 +268,12 @@ fn refusals_of_what_answers_at_other_times_are_loss() {
 
 #[test]
 fn an_experiment_gets_three_to_five_tries() {
-    let among = |loss| Climate {
+    let among = |loss| PathEstimate {
         kin_answer: true,
         loss,
-        ..Climate::UNKNOWN
+        ..PathEstimate::UNKNOWN
     };
-    assert_eq!(Climate::UNKNOWN.enough_for_an_experiment(), 3);
+    assert_eq!(PathEstimate::UNKNOWN.enough_for_an_experiment(), 3);
     assert_eq!(among(0.05).enough_for_an_experiment(), 3);
     assert_eq!(among(0.15).enough_for_an_experiment(), 4);
     assert_eq!(among(0.5).enough_for_an_experiment(), 5);
@@ -283,7 +283,7 @@ fn an_experiment_gets_three_to_five_tries() {
 fn the_path_is_as_slow_as_most_answers() {
     let times = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
     let attempts = times.map(|time| attempt(Transport::Tcp, time, Some(time)));
-    assert_eq!(Climate::of(&attempts.iter()).round_trip, Some(0.7));
+    assert_eq!(PathEstimate::of(&attempts.iter()).round_trip, Some(0.7));
 }
 
 proptest! {
@@ -293,7 +293,7 @@ proptest! {
     ) {
         let bound = |lost| loss_bound(lost, lost + answered);
         prop_assert!(bound(lost + more) >= bound(lost) - 1e-12);
-        let proves = |loss| Climate { round_trip: Some(0.02), loss, ..Climate::UNKNOWN }
+        let proves = |loss| PathEstimate { round_trip: Some(0.02), loss, ..PathEstimate::UNKNOWN }
             .proves_address(0, tries, 10.0);
         prop_assert!(proves(bound(lost)) || !proves(bound(lost + more)));
     }
@@ -306,7 +306,7 @@ fn a_patience_below_zero_is_none() {
 
 #[test]
 fn where_resets_are_told_late_a_connection_is_silent_later() {
-    let late = climate(20, 0.02).with_late_resets(true);
+    let late = estimate(20, 0.02).with_late_resets(true);
     let tries = |transport, lasts| late.silent_tries(&attempt(transport, lasts, None));
     assert_eq!(tries(Transport::Tcp, 2.3), 0);
     assert_eq!(tries(Transport::Tcp, 2.5), 1);

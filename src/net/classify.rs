@@ -24,20 +24,20 @@ pub struct QueuedError {
 
 /// What an error of a socket says of who is behind it, on a system that tells no more than a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Behind {
+pub enum ErrorOrigin {
     /// An ICMP error, as a rule of an unknown sender.
     Icmp(IcmpError),
     /// A router's word, or this host's own about a gateway that does not answer.
-    Anybody,
+    Unknown,
 }
 
-impl Behind {
+impl ErrorOrigin {
     /// The ICMP error, if it is known to be one.
     #[must_use]
     pub fn icmp(self) -> Option<IcmpError> {
         match self {
             Self::Icmp(icmp) => Some(icmp),
-            Self::Anybody => None,
+            Self::Unknown => None,
         }
     }
 }

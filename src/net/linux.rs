@@ -11,7 +11,7 @@ use nix::sys::socket::{
 };
 use rustls::pki_types::CertificateDer;
 
-use super::classify::{Behind, QueuedError};
+use super::classify::{ErrorOrigin, QueuedError};
 use crate::model::{IcmpError, Transport};
 
 /// Whether sockets keep ICMP errors in a queue.
@@ -104,7 +104,7 @@ pub(super) fn limit_segments(socket: &impl AsFd, octets: u32) -> io::Result<()> 
 }
 
 /// Nothing: what stands behind an error is in the queue.
-pub(super) fn behind(_: &io::Error, _: Transport, _: SocketAddr) -> Option<Behind> {
+pub(super) fn behind(_: &io::Error, _: Transport, _: SocketAddr) -> Option<ErrorOrigin> {
     None
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use rustls::pki_types::CertificateDer;
 
-use super::classify::{Behind, QueuedError};
+use super::classify::{ErrorOrigin, QueuedError};
 use crate::model::{IcmpError, Transport};
 
 /// Whether sockets keep ICMP errors in a queue.
@@ -37,9 +37,9 @@ pub(super) fn behind(
     error: &io::Error,
     transport: Transport,
     remote: SocketAddr,
-) -> Option<Behind> {
+) -> Option<ErrorOrigin> {
     let refused = (error.raw_os_error(), transport) == (Some(errno::REFUSED), Transport::Udp);
-    refused.then(|| Behind::Icmp(IcmpError::port_unreachable(remote.is_ipv6())))
+    refused.then(|| ErrorOrigin::Icmp(IcmpError::port_unreachable(remote.is_ipv6())))
 }
 
 /// Authorities that the system trusts and does not list.

@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::classify::{self, Behind, is_own_address};
+use super::classify::{self, ErrorOrigin, is_own_address};
 use super::trust::Trust;
 use super::{Trace, awake, certificate_name, new_socket, next_icmp, os};
 use crate::catalog;
@@ -91,16 +91,16 @@ async fn connect_in(
         },
     };
     let local = stream.local_addr().ok().map(|address| address.ip());
-    let queued = next_icmp(&stream).map(Behind::Icmp);
+    let queued = next_icmp(&stream).map(ErrorOrigin::Icmp);
     let behind = queued.or_else(|| os::behind(&failed, Transport::Tcp, remote));
     Err(match behind {
-        Some(Behind::Icmp(icmp)) => {
+        Some(ErrorOrigin::Icmp(icmp)) => {
             let from_us = icmp
                 .from
                 .is_some_and(|from| is_own_address(from, local, own));
             classify::icmp_failure(icmp, from_us, trace.elapsed(), OsError::from(&failed))
         }
-        Some(Behind::Anybody) => other(failed),
+        Some(ErrorOrigin::Unknown) => other(failed),
         None => classify::connect_error(&failed),
     })
 }
@@ -155,14 +155,14 @@ async fn secure(
     judged.map_err(|chain| HandshakeFailure::Untrusted { chain })?;
     trace.handshake();
     let mut secured = describe(session);
-    let patience = answer_patience(trace);
+    let timeout = answer_timeout(trace);
     match probe.service {
-        Service::Https => match awake::within(patience, http_status(&mut tls, &probe.sni)).await {
+        Service::Https => match awake::within(timeout, http_status(&mut tls, &probe.sni)).await {
             Some(Ok(status)) => secured.http_status = Some(status),
             Some(Err(error)) => secured.http_error = Some(error.to_string()),
-            None => secured.http_error = Some(format!("no HTTP response in {patience:.1?}")),
+            None => secured.http_error = Some(format!("no HTTP response in {timeout:.1?}")),
         },
-        Service::Http2 | Service::Quic => secured.preface = Some(preface(&mut tls, patience).await),
+        Service::Http2 | Service::Quic => secured.preface = Some(preface(&mut tls, timeout).await),
     }
     Ok(secured)
 }
@@ -212,16 +212,16 @@ fn describe(session: &rustls::ClientConnection) -> Secured {
 }
 
 /// How long to wait for what only informs: a few round trips, so that it never holds up a verdict.
-fn answer_patience(trace: &Trace) -> Duration {
+fn answer_timeout(trace: &Trace) -> Duration {
     let round_trip = trace.state().contact.unwrap_or_default();
     (Duration::from_millis(250) + 5 * round_trip).min(Duration::from_secs(2))
 }
 
 /// Whether the edge, which is the HTTP/2 client here, opens with its preface (RFC 9113, section 3.4).
-async fn preface(tls: &mut TlsStream<SoftErrors>, patience: Duration) -> bool {
+async fn preface(tls: &mut TlsStream<SoftErrors>, timeout: Duration) -> bool {
     const START: &[u8] = b"PRI * HTTP/2.0\r\n";
     let mut received = [0; START.len()];
-    let read = awake::within(patience, tls.read_exact(&mut received)).await;
+    let read = awake::within(timeout, tls.read_exact(&mut received)).await;
     matches!(read, Some(Ok(_))) && received == START
 }
 

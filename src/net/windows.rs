@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 use schannel::cert_context::{CertContext, ValidUses};
 use schannel::cert_store::CertStore;
 
-use super::classify::{Behind, QueuedError};
+use super::classify::{ErrorOrigin, QueuedError};
 use crate::model::{IcmpError, Transport};
 
 /// Whether sockets keep ICMP errors in a queue.
@@ -54,16 +54,16 @@ pub(super) fn behind(
     error: &io::Error,
     transport: Transport,
     remote: SocketAddr,
-) -> Option<Behind> {
+) -> Option<ErrorOrigin> {
     let ipv6 = remote.is_ipv6();
     match (error.raw_os_error()?, transport) {
         (errno::RESET | errno::REFUSED, Transport::Udp) => {
-            Some(Behind::Icmp(IcmpError::port_unreachable(ipv6)))
+            Some(ErrorOrigin::Icmp(IcmpError::port_unreachable(ipv6)))
         }
         (NET_UNREACHABLE, _) if super::host::has_route(remote) => {
-            Some(Behind::Icmp(IcmpError::net_unreachable(ipv6)))
+            Some(ErrorOrigin::Icmp(IcmpError::net_unreachable(ipv6)))
         }
-        (HOST_UNREACHABLE, _) if super::host::has_route(remote) => Some(Behind::Anybody),
+        (HOST_UNREACHABLE, _) if super::host::has_route(remote) => Some(ErrorOrigin::Unknown),
         _ => None,
     }
 }
@@ -161,7 +161,7 @@ pub(super) mod errno {
 }
 
 /// Which interface leads to an address is not asked here.
-pub(super) const fn interface_towards(_: std::net::IpAddr) -> Option<String> {
+pub(super) const fn interface_towards(_: IpAddr) -> Option<String> {
     None
 }
 
@@ -181,8 +181,8 @@ mod tests {
             let error = io::Error::from_raw_os_error(code);
             behind(&error, transport, "127.0.0.1:7844".parse().unwrap())
         };
-        let closed = Some(Behind::Icmp(IcmpError::port_unreachable(false)));
-        let router = Some(Behind::Icmp(IcmpError::net_unreachable(false)));
+        let closed = Some(ErrorOrigin::Icmp(IcmpError::port_unreachable(false)));
+        let router = Some(ErrorOrigin::Icmp(IcmpError::net_unreachable(false)));
         assert_eq!(told(10054, Transport::Udp), closed);
         assert_eq!(told(10061, Transport::Udp), closed);
         assert_eq!(told(10013, Transport::Udp), None);
@@ -193,7 +193,7 @@ mod tests {
             assert_eq!(told(10051, transport), router);
             assert_eq!(
                 told(10065, transport),
-                Some(Behind::Anybody),
+                Some(ErrorOrigin::Unknown),
                 "a gateway may be silent"
             );
         }

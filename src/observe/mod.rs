@@ -1,9 +1,9 @@
 //! Runs the plan: the clock, the budget, and the tasks. What is started and when it is enough is
 //! decided by the pure stages; this one carries it out.
 
-mod board;
-mod deaf;
+mod attempts;
 mod names;
+mod udp_blocked;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -14,9 +14,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::task::JoinMap;
 
-pub use self::names::look_up;
+pub use self::names::resolve_all;
 
-use self::board::Board;
+use self::attempts::AttemptPool;
 use crate::catalog;
 use crate::model::{
     Ended, Event, Lookup, LookupStatus, Millis, Observations, Options, RecordType, Via,
@@ -108,7 +108,7 @@ struct Run {
     resolvers: Resolvers,
     trust: Arc<Trust>,
     started: Instant,
-    board: Board,
+    board: AttemptPool,
     lookups: Vec<Lookup>,
     over_tcp: Vec<Lookup>,
     unsettled: HashSet<Asked>,
@@ -134,7 +134,7 @@ impl Run {
         let host = host::describe(&options, trust.system_roots);
         let resolvers = Resolvers::of(&options);
         let (tell, answers) = unbounded_channel();
-        let board = Board::new(options.edge_bind_address, Arc::clone(&trust), started);
+        let board = AttemptPool::new(options.edge_bind_address, Arc::clone(&trust), started);
         let mut run = Self {
             options,
             host,
@@ -347,8 +347,9 @@ impl Run {
         }
         for (index, server) in (0..).zip(self.resolvers.servers.iter().copied()) {
             let (elapsed, waiting) = (self.started.elapsed(), !self.unsettled.is_empty());
-            let deaf = deaf::is_deaf(&self.lookups, (index, server), elapsed, waiting);
-            if !deaf || !self.asked_over_tcp.insert(server) {
+            let udp_blocked =
+                udp_blocked::fails_over_udp(&self.lookups, (index, server), elapsed, waiting);
+            if !udp_blocked || !self.asked_over_tcp.insert(server) {
                 continue;
             }
             let question = Question {

@@ -14,7 +14,7 @@ use crate::targets::{Asked, Names, hosts_with_a_rule, record_type};
 
 /// Asks for the names of the edge, and of the optional hosts that get a rule, until all questions are settled, or the
 /// time of the run is used up; none when `interrupted` comes true before.
-pub async fn look_up(
+pub async fn resolve_all(
     options: &Options,
     resolvers: &Resolvers,
     interrupted: impl Future<Output = ()>,

@@ -16,7 +16,7 @@ use crate::model::{Family, Transport};
 
 /// How long a flow may be silent without a rule that is seen to close it. Nothing here takes longer
 /// than a retransmission, which a busy machine may need.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// How often the trace is read.
 const LOOK: Duration = Duration::from_millis(1);
@@ -84,7 +84,7 @@ type Key = (Transport, Family, u16);
 /// One message there and back, on a connection that waits for it.
 pub(super) fn converse(socket: &Socket) -> io::Result<()> {
     let stream: TcpStream = socket.try_clone()?.into();
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     (&stream).write_all(b"?")?;
     let mut byte = [0];
     while byte != *b"\n" {
@@ -117,7 +117,7 @@ async fn all(probes: Vec<Probe>, trace: &Trace) -> io::Result<Vec<Seen>> {
     // The trace is looked at now and then: tokio waits for a file descriptor of one's own by unsafe code only.
     let mut looks = interval(LOOK);
     let mut packets = HashMap::new();
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while !tasks.is_empty() && seen.iter().any(|seen| !seen.is_decided()) {
         tokio::select! {
             Some(Ok((index, end))) = tasks.join_next() => seen[index].end = Some(end),

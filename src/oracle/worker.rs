@@ -207,7 +207,8 @@ impl Stage {
                         ..
                     } = lever;
                     let place = format!("{family} {table} {chain} handle {handle}");
-                    let _ = writeln!(script, "replace rule {place} {text}");
+                    // nft 1.0.6 aborts where it replaces a rule by one with an interval in a map.
+                    let _ = writeln!(script, "add rule {place} {text}\ndelete rule {place}");
                 }
             }
         }

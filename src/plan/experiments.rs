@@ -35,13 +35,13 @@ pub(super) fn wanted(row: &PlannedRow<'_>) -> Vec<(IpAddr, Role)> {
 
 /// The address that experiments are made on: the one that they have begun on, if they have.
 fn subject(row: &PlannedRow<'_>) -> Option<IpAddr> {
-    let judgement = row.judgement;
-    let name_is_cut = judgement.probe_passes && !judgement.tunnel_proven;
+    let verdict = row.verdict;
+    let name_is_cut = verdict.probe_passes && !verdict.tunnel_proven;
     if row.target.service == Service::Https || name_is_cut {
         return None;
     }
-    let passing = judgement.reachable() > 0;
-    let addresses = judgement.addresses.iter();
+    let passing = verdict.reachable() > 0;
+    let addresses = verdict.addresses.iter();
     let candidates = addresses.filter(|(_, state)| *state != AddressState::Reachable);
     let mut candidates = candidates.map(|(address, _)| *address);
     let begun = candidates
@@ -60,12 +60,12 @@ fn looks_cut(row: &PlannedRow<'_>, address: IpAddr, others_pass: bool) -> bool {
     const SILENT_TRIES: u32 = 3;
     /// And one cut an accident.
     const CUTS: usize = 2;
-    let patience = row.climate.patience().clamp(SOON, LATE);
+    let timeout = row.estimate.timeout().clamp(SOON, LATE);
     let tries = || row.deciding_tries(address).map(|seen| seen.attempt);
     if tries().any(|attempt| attempt.passed() || names_its_cause(&attempt.outcome)) {
         return false;
     }
-    let silent = row.climate.unanswered_tries(tries());
+    let silent = row.estimate.unanswered_tries(tries());
     let cut = |attempt: &&Attempt| match &attempt.outcome {
         Outcome::Unsecured { failure } => *failure != HandshakeFailure::Silent,
         _ => false,
@@ -75,23 +75,23 @@ fn looks_cut(row: &PlannedRow<'_>, address: IpAddr, others_pass: bool) -> bool {
     }
     let fails = |role| {
         let mut tries = row.tries(address, role).map(|seen| seen.attempt);
-        tries.any(|attempt| fails(row, attempt, patience))
+        tries.any(|attempt| fails(row, attempt, timeout))
     };
     // Where the tunnel's name is proven elsewhere, the probe's is all that is tried.
-    (row.judgement.tunnel_proven || fails(Role::Tunnel)) && fails(Role::Probe)
+    (row.verdict.tunnel_proven || fails(Role::Tunnel)) && fails(Role::Probe)
 }
 
 /// Whether an attempt has come to nothing in a way that another first flight might not.
-fn fails(row: &PlannedRow<'_>, attempt: &Attempt, patience: f64) -> bool {
+fn fails(row: &PlannedRow<'_>, attempt: &Attempt, timeout: f64) -> bool {
     let waited = attempt.elapsed_ms.secs() - attempt.contact_ms.map_or(0.0, Millis::secs);
     match &attempt.outcome {
         Outcome::Unanswered { .. } => {
             let quiet = attempt.stray.is_empty();
-            row.target.service == Service::Quic && quiet && waited >= patience
+            row.target.service == Service::Quic && quiet && waited >= timeout
         }
         Outcome::Unsecured {
             failure: HandshakeFailure::Silent,
-        } => waited >= patience,
+        } => waited >= timeout,
         Outcome::Unsecured { .. } => true,
         Outcome::Secured { .. } | Outcome::Abandoned => false,
     }

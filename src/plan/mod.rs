@@ -1,34 +1,34 @@
 //! PURE: what to start next, given what has been seen. Time is an argument.
 //!
 //! ```text
-//! a row begins with one address, its leader, and the name that decides; it speaks for the row
-//! the others follow once the leader has ended, or after a moment's head start
+//! a row begins with one address, its canary, and the name that decides; it speaks for the row
+//! the others follow once the canary has ended, or after a moment's head start
 //! an address that has not passed is tried again, later and later, while its row is open
 //! where only the probe's name passes, the tunnel's is tried on addresses that pass
 //! where only the tunnel's name passes, it is tried on all
-//! where ICMP errors are seen and nothing passes, the leader alone goes on
+//! where ICMP errors are seen and nothing passes, the canary alone goes on
 //! where the tunnel's first flight looks cut, experiments tell how (`experiments.rs`)
 //! where new flows may meet a limit, one follows the other (`pace.rs`)
 //! ```
 //! The head start lets a row's first packets out before the burst of the rest: a router that sends
 //! few ICMP errors has one for each row.
 
-mod control;
+mod controls;
 mod experiments;
-mod leaders;
-mod pace;
+mod head_start;
+mod pacing;
 mod step;
 
-pub use step::{GivenUp, Step, is_settled};
+pub use step::{Cancel, Step, is_settled};
 
 use std::net::IpAddr;
 
-use crate::diagnose::{AddressState, Judgement, Role};
-use crate::evidence::Climate;
+use crate::diagnose::{AddressState, Role, RowVerdict};
+use crate::evidence::PathEstimate;
 use crate::model::{Attempt, HandshakeFailure, Millis, Outcome, Service};
 use crate::targets::{Target, TargetState};
 
-/// How long the leader goes before the rest, in seconds.
+/// How long the canary goes before the rest, in seconds.
 const HEAD_START: f64 = 0.03;
 
 /// Between the starts of one attempt and the next over TCP, in seconds; an eleventh would not be worth
@@ -55,16 +55,16 @@ pub struct Seen<'a> {
 
 /// An attempt to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Start {
+pub struct Launch {
     /// Where to.
     pub address: IpAddr,
     /// With which server name.
     pub role: Role,
-    /// The how-manieth, from 1.
+    /// The ordinal, from 1.
     pub number: u32,
 }
 
-impl Start {
+impl Launch {
     /// The attempt in the row as it begins, `started` since the start of the run.
     #[must_use]
     pub fn attempt(&self, target: &Target, started: Millis) -> Attempt {
@@ -91,18 +91,18 @@ impl Start {
 fn next_starts(
     target: &Target,
     seen: &[Seen<'_>],
-    judgement: &Judgement,
-    climate: &Climate,
+    verdict: &RowVerdict,
+    estimate: &PathEstimate,
     now: f64,
-) -> Vec<Start> {
+) -> Vec<Launch> {
     let row = PlannedRow {
         target,
         seen,
-        judgement,
-        climate,
+        verdict,
+        estimate,
         now,
     };
-    if judgement.is_settled() {
+    if verdict.is_settled() {
         return Vec::new();
     }
     let mut starts = row.stand_in_starts();
@@ -116,8 +116,8 @@ fn next_starts(
 fn is_exhausted(
     target: &Target,
     seen: &[Seen<'_>],
-    judgement: &Judgement,
-    climate: &Climate,
+    verdict: &RowVerdict,
+    estimate: &PathEstimate,
 ) -> bool {
     match target.state {
         TargetState::Waiting => return false,
@@ -125,44 +125,44 @@ fn is_exhausted(
         TargetState::Probed | TargetState::Unresolved => {}
     }
     let idle = !seen.iter().any(|seen| seen.running);
-    idle && next_starts(target, seen, judgement, climate, f64::INFINITY).is_empty()
+    idle && next_starts(target, seen, verdict, estimate, f64::INFINITY).is_empty()
 }
 
 /// Whether a running attempt should make room: where routers answer with ICMP errors they answer few
-/// packets, and those of a row's leader say as much as those of all its addresses.
+/// packets, and those of a row's canary say as much as those of all its addresses.
 fn makes_room(
     target: &Target,
     attempt: &Attempt,
-    judgement: &Judgement,
-    climate: &Climate,
+    verdict: &RowVerdict,
+    estimate: &PathEstimate,
 ) -> bool {
-    is_rationed(judgement, climate)
+    is_rationed(verdict, estimate)
         && target.addresses.first() != Some(&attempt.address)
-        && climate.silent_tries(attempt) > 0
+        && estimate.silent_tries(attempt) > 0
 }
 
-fn is_rationed(judgement: &Judgement, climate: &Climate) -> bool {
-    climate.icmp_seen && judgement.reachable() == 0 && !judgement.probe_passes
+fn is_rationed(verdict: &RowVerdict, estimate: &PathEstimate) -> bool {
+    estimate.icmp_seen && verdict.reachable() == 0 && !verdict.probe_passes
 }
 
 struct PlannedRow<'a> {
     target: &'a Target,
     seen: &'a [Seen<'a>],
-    judgement: &'a Judgement,
-    climate: &'a Climate,
+    verdict: &'a RowVerdict,
+    estimate: &'a PathEstimate,
     now: f64,
 }
 
 impl<'a> PlannedRow<'a> {
     /// What to start at the row's own addresses.
-    fn own_starts(&self) -> Vec<Start> {
-        let Some(leader) = self.target.addresses.first().copied() else {
+    fn own_starts(&self) -> Vec<Launch> {
+        let Some(canary) = self.target.addresses.first().copied() else {
             return Vec::new();
         };
         let own = |seen: &Seen<'_>| self.target.addresses.contains(&seen.attempt.address);
         if !self.seen.iter().any(own) {
-            return vec![Start {
-                address: leader,
+            return vec![Launch {
+                address: canary,
                 role: Role::Tunnel,
                 number: 1,
             }];
@@ -170,7 +170,7 @@ impl<'a> PlannedRow<'a> {
         if !self.head_start_is_over() {
             return Vec::new();
         }
-        let mut wanted = self.wanted(leader);
+        let mut wanted = self.wanted(canary);
         wanted.extend(experiments::wanted(self));
         wanted
             .into_iter()
@@ -179,10 +179,10 @@ impl<'a> PlannedRow<'a> {
     }
 
     /// What to start where DNS leads astray, or through a proxy.
-    fn stand_in_starts(&self) -> Vec<Start> {
+    fn stand_in_starts(&self) -> Vec<Launch> {
         const MOST_ATTEMPTS: usize = 3;
-        let stand_ins = self.target.stand_ins.iter().copied();
-        stand_ins
+        let suspicious_answers = self.target.suspicious_answers.iter().copied();
+        suspicious_answers
             .filter(|address| !self.is_answered(*address, Role::Tunnel))
             .filter(|address| self.tries(*address, Role::Tunnel).count() < MOST_ATTEMPTS)
             .filter_map(|address| self.due(address, Role::Tunnel))
@@ -195,7 +195,7 @@ impl<'a> PlannedRow<'a> {
             .iter()
             .map(|s| s.attempt.started_ms.secs())
             .fold(f64::INFINITY, f64::min);
-        // A leader that fails at once may have used up what a router grants; the others wait.
+        // A canary that fails at once may have used up what a router grants; the others wait.
         self.now - first >= HEAD_START || self.seen.iter().any(|seen| seen.attempt.passed())
     }
 
@@ -234,11 +234,11 @@ impl<'a> PlannedRow<'a> {
     }
 
     /// Which names are wanted on which addresses, most telling first.
-    fn wanted(&self, leader: IpAddr) -> Vec<(IpAddr, Role)> {
+    fn wanted(&self, canary: IpAddr) -> Vec<(IpAddr, Role)> {
         let open = |(address, state): &(IpAddr, AddressState)| {
             (*state == AddressState::Open).then_some(*address)
         };
-        let open: Vec<IpAddr> = self.judgement.addresses.iter().filter_map(open).collect();
+        let open: Vec<IpAddr> = self.verdict.addresses.iter().filter_map(open).collect();
         if self.target.service == Service::Https {
             return open
                 .into_iter()
@@ -246,13 +246,13 @@ impl<'a> PlannedRow<'a> {
                 .collect();
         }
         let mut wanted: Vec<_> = self
-            .tunnel_candidates(leader)
+            .tunnel_candidates(canary)
             .into_iter()
             .map(|a| (a, Role::Tunnel))
             .collect();
-        // The leader has shown that the tunnel's name passes; the probe's is wanted there as well,
+        // The canary has shown that the tunnel's name passes; the probe's is wanted there as well,
         // because cloudflared's own pre-checks send it.
-        let probed = open.iter().copied().chain([leader]);
+        let probed = open.iter().copied().chain([canary]);
         for address in probed.filter(|address| !self.passes(*address, Role::Probe)) {
             if !wanted.contains(&(address, Role::Probe)) {
                 wanted.push((address, Role::Probe));
@@ -261,14 +261,14 @@ impl<'a> PlannedRow<'a> {
         if self.probe_name_is_cut() {
             wanted.extend(open.iter().map(|address| (*address, Role::Tunnel)));
         }
-        if is_rationed(self.judgement, self.climate) {
-            wanted.retain(|(address, role)| *address == leader || self.may_try(*address, *role));
+        if is_rationed(self.verdict, self.estimate) {
+            wanted.retain(|(address, role)| *address == canary || self.may_try(*address, *role));
         }
         wanted
     }
 
-    /// Whether an address that is no leader may be tried where ICMP errors are rationed: twice, the
-    /// second time well after the first, because what the leader meets need not be its fate.
+    /// Whether an address that is no canary may be tried where ICMP errors are rationed: twice, the
+    /// second time well after the first, because what the canary meets need not be its fate.
     fn may_try(&self, address: IpAddr, role: Role) -> bool {
         const APART: f64 = 1.0;
         let starts: Vec<_> = self
@@ -282,9 +282,9 @@ impl<'a> PlannedRow<'a> {
         }
     }
 
-    /// Where the tunnel's name is still to be proven: the leader, then addresses that pass otherwise.
-    fn tunnel_candidates(&self, leader: IpAddr) -> Vec<IpAddr> {
-        if self.judgement.tunnel_proven {
+    /// Where the tunnel's name is still to be proven: the canary, then addresses that pass otherwise.
+    fn tunnel_candidates(&self, canary: IpAddr) -> Vec<IpAddr> {
+        if self.verdict.tunnel_proven {
             return Vec::new();
         }
         let passing = self
@@ -292,11 +292,11 @@ impl<'a> PlannedRow<'a> {
             .addresses
             .iter()
             .filter(|a| self.passes(**a, Role::Probe));
-        let mut candidates = vec![leader];
+        let mut candidates = vec![canary];
         candidates.extend(
             passing
                 .copied()
-                .filter(|address| *address != leader)
+                .filter(|address| *address != canary)
                 .take(TUNNEL_TRIALS),
         );
         candidates
@@ -309,7 +309,7 @@ impl<'a> PlannedRow<'a> {
             let waited = seen.attempt.elapsed_ms.secs() > 1.0;
             !seen.attempt.passed() && (!seen.running || waited)
         };
-        self.judgement.tunnel_proven
+        self.verdict.tunnel_proven
             && self.seen.iter().filter(probe).any(failed)
             && !self
                 .seen
@@ -319,7 +319,7 @@ impl<'a> PlannedRow<'a> {
     }
 
     /// What the gaps are multiplied by: a row of few addresses has to prove as much as one of many.
-    const fn haste(&self) -> f64 {
+    const fn gap_factor(&self) -> f64 {
         const FEW: usize = 2;
         if self.target.addresses.len() <= FEW {
             0.7
@@ -329,10 +329,10 @@ impl<'a> PlannedRow<'a> {
     }
 
     /// The next attempt at an address with a name, if its time has come.
-    fn due(&self, address: IpAddr, role: Role) -> Option<Start> {
+    fn due(&self, address: IpAddr, role: Role) -> Option<Launch> {
         let tries: Vec<_> = self.tries(address, role).collect();
         let number = u32::try_from(tries.len() + 1).ok()?;
-        let start = Start {
+        let start = Launch {
             address,
             role,
             number,
@@ -350,7 +350,7 @@ impl<'a> PlannedRow<'a> {
         } else {
             TCP_GAPS
         };
-        let gap = gaps.get(tries.len() - 1)? * self.haste();
+        let gap = gaps.get(tries.len() - 1)? * self.gap_factor();
         let started = last.attempt.started_ms.secs();
         let failed = !last.running && !matches!(last.attempt.outcome, Outcome::Abandoned);
         let due = if failed {

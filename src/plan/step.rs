@@ -1,13 +1,15 @@
 //! PURE: one look at a run: what all rows prove, what starts, what is given up, and whether it is
 //! enough.
 
-use super::control::Controls;
-use super::leaders::{begun, leaders_first};
-use super::pace::{Urgency, Wanted, is_in_vain, next_flow};
-use super::{Seen, Start, is_exhausted, makes_room, next_starts};
+use super::controls::Controls;
+use super::head_start::{begun, leaders_first};
+use super::pacing::{Candidate, Priority, is_in_vain, next_flow};
+use super::{Launch, Seen, is_exhausted, makes_room, next_starts};
 use crate::catalog;
-use crate::diagnose::{AddressState, Climates, Judgement, Passes, Pressures, Role, belongs, judge};
-use crate::evidence::Climate;
+use crate::diagnose::{
+    AddressState, FirstSuccesses, PathEstimates, RateLimits, Role, RowVerdict, belongs, judge,
+};
+use crate::evidence::PathEstimate;
 use crate::model::Attempt;
 use crate::targets::{Target, TargetState};
 
@@ -15,18 +17,18 @@ use crate::targets::{Target, TargetState};
 #[derive(Debug)]
 pub struct Step {
     /// What is known of each row, in the order of the rows.
-    pub judgements: Vec<Judgement>,
+    pub judgements: Vec<RowVerdict>,
     /// What starts, with the number of its row.
-    pub starts: Vec<(usize, Start)>,
+    pub starts: Vec<(usize, Launch)>,
     /// The attempts that are given up, by their numbers among those that were seen.
-    pub given_up: Vec<(usize, GivenUp)>,
+    pub given_up: Vec<(usize, Cancel)>,
     /// Whether every row is settled, or nothing more can be started in it.
     pub complete: bool,
 }
 
 /// Why an attempt is given up before its own end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GivenUp {
+pub enum Cancel {
     /// Its question is settled by other attempts.
     Settled,
     /// The run is over, or the row is; what it has seen by now is what it tells.
@@ -36,10 +38,10 @@ pub enum GivenUp {
 impl Step {
     /// Looks at the rows and at all attempts so far, `now` in seconds of the run.
     #[must_use]
-    pub fn of(targets: &[Target], seen: &[Seen<'_>], pressures: &Pressures, now: f64) -> Self {
+    pub fn of(targets: &[Target], seen: &[Seen<'_>], rate_limits: &RateLimits, now: f64) -> Self {
         let attempts = || seen.iter().map(|seen| seen.attempt);
-        let climates = Climates::of(attempts(), pressures);
-        let passes = Passes::of(attempts());
+        let path_estimates = PathEstimates::of(attempts(), rate_limits);
+        let passes = FirstSuccesses::of(attempts());
         let rows: Vec<Vec<Seen<'_>>> = targets.iter().map(|t| of_row(seen, t)).collect();
         let begun: Vec<_> = targets
             .iter()
@@ -49,7 +51,7 @@ impl Step {
         let leaders_first = leaders_first(&begun, now);
         let judged = |(target, own): (&Target, &Vec<Seen<'_>>)| {
             let own: Vec<_> = own.iter().map(|seen| seen.attempt).collect();
-            judge(target, &own, &climates.for_target(target))
+            judge(target, &own, &path_estimates.for_target(target))
         };
         let judgements: Vec<_> = targets.iter().zip(&rows).map(judged).collect();
         let controls = Controls::new(targets, seen, &passes, &judgements, now);
@@ -61,46 +63,46 @@ impl Step {
         };
         let mut wanted = Vec::new();
         let each = targets.iter().zip(&rows).zip(&judgements);
-        for (row, ((target, own), judgement)) in each.enumerate() {
-            let climate = climates.for_target(target);
-            let pressure = pressures.on(target.service);
-            let starts = next_starts(target, own, judgement, &climate, now).into_iter();
+        for (row, ((target, own), verdict)) in each.enumerate() {
+            let estimate = path_estimates.for_target(target);
+            let rate_limit = rate_limits.on(target.service);
+            let starts = next_starts(target, own, verdict, &estimate, now).into_iter();
             wanted.extend(
                 starts
                     .filter(|_| own.is_empty() || !leaders_first)
-                    .map(|start| Wanted {
+                    .map(|start| Candidate {
                         row,
-                        urgency: Urgency::of(&start, judgement),
+                        urgency: Priority::of(&start, verdict),
                         start,
                     }),
             );
-            let control_is_awaited = pressure.is_some() || controls.are_awaited(target.service);
+            let control_is_awaited = rate_limit.is_some() || controls.are_awaited(target.service);
             let running = seen.iter().enumerate().filter(|(_, seen)| seen.running);
             let of_row = running.filter(|(_, seen)| belongs(seen.attempt, target));
             step.given_up.extend(of_row.filter_map(|(number, seen)| {
                 let attempt = seen.attempt;
-                let why = match pressure {
-                    Some(pressure) if is_in_vain(attempt, pressure, &climate) => {
-                        Some(GivenUp::Silent)
+                let why = match rate_limit {
+                    Some(rate_limit) if is_in_vain(attempt, rate_limit, &estimate) => {
+                        Some(Cancel::Silent)
                     }
                     _ if control_is_awaited && passes.is_control(attempt) => None,
-                    _ => given_up(target, attempt, judgement, &climate),
+                    _ => given_up(target, attempt, verdict, &estimate),
                 };
                 Some((number, why?))
             }));
             step.complete &=
-                is_settled(target, judgement) || is_exhausted(target, own, judgement, &climate);
+                is_settled(target, verdict) || is_exhausted(target, own, verdict, &estimate);
         }
         step.complete &= wanted.is_empty() && !controls.may_come();
         // All of what is wanted starts now, or one flow after the other where new ones may meet a limit.
-        let paced = |row: usize| pressures.on(targets[row].service).is_some();
-        let (slow, rest): (Vec<&Wanted>, Vec<_>) = wanted.iter().partition(|w| paced(w.row));
+        let paced = |row: usize| rate_limits.on(targets[row].service).is_some();
+        let (slow, rest): (Vec<&Candidate>, Vec<_>) = wanted.iter().partition(|w| paced(w.row));
         step.starts
             .extend(rest.into_iter().map(|w| (w.row, w.start)));
         let due = controls.due().into_iter();
         step.starts.extend(due.filter(|(row, _)| !paced(*row)));
-        if !pressures.is_none() {
-            let next = next_flow(pressures, targets, seen, &passes, &slow, now);
+        if !rate_limits.is_none() {
+            let next = next_flow(rate_limits, targets, seen, &passes, &slow, now);
             step.starts.extend(next);
         }
         step.judgements = judgements;
@@ -125,31 +127,31 @@ fn waits_for_documented_name(seen: &[Seen<'_>]) -> bool {
 
 /// Whether more attempts could not change the row, and its name is resolved.
 #[must_use]
-pub fn is_settled(target: &Target, judgement: &Judgement) -> bool {
-    judgement.is_settled() && target.state != TargetState::Waiting
+pub fn is_settled(target: &Target, verdict: &RowVerdict) -> bool {
+    verdict.is_settled() && target.state != TargetState::Waiting
 }
 
 /// Whether a running attempt has become pointless, and why.
 fn given_up(
     target: &Target,
     attempt: &Attempt,
-    judgement: &Judgement,
-    climate: &Climate,
-) -> Option<GivenUp> {
+    verdict: &RowVerdict,
+    estimate: &PathEstimate,
+) -> Option<Cancel> {
     let role = Role::of(attempt, target);
     if role == Role::Documented {
         return None;
     }
-    let state = judgement
+    let state = verdict
         .addresses
         .iter()
         .find(|(address, _)| *address == attempt.address);
     match state.map(|(_, state)| *state) {
         // The probe's name is wanted even where the tunnel's has passed.
-        Some(AddressState::Reachable) if role == Role::Probe && judgement.open.is_some() => None,
-        Some(AddressState::Reachable) => Some(GivenUp::Settled),
-        Some(AddressState::Blocked(_)) if judgement.is_settled() => Some(GivenUp::Silent),
-        _ if makes_room(target, attempt, judgement, climate) => Some(GivenUp::Silent),
+        Some(AddressState::Reachable) if role == Role::Probe && verdict.open.is_some() => None,
+        Some(AddressState::Reachable) => Some(Cancel::Settled),
+        Some(AddressState::Blocked(_)) if verdict.is_settled() => Some(Cancel::Silent),
+        _ if makes_room(target, attempt, verdict, estimate) => Some(Cancel::Silent),
         _ => None,
     }
 }

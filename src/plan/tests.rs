@@ -5,9 +5,9 @@ use crate::diagnose::tests::{
     NEAR, PROBE, attempt, burst, cut, lasting, named, passed, prohibited, row_of, silent, starting,
     untrusted,
 };
-use crate::diagnose::{Pressures, judge};
+use crate::diagnose::{RateLimits, judge};
 
-fn starts_in(climate: &Climate, row: &Target, attempts: &[Attempt], now: f64) -> Vec<Start> {
+fn starts_in(estimate: &PathEstimate, row: &Target, attempts: &[Attempt], now: f64) -> Vec<Launch> {
     let seen: Vec<_> = attempts
         .iter()
         .map(|attempt| Seen {
@@ -15,15 +15,15 @@ fn starts_in(climate: &Climate, row: &Target, attempts: &[Attempt], now: f64) ->
             running: matches!(attempt.outcome, Outcome::Abandoned),
         })
         .collect();
-    let judgement = judge(row, &attempts.iter().collect::<Vec<_>>(), climate);
-    next_starts(row, &seen, &judgement, climate, now)
+    let verdict = judge(row, &attempts.iter().collect::<Vec<_>>(), estimate);
+    next_starts(row, &seen, &verdict, estimate, now)
 }
 
-fn starts(row: &Target, attempts: &[Attempt], now: f64) -> Vec<Start> {
+fn starts(row: &Target, attempts: &[Attempt], now: f64) -> Vec<Launch> {
     starts_in(&NEAR, row, attempts, now)
 }
 
-fn is_experiment(start: &Start) -> bool {
+fn is_experiment(start: &Launch) -> bool {
     matches!(start.role, Role::Experiment(_))
 }
 
@@ -34,9 +34,9 @@ fn the_leader_goes_first() {
     assert_eq!(alone.len(), 1);
     assert_eq!(alone[0].address, row.addresses[0]);
     assert_eq!(alone[0].role, Role::Tunnel);
-    let leader = [lasting(0.02, attempt(&row, 0, Outcome::Abandoned))];
-    assert_eq!(starts(&row, &leader, 0.02), []);
-    let others = starts(&row, &leader, 0.04);
+    let canary = [lasting(0.02, attempt(&row, 0, Outcome::Abandoned))];
+    assert_eq!(starts(&row, &canary, 0.02), []);
+    let others = starts(&row, &canary, 0.04);
     assert!(others.iter().any(|start| start.address == row.addresses[9]));
     let passes = [lasting(0.01, attempt(&row, 0, passed()))];
     assert!(
@@ -47,8 +47,8 @@ fn the_leader_goes_first() {
 
 #[test]
 fn the_leaders_of_all_rows_go_before_the_rest() {
-    use super::leaders::Begun::{At, Never, NotYet};
-    use super::leaders::leaders_first;
+    use super::head_start::FirstAttempt::{At, Never, NotYet};
+    use super::head_start::leaders_first;
     assert!(!leaders_first(&[NotYet, NotYet], 0.0));
     assert!(leaders_first(&[At(0.0), NotYet], 0.1));
     assert!(!leaders_first(&[At(0.0), NotYet], 0.2), "not for ever");
@@ -59,7 +59,7 @@ fn the_leaders_of_all_rows_go_before_the_rest() {
 #[test]
 fn where_icmp_errors_are_seen_the_leader_alone_goes_on() {
     let row = row_of(Service::Http2);
-    let climate = Climate {
+    let estimate = PathEstimate {
         icmp_seen: true,
         ..NEAR
     };
@@ -69,7 +69,7 @@ fn where_icmp_errors_are_seen_the_leader_alone_goes_on() {
     };
     let mut attempts = vec![lasting(0.01, attempt(&row, 0, prohibited())), probe(0, 0.1)];
     let addresses = |attempts: &[Attempt], now| {
-        let starts = starts_in(&climate, &row, attempts, now);
+        let starts = starts_in(&estimate, &row, attempts, now);
         let mut addresses: Vec<_> = starts.iter().map(|start| start.address).collect();
         addresses.dedup();
         addresses
@@ -79,7 +79,7 @@ fn where_icmp_errors_are_seen_the_leader_alone_goes_on() {
     assert_eq!(addresses(&attempts, 0.6), [row.addresses[0]]);
     assert_eq!(starts(&row, &attempts, 0.6).len(), 11, "without a ration");
     attempts[0].elapsed_ms = Millis::from(1.0);
-    let again = judge(&row, &attempts.iter().collect::<Vec<_>>(), &climate);
+    let again = judge(&row, &attempts.iter().collect::<Vec<_>>(), &estimate);
     assert!(!again.is_settled(), "refusals have to recur");
     assert_eq!(addresses(&attempts, 1.2).len(), 10, "and once more");
     attempts.truncate(2);
@@ -182,7 +182,7 @@ fn an_experiment_is_made_three_times() {
     }
 }
 
-/// One look at a row under pressure: a burst of which two were answered, and what came later.
+/// One look at a row under a rate limit: a burst of which two were answered, and what came later.
 fn paced(row: &Target, later: &[Attempt], now: f64) -> Step {
     let burst = burst(row, 2).into_iter().map(|flow| {
         let given_up = now >= 0.4 && !flow.passed();
@@ -199,9 +199,9 @@ fn paced(row: &Target, later: &[Attempt], now: f64) -> Step {
         .collect();
     let rows = std::slice::from_ref(row);
     let known: Vec<_> = attempts.iter().collect();
-    let pressures = Pressures::of(&known, rows);
-    assert!(!pressures.is_none());
-    Step::of(rows, &seen, &pressures, now)
+    let rate_limits = RateLimits::of(&known, rows);
+    assert!(!rate_limits.is_none());
+    Step::of(rows, &seen, &rate_limits, now)
 }
 
 fn later(row: &Target, address: usize, at: f64, lasts: f64) -> Attempt {
@@ -213,7 +213,7 @@ fn later(row: &Target, address: usize, at: f64, lasts: f64) -> Attempt {
 /// The only flow that starts, and whether it goes where one has passed.
 fn only(row: &Target, step: &Step) -> (IpAddr, bool) {
     assert_eq!(step.starts.len(), 1, "{:?}", step.starts);
-    let (_, Start { address, role, .. }) = step.starts[0];
+    let (_, Launch { address, role, .. }) = step.starts[0];
     let passed = [
         (row.addresses[0], Role::Tunnel),
         (row.addresses[1], Role::Probe),
@@ -222,9 +222,13 @@ fn only(row: &Target, step: &Step) -> (IpAddr, bool) {
 }
 
 #[test]
-fn under_pressure_one_flow_follows_the_other() {
+fn under_a_rate_limit_one_flow_follows_the_other() {
     let row = row_of(Service::Http2);
-    assert_eq!(paced(&row, &[], 0.8).starts, [], "it is not calm yet");
+    assert_eq!(
+        paced(&row, &[], 0.8).starts,
+        [],
+        "flows have not resumed yet"
+    );
     let first = paced(&row, &[], 0.9);
     assert!(!first.complete);
     let (_, is_control) = only(&row, &first);
@@ -264,7 +268,7 @@ fn after_a_failure_comes_a_control() {
 }
 
 #[test]
-fn under_pressure_what_goes_unanswered_is_given_up() {
+fn under_a_rate_limit_what_goes_unanswered_is_given_up() {
     let row = row_of(Service::Http2);
     let fresh = later(&row, 5, 0.9, 0.15);
     let stale = later(&row, 5, 0.9, 0.35);
@@ -273,7 +277,7 @@ fn under_pressure_what_goes_unanswered_is_given_up() {
         let step = paced(&row, std::slice::from_ref(flow), now);
         step.given_up
             .iter()
-            .any(|(number, why)| (*number, *why) == (10, GivenUp::Silent))
+            .any(|(number, why)| (*number, *why) == (10, Cancel::Silent))
     };
     assert!(!given_up(&fresh));
     assert!(given_up(&stale));
@@ -303,11 +307,11 @@ fn what_was_under_way_is_given_up_before_it_would_be_sent_again() {
                     running: !attempt.passed(),
                 })
                 .collect();
-            let pressures = Pressures::of(&known.iter().collect::<Vec<_>>(), rows);
-            assert!(!pressures.is_none(), "at {now}");
-            Step::of(rows, &seen, &pressures, now).given_up.len()
+            let rate_limits = RateLimits::of(&known.iter().collect::<Vec<_>>(), rows);
+            assert!(!rate_limits.is_none(), "at {now}");
+            Step::of(rows, &seen, &rate_limits, now).given_up.len()
         };
-        // It shows at 0.37, and is calm at 0.87.
+        // It shows at 0.37, and flows resume at 0.87.
         let last_call = (0.03 + again - 0.03_f64).min(0.87);
         assert_eq!(given_up(0.38), 0);
         assert_eq!(given_up(last_call - 0.01), 0);

@@ -13,11 +13,11 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use crate::servers::edge::PREFACE;
 use crate::{Outcome, pki};
 
-/// How long to wait where no answer is right. What must answer gets [`PATIENCE`].
+/// How long to wait where no answer is right. What must answer gets [`TIMEOUT`].
 pub(crate) const SILENCE: Duration = Duration::from_secs(1);
 
 /// How long something that must answer may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(8);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// An error unless `holds`.
 pub(crate) fn expect(holds: bool, what: &str) -> Outcome {
@@ -68,7 +68,7 @@ pub(crate) fn tls(
     name: &str,
     address: SocketAddr,
 ) -> Outcome<StreamOwned<ClientConnection, TcpStream>> {
-    tls_with(PATIENCE, Flight::Large, name, address)
+    tls_with(TIMEOUT, Flight::Large, name, address)
 }
 
 /// The same with a first flight of this length, and this long a wait for each answer.
@@ -78,7 +78,7 @@ pub(crate) fn tls_with(
     name: &str,
     address: SocketAddr,
 ) -> Outcome<StreamOwned<ClientConnection, TcpStream>> {
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)
         .map_err(|error| format!("{address}: {error}"))?;
     stream.set_read_timeout(Some(wait))?;
     let config = Arc::new(client_config(None, flight)?);
@@ -132,7 +132,7 @@ pub(crate) fn ask(
 
 /// A handshake with each address, all of them from one socket a family.
 pub(crate) fn quic_handshakes(addresses: Vec<IpAddr>) -> Outcome {
-    quic_with(PATIENCE, Flight::Large, "quic.cftunnel.com", addresses)
+    quic_with(TIMEOUT, Flight::Large, "quic.cftunnel.com", addresses)
 }
 
 /// The same with a first flight of this length, under this name, and with this long a wait for each.
@@ -148,7 +148,7 @@ pub(crate) fn quic_with(
 /// A socket on this address. A program that is being started beside this has a copy of every socket until
 /// it runs, so one that was closed just now may still hold its port.
 fn bound(local: SocketAddr) -> std::io::Result<UdpSocket> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         match UdpSocket::bind(local) {
             Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {

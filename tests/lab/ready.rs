@@ -19,7 +19,7 @@ pub(crate) const EDGE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2a01, 0x4f8, 2, 0,
 pub(crate) const ECHO_PORT: u16 = 7;
 
 /// How long a packet may take before the next one is tried, and all of them together.
-const PATIENCE: Duration = Duration::from_millis(20);
+const TIMEOUT: Duration = Duration::from_millis(20);
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Returns once the client has heard from the edge in each of these families.
@@ -42,7 +42,7 @@ fn hear_from(address: IpAddr) -> Outcome {
     };
     let socket = UdpSocket::bind((unspecified, 0))?;
     socket.connect((address, ECHO_PORT))?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
     let begun = Instant::now();
     while begun.elapsed() < DEADLINE {
         if socket.send(b"ready?").is_ok() && socket.recv(&mut [0; 16]).is_ok() {

@@ -149,15 +149,15 @@ pub(crate) fn binary() -> PathBuf {
 
 /// Waits for the end, which is enforced.
 fn finish(mut child: Child) -> Outcome<ExitStatus> {
-    let patience = kill_after();
-    ends_within(&mut child, patience)?
-        .ok_or_else(|| format!("still running after {} s, killed", patience.as_secs()).into())
+    let timeout = kill_after();
+    ends_within(&mut child, timeout)?
+        .ok_or_else(|| format!("still running after {} s, killed", timeout.as_secs()).into())
 }
 
 /// Waits for the end of a child; one that does not come in time is killed, and has no status. The wait
 /// is a poll because the standard library has no wait with a deadline.
-pub(crate) fn ends_within(child: &mut Child, patience: Duration) -> Outcome<Option<ExitStatus>> {
-    let deadline = Instant::now() + patience;
+pub(crate) fn ends_within(child: &mut Child, timeout: Duration) -> Outcome<Option<ExitStatus>> {
+    let deadline = Instant::now() + timeout;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));

@@ -13,7 +13,7 @@ use nix::sys::socket::sockopt::{Ipv4RecvErr, Ipv6RecvErr};
 
 use crate::Outcome;
 use crate::clients::{
-    Flight, PATIENCE, SILENCE, ask, expect, https, preface, quic_handshakes, quic_with, tls,
+    Flight, SILENCE, TIMEOUT, ask, expect, https, preface, quic_handshakes, quic_with, tls,
     unspecified,
 };
 use crate::internet::{self, Family};
@@ -59,14 +59,14 @@ fn the_open_world_answers() -> Outcome {
         }
         for resolver in internet::RESOLVERS {
             let answer = ask(
-                PATIENCE,
+                TIMEOUT,
                 resolver.parse()?,
                 "_v2-origintunneld._tcp.argotunnel.com",
                 RecordType::SRV,
             )?;
             expect(answer.answers.len() == 2, "the SRV record has two targets")?;
             let answer = ask(
-                PATIENCE,
+                TIMEOUT,
                 resolver.parse()?,
                 internet::REGIONS[0],
                 RecordType::AAAA,
@@ -112,12 +112,12 @@ fn a_reject_rule_answers() -> Outcome {
                 SocketAddr::new(internet::addresses(internet::REGIONS[0], family)[0], 7844);
             let refused = |error: std::io::Error| error.kind() == ErrorKind::ConnectionRefused;
             expect(
-                TcpStream::connect_timeout(&address, PATIENCE).is_err_and(refused),
+                TcpStream::connect_timeout(&address, TIMEOUT).is_err_and(refused),
                 "TCP is reset",
             )?;
             let local = unspecified(address.ip());
             let socket = UdpSocket::bind((local, 0))?;
-            socket.set_read_timeout(Some(PATIENCE))?;
+            socket.set_read_timeout(Some(TIMEOUT))?;
             socket.connect(address)?;
             socket.send(b"?")?;
             expect(
@@ -184,7 +184,7 @@ fn an_impostor_takes_the_flow() -> Outcome {
 
 /// What a client that has sent a line gets back within `wait`: bytes, or the kind of error.
 fn speak(address: IpAddr, wait: Duration) -> Result<Vec<u8>, ErrorKind> {
-    let mut stream = TcpStream::connect_timeout(&(address, 7844).into(), PATIENCE)
+    let mut stream = TcpStream::connect_timeout(&(address, 7844).into(), TIMEOUT)
         .map_err(|error| error.kind())?;
     stream
         .set_read_timeout(Some(wait))
@@ -218,7 +218,7 @@ fn impostors_misbehave() -> Outcome {
         let wait = if behaviour == "tarpit" {
             SILENCE
         } else {
-            PATIENCE
+            TIMEOUT
         };
         in_world(
             &format!("impostors = [{{ behaviour = '{behaviour}' }}]"),
@@ -247,7 +247,7 @@ fn version_negotiation_answers() -> Outcome {
                 let mut ping = vec![0; 1200];
                 ping[..10].copy_from_slice(&[0xc0, 0x1a, 0x1a, 0x1a, 0x1a, 2, 0xd1, 0xd2, 1, 0x51]);
                 let socket = UdpSocket::bind((unspecified(address), 0))?;
-                socket.set_read_timeout(Some(PATIENCE))?;
+                socket.set_read_timeout(Some(TIMEOUT))?;
                 socket.connect((address, 7844))?;
                 socket.send(&ping)?;
                 let mut answer = [0; 64];
@@ -305,11 +305,11 @@ fn resolvers_misbehave() -> Outcome {
             let wait = if answer == "'silent'" {
                 SILENCE
             } else {
-                PATIENCE
+                TIMEOUT
             };
             let actual = ask(wait, resolver, internet::REGIONS[0], RecordType::A);
             expect(holds(&actual), &format!("{answer}: {actual:?}"))?;
-            let other = ask(PATIENCE, resolver, internet::REGIONS[0], RecordType::AAAA);
+            let other = ask(TIMEOUT, resolver, internet::REGIONS[0], RecordType::AAAA);
             expect(
                 count(&other) == Some(10),
                 "the rule is about A records alone",

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use tunnelcheck::catalog;
-use tunnelcheck::diagnose::{Judgement, Pressures};
+use tunnelcheck::diagnose::{RateLimits, RowVerdict};
 use tunnelcheck::model::{
     Attempt, Cause, ContactFailure, Family, HandshakeFailure, Millis, Outcome as Ending, Profile,
     Requirement, Secured, Service, Source, Status, Transport,
 };
-use tunnelcheck::plan::{GivenUp, Seen, Start, Step};
+use tunnelcheck::plan::{Cancel, Launch, Seen, Step};
 use tunnelcheck::targets::{Target, TargetState};
 
 /// What decides how the network treats a flow.
@@ -49,7 +49,7 @@ pub(crate) struct World {
     /// What limits new flows to the edge.
     pub(crate) limit: Option<Limit>,
     targets: Vec<Target>,
-    judgements: Vec<Judgement>,
+    judgements: Vec<RowVerdict>,
     flows: Vec<Flow>,
     now: f64,
 }
@@ -132,13 +132,13 @@ impl World {
 
     pub(crate) fn outcome(&self, service: Service) -> Outcome {
         let rows = self.targets.iter().zip(&self.judgements);
-        let (_, judgement) = rows
+        let (_, verdict) = rows
             .into_iter()
             .find(|(target, _)| target.service == service)
             .expect("a row of each service");
         Outcome {
-            status: judgement.status,
-            cause: judgement.cause,
+            status: verdict.status,
+            cause: verdict.cause,
         }
     }
 
@@ -158,8 +158,8 @@ impl World {
             })
             .collect();
         let attempts: Vec<_> = seen.iter().map(|seen| seen.attempt).collect();
-        let pressures = Pressures::of(&attempts, &self.targets);
-        let step = Step::of(&self.targets, &seen, &pressures, self.now);
+        let rate_limits = RateLimits::of(&attempts, &self.targets);
+        let step = Step::of(&self.targets, &seen, &rate_limits, self.now);
         self.judgements = step.judgements;
         for (number, why) in step.given_up {
             self.flows[number].give_up(why, self.now);
@@ -173,7 +173,7 @@ impl World {
         step.complete
     }
 
-    fn begin(&self, row: usize, start: &Start) -> Flow {
+    fn begin(&self, row: usize, start: &Launch) -> Flow {
         let target = &self.targets[row];
         let start = start.attempt(target, Millis::from(self.now * 1000.0));
         let answer = (self.network)(&Flight {
@@ -257,11 +257,11 @@ impl World {
 
 impl Flow {
     /// Ends the flow as far as it has come.
-    fn give_up(&mut self, why: GivenUp, now: f64) {
+    fn give_up(&mut self, why: Cancel, now: f64) {
         let (attempt, _) = self.at(now);
         let outcome = match why {
-            GivenUp::Settled => Ending::Abandoned,
-            GivenUp::Silent => attempt.outcome,
+            Cancel::Settled => Ending::Abandoned,
+            Cancel::Silent => attempt.outcome,
         };
         self.contact = attempt.contact_ms.map(Millis::secs);
         self.end = Some((attempt.elapsed_ms.secs(), outcome));
@@ -333,7 +333,7 @@ fn target(service: Service) -> Target {
         requirement: Requirement::Required,
         source: Source::Dns,
         addresses,
-        stand_ins: Vec::new(),
+        suspicious_answers: Vec::new(),
         datagram_size: 1232,
         post_quantum: false,
         late_resets: false,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::port53::{Port53, ends, exits, patience, patience_with_one};
+use super::port53::{Port53, ends, exits, patience_with_one, timeout};
 use super::{Draft, Platform};
 use crate::catalog;
 use crate::diagnose::dns::{Discovery, Resolves, SrvState};
@@ -236,7 +236,7 @@ fn wait_for_srv(seen: &Observations) -> String {
         })
     };
     if ended(LookupStatus::TimedOut) {
-        format!("{}, then ", patience(seen))
+        format!("{}, then ", timeout(seen))
     } else if ended(LookupStatus::Unreachable) {
         "does not reach the resolver, then ".to_owned()
     } else {

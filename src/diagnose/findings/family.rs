@@ -48,7 +48,7 @@ fn dead_beside_living(rows: &[JudgedRow], dead: Family) -> Option<Vec<&JudgedRow
 fn is_dead(row: &JudgedRow) -> bool {
     use Cause::{Dropped, LocalFirewall, NoRoute, Rejected, Reset};
     let whatever = [Dropped, Rejected, Reset, LocalFirewall, NoRoute];
-    let cause = row.judgement.cause;
+    let cause = row.verdict.cause;
     row.status() == Status::Blocked && cause.is_some_and(|cause| whatever.contains(&cause))
 }
 

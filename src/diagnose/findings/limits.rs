@@ -1,14 +1,14 @@
 //! Findings about limits on new flows.
 
 use super::Draft;
-use crate::diagnose::{JudgedRow, Pressures};
+use crate::diagnose::{JudgedRow, RateLimits};
 use crate::model::{Finding, FindingCode, Service, Severity};
 use crate::targets::TargetState;
 
-pub(super) fn findings(rows: &[JudgedRow], pressures: &Pressures) -> Option<Finding> {
+pub(super) fn findings(rows: &[JudgedRow], rate_limits: &RateLimits) -> Option<Finding> {
     let recognised = |service| {
-        let pressure = pressures.on(service).filter(|p| p.is_recognised());
-        Some((service, pressure?))
+        let rate_limit = rate_limits.on(service).filter(|p| p.is_recognised());
+        Some((service, rate_limit?))
     };
     let services = [Service::Quic, Service::Http2].into_iter();
     let recognised: Vec<_> = services.filter_map(recognised).collect();
@@ -19,11 +19,11 @@ pub(super) fn findings(rows: &[JudgedRow], pressures: &Pressures) -> Option<Find
     let affected = probed.filter(|row| services.contains(&row.target.service));
     let affected: Vec<_> = affected.collect();
     let first = affected.first()?;
-    let evidence = recognised.iter().map(|(service, pressure)| {
+    let evidence = recognised.iter().map(|(service, rate_limit)| {
         format!(
             "{service}: {} new flows were answered at once, then {} in a row were not; {} of these addresses \
              answered later, when one new flow followed the other",
-            pressure.answered, pressure.failed, pressure.recovered
+            rate_limit.answered, rate_limit.failed, rate_limit.recovered
         )
     });
     let names: Vec<_> = services.iter().map(ToString::to_string).collect();

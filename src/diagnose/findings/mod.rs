@@ -14,11 +14,11 @@ mod service;
 mod tunnel;
 
 use super::platform::Platform;
-use super::{Diagnosis, JudgedRow, Pressures};
+use super::{Diagnosis, JudgedRow, RateLimits};
 use crate::model::{Affected, Evidence, Family, Finding, FindingCode, Remedy, Severity};
 
 /// Everything worth telling, the most fundamental first.
-pub(super) fn findings(diagnosis: Diagnosis<'_>, pressures: &Pressures) -> Vec<Finding> {
+pub(super) fn findings(diagnosis: Diagnosis<'_>, rate_limits: &RateLimits) -> Vec<Finding> {
     let Diagnosis {
         seen,
         discovery,
@@ -38,7 +38,7 @@ pub(super) fn findings(diagnosis: Diagnosis<'_>, pressures: &Pressures) -> Vec<F
         findings.extend(family::findings(diagnosis));
         findings.extend(network::findings(diagnosis));
         findings.extend(service::findings(diagnosis));
-        findings.extend(limits::findings(rows, pressures));
+        findings.extend(limits::findings(rows, rate_limits));
         findings.extend(tunnel::findings(rows));
         findings.extend(environment::findings(seen, rows, conclusion));
         findings.extend(optional::findings(seen, rows));

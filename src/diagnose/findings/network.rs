@@ -15,7 +15,7 @@ pub(super) fn findings(diagnosis: Diagnosis<'_>) -> Vec<Finding> {
     let mut groups = BTreeMap::<FindingCode, Vec<&JudgedRow>>::new();
     let required = |row: &&JudgedRow| row.target.requirement == Requirement::Required;
     for row in rows.iter().filter(required).filter(|row| row.is_blocked()) {
-        if let Some(cause) = row.judgement.cause {
+        if let Some(cause) = row.verdict.cause {
             let transport = row.target.service.transport();
             groups
                 .entry(code(cause, transport, row))
@@ -161,7 +161,7 @@ fn extent(group: &[&JudgedRow], rows: &[JudgedRow]) -> String {
             .region
             .clone()
             .unwrap_or_else(|| row.target.host.clone());
-        let count = row.judgement.blocked().count();
+        let count = row.verdict.blocked().count();
         match row.status() {
             Status::Partial => {
                 format!(
@@ -252,7 +252,7 @@ fn workaround(group: &[&JudgedRow], conclusion: &Conclusion) -> &'static str {
 
 /// QUIC fails and HTTP/2 works: the fallback comes, but late.
 fn falls_back_late(group: &[&JudgedRow], forecast: Option<&Forecast>) -> String {
-    let refused_by_icmp = |row: &&&JudgedRow| row.judgement.cause == Some(Cause::Rejected);
+    let refused_by_icmp = |row: &&&JudgedRow| row.verdict.cause == Some(Cause::Rejected);
     let icmp = if group.iter().any(|row| refused_by_icmp(&row)) {
         " ICMP errors do not make it faster."
     } else {
@@ -279,7 +279,7 @@ fn evidence(group: &[&JudgedRow], rows: &[JudgedRow], platform: Platform) -> Vec
     let mut alike: Vec<(String, Vec<&JudgedRow>)> = Vec::new();
     for row in group {
         let cause = row
-            .judgement
+            .verdict
             .cause
             .map_or_else(String::new, |c| causes::detail(c, row, platform));
         match alike.iter_mut().find(|(known, _)| *known == cause) {
@@ -327,7 +327,7 @@ fn tried(rows: &[&JudgedRow]) -> String {
         0 => String::new(),
         sent => format!(", {sent} datagrams"),
     };
-    let blocked: usize = rows.iter().map(|row| row.judgement.blocked().count()).sum();
+    let blocked: usize = rows.iter().map(|row| row.verdict.blocked().count()).sum();
     let total: usize = rows.iter().map(|row| row.target.addresses.len()).sum();
     format!(
         "{}: {blocked} of {total} addresses blocked, {ran} attempts{sent} in {:.1} s",

@@ -53,7 +53,7 @@ fn blocked(host: &str, rows: &[&JudgedRow], seen: &Observations) -> Option<Findi
     let counts = seen.options.strict && counts_when_strict(&seen.options, host);
     let evidence = affected.iter().map(|row| {
         let cause = row
-            .judgement
+            .verdict
             .cause
             .map_or_else(String::new, |cause| cause.to_string());
         let detail = words::detail(row, &seen.host).unwrap_or_default();
@@ -87,8 +87,8 @@ fn blocked(host: &str, rows: &[&JudgedRow], seen: &Observations) -> Option<Findi
 
 /// What to do where all that is lost is lost for the same reason; else the rule that all need.
 fn remedy(lost: &[&JudgedRow], platform: Platform) -> (&'static str, Vec<String>) {
-    let first = lost.first().and_then(|row| row.judgement.cause);
-    let same = lost.iter().all(|row| row.judgement.cause == first);
+    let first = lost.first().and_then(|row| row.verdict.cause);
+    let same = lost.iter().all(|row| row.verdict.cause == first);
     match first.filter(|_| same) {
         Some(Cause::TlsIntercepted) => (
             "Exempt it from TLS inspection, if you want what it is for.",

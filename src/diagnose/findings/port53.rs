@@ -29,7 +29,7 @@ impl Port53 {
         let via = Via::Resolver(server);
         let own = || seen.lookups.iter().filter(|lookup| lookup.via == via);
         let silent = own().any(|lookup| lookup.status.is_silence());
-        let deaf = own().count() > 0 && own().all(|lookup| lookup.status.is_silence());
+        let udp_blocked = own().count() > 0 && own().all(|lookup| lookup.status.is_silence());
         if own().any(|lookup| lookup.truncated && lookup.status.is_silence()) {
             self.evidence.push(format!(
                 "the answers of {via} over UDP are truncated, and over TCP it does not answer"
@@ -44,7 +44,7 @@ impl Port53 {
             self.advice.push(format!(
                 "Allow TCP 53 to {via}, or take `use-vc` out of resolv.conf."
             ));
-        } else if let Some(tcp) = seen.over_tcp.iter().find(|l| deaf && l.via == via) {
+        } else if let Some(tcp) = seen.over_tcp.iter().find(|l| udp_blocked && l.via == via) {
             self.over_tcp(tcp);
         }
     }
@@ -99,7 +99,7 @@ pub(super) fn patience_with_one(seen: &Observations) -> String {
 
 /// How long cloudflared's resolver waits for silent servers at one lookup, as part of a sentence.
 /// Windows' own client is asked there, which gives up after 10 s (Microsoft's article 2834226).
-pub(super) fn patience(seen: &Observations) -> String {
+pub(super) fn timeout(seen: &Observations) -> String {
     if Platform::of(&seen.host) == Platform::Windows {
         return "waits about 10 s for silent resolvers".to_owned();
     }
@@ -126,7 +126,7 @@ pub(super) fn ends<'a>(
     if is(LookupStatus::Suspicious) {
         "It takes the made-up addresses for the edge's and dials them.".to_owned()
     } else if is(LookupStatus::TimedOut) {
-        format!("It {} at every lookup, and exits{exits}.", patience(seen))
+        format!("It {} at every lookup, and exits{exits}.", timeout(seen))
     } else if is(LookupStatus::Unreachable) {
         "It exits, at once if the kernel reports the error to it, else after 5 s a lookup."
             .to_owned()

@@ -133,7 +133,7 @@ fn mtu(group: &[&JudgedRow], rows: &[JudgedRow]) -> (&'static str, Vec<String>) 
     let ipv4_passes = rows.iter().any(|row| {
         row.target.service == Service::Quic
             && row.target.family == Family::Ipv4
-            && row.judgement.reachable() > 0
+            && row.verdict.reachable() > 0
     });
     if ipv6_only && ipv4_passes {
         (
@@ -152,7 +152,7 @@ fn mtu(group: &[&JudgedRow], rows: &[JudgedRow]) -> (&'static str, Vec<String>) 
 
 /// Other certificates are valid by this host's clock.
 fn clock_is_right(rows: &[JudgedRow]) -> bool {
-    rows.iter().any(|row| row.judgement.reachable() > 0)
+    rows.iter().any(|row| row.verdict.reachable() > 0)
 }
 
 /// Whether this host's own firewall refuses UDP where TCP goes unanswered: a local filter drops a SYN
@@ -164,7 +164,7 @@ fn refused_beside(group: &[&JudgedRow], rows: &[JudgedRow]) -> bool {
             .any(|own| own.target.family == row.target.family)
     };
     let mut beside = rows.iter().filter(|row| family(row));
-    beside.any(|row| row.judgement.cause == Some(Cause::LocalFirewall))
+    beside.any(|row| row.verdict.cause == Some(Cause::LocalFirewall))
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ fn probe_name_filtered(rows: &[JudgedRow]) -> Option<Finding> {
         .collect();
     let affected: Vec<_> = rows
         .iter()
-        .filter(|row| row.judgement.tunnel_proven)
+        .filter(|row| row.verdict.tunnel_proven)
         .filter(|row| cut.contains(&row.target.service.transport()))
         .filter(|row| row.target.service != Service::Https)
         .collect();
@@ -135,7 +135,7 @@ fn secured(row: &JudgedRow) -> impl Iterator<Item = &Secured> {
 fn preface_missing(rows: &[JudgedRow]) -> Option<Finding> {
     let http2: Vec<_> = rows
         .iter()
-        .filter(|row| row.target.service == Service::Http2 && row.judgement.reachable() > 0)
+        .filter(|row| row.target.service == Service::Http2 && row.verdict.reachable() > 0)
         .collect();
     let prefaces: Vec<_> = http2
         .iter()

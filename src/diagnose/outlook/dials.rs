@@ -24,7 +24,7 @@ pub(super) fn dial(row: &JudgedRow, address: IpAddr, state: AddressState) -> Dia
 }
 
 /// The attempts at an address that show how a dial fails: those with the tunnel's name. Most addresses
-/// of a row are tried with the pre-checks' name only, and that speaks for them as it does in the judgement.
+/// of a row are tried with the pre-checks' name only, and that speaks for them as it does in the verdict.
 fn telling(row: &JudgedRow, address: IpAddr) -> Vec<&Attempt> {
     let own = row.attempts.iter().filter(|attempt| {
         attempt.address == address

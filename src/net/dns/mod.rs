@@ -138,18 +138,18 @@ async fn ask_one(
 /// Asks one resolver over TCP, to tell a resolver that is dead from one to which UDP is blocked.
 pub async fn resolve_over_tcp(question: Question, server: SocketAddr) -> Lookup {
     /// Ends before the silence over UDP does, so that no run waits for it.
-    const PATIENCE: Duration = Duration::from_millis(1400);
+    const TIMEOUT: Duration = Duration::from_millis(1400);
     let started = Instant::now();
-    let reply = exchange::ask_tcp(server, &question, PATIENCE).await;
+    let reply = exchange::ask_tcp(server, &question, TIMEOUT).await;
     lookup(&question, Via::Resolver(server), reply, started)
 }
 
 /// Asks for the SRV record over TLS, as cloudflared does when the system's resolvers fail it.
 pub async fn resolve_over_tls(question: Question, trust: &Trust) -> Lookup {
     /// cloudflared waits 15 s; a path that takes longer than this to 1.1.1.1 carries no tunnel.
-    const PATIENCE: Duration = Duration::from_secs(4);
+    const TIMEOUT: Duration = Duration::from_secs(4);
     let started = Instant::now();
-    let reply = exchange::ask_dot(&question, trust, PATIENCE).await;
+    let reply = exchange::ask_dot(&question, trust, TIMEOUT).await;
     lookup(&question, Via::Dot, reply, started)
 }
 

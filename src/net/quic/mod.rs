@@ -1,9 +1,9 @@
 //! A QUIC handshake as cloudflared begins it (RFC 9000, 9001), closed at once.
 
 mod datagrams;
-mod ping;
-mod scatter;
+mod hello_split;
 mod socket;
+mod version_probe;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use quinn::crypto::rustls::{HandshakeData, QuicClientConfig};
 use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, TokioRuntime, TransportConfig};
 use rustls::pki_types::{CertificateDer, ServerName};
 
-use self::scatter::Scattered;
+use self::hello_split::SplitHello;
 use self::socket::ProbeSocket;
 use super::classify;
 use super::trust::Trust;
@@ -49,7 +49,7 @@ pub async fn probe(probe: &QuicProbe, trust: &Trust, own: &[IpAddr], trace: &Tra
     };
     let watcher = AbortOnDrop(tokio::spawn(Arc::clone(&socket).watch_errors()).abort_handle());
     let outcome = if probe.profile == Profile::VersionPing {
-        ping::ping(&socket, probe.datagram_size, trace).await
+        version_probe::ping(&socket, probe.datagram_size, trace).await
     } else {
         match handshake(probe, trust, Arc::clone(&socket), trace).await {
             Ok(secured) => Outcome::Secured { secured },
@@ -186,7 +186,7 @@ fn client_config(
         .initial_rtt(catalog::QUIC_INITIAL_RTT)
         .max_idle_timeout(HANDSHAKE_IDLE.try_into().ok())
         .enable_segmentation_offload(false);
-    let mut config = ClientConfig::new(Arc::new(Scattered(Arc::new(crypto))));
+    let mut config = ClientConfig::new(Arc::new(SplitHello(Arc::new(crypto))));
     config.transport_config(Arc::new(transport));
     Ok(config)
 }

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use super::datagrams::Datagrams;
 use crate::model::{IcmpError, OsError, StrayError, Transport};
-use crate::net::classify::{Behind, QueuedError, is_own_address};
+use crate::net::classify::{ErrorOrigin, QueuedError, is_own_address};
 use crate::net::{Trace, new_socket, os, queued_error};
 
 /// A connected UDP socket that counts datagrams and collects errors, and tells quinn of neither:
@@ -152,10 +152,10 @@ impl ProbeSocket {
         // What comes in is somebody's answer. To send is this host's own affair, but for the answer of a
         // closed port that is told late.
         let is_answer = |icmp: &IcmpError| call == Call::Receive || icmp.is_port_unreachable();
-        if behind == Some(Behind::Anybody) && call == Call::Receive {
+        if behind == Some(ErrorOrigin::Unknown) && call == Call::Receive {
             return true;
         }
-        if let Some(icmp) = behind.and_then(Behind::icmp).filter(is_answer) {
+        if let Some(icmp) = behind.and_then(ErrorOrigin::icmp).filter(is_answer) {
             explained = true;
             self.note(StrayError {
                 at_ms: self.trace.elapsed().into(),

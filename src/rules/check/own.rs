@@ -21,7 +21,7 @@ use crate::rules::Cidr;
 const HEADER: usize = 40;
 
 /// How long the exact comparison may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A file that this program printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Difference {
             |lines: &[(usize, &str)], wanted: &str| lines.iter().filter(|l| l.1 == wanted).count();
         let printed: BTreeSet<_> = after.iter().map(|line| shape(line)).collect();
         // A file of a million lines is compared roughly, rather than for minutes.
-        let until = Some(Instant::now() + PATIENCE);
+        let until = Some(Instant::now() + TIMEOUT);
         let mut difference = Self::default();
         for change in capture_diff_slices_deadline(Algorithm::Myers, &before, &after, until) {
             if matches!(change, DiffOp::Equal { .. }) {

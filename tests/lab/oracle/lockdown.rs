@@ -128,6 +128,15 @@ fn edited(part: &Part, lines: &std::ops::Range<usize>, put: &str) -> Part {
     }
 }
 
+/// Whether rules of this format see the flow at all.
+fn concerns(format: Format, flow: &Flow) -> bool {
+    match format {
+        Format::Nft => true,
+        Format::Iptables => flow.family() == Family::Ipv4,
+        Format::Ip6tables => flow.family() == Family::Ipv6,
+    }
+}
+
 /// What the rule is for, in the words of docs/lock-down.md: without it this flow is closed, which way, and
 /// in which chain.
 fn closes(
@@ -136,12 +145,7 @@ fn closes(
     format: Format,
     flow: &Flow,
 ) -> Option<(Direction, &'static str)> {
-    let family = match format {
-        Format::Nft => None,
-        Format::Iptables => Some(Family::Ipv4),
-        Format::Ip6tables => Some(Family::Ipv6),
-    };
-    if family.is_some_and(|family| family != flow.family()) {
+    if !concerns(format, flow) {
         return None;
     }
     let has = |words: &str| rule.contains(words);
@@ -229,7 +233,11 @@ pub(super) fn each_rule_is_missed(firewall: &str) -> Outcome {
                         (*direction, &**chain) == (way, place) && drops
                     }
                     // Without the last rule it is the policy.
-                    (Some((_, place, by)), None) if last && *place == chain => by.is_none(),
+                    (Some((_, place, by)), None)
+                        if last && *place == chain && concerns(part.format, flow) =>
+                    {
+                        by.is_none()
+                    }
                     (None, None) => after == *before,
                     (Some(_), None) => told == said(before),
                     (None, Some(_)) => false,

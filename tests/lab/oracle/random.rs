@@ -14,12 +14,12 @@ use tunnelcheck::oracle::{Answer, Flow, Format, On};
 
 use super::{asked, out};
 use crate::Outcome;
-use crate::clients::{PATIENCE, expect, unspecified};
+use crate::clients::{TIMEOUT, expect, unspecified};
 use crate::runner::World;
 use crate::sandbox::tool;
 use crate::scenario::Scenario;
 
-/// How long to wait where no answer is right. What must answer gets [`PATIENCE`].
+/// How long to wait where no answer is right. What must answer gets [`TIMEOUT`].
 const SILENCE: Duration = Duration::from_millis(150);
 
 /// How many rulesets of each format are tried in an ordinary run.
@@ -119,7 +119,7 @@ fn load(world: &World, format: Format, text: &str) -> Outcome {
 
 /// Whether a flow gets an answer.
 fn passes(transport: Transport, to: SocketAddr, wait: bool) -> Outcome<bool> {
-    let wait = if wait { PATIENCE } else { SILENCE };
+    let wait = if wait { TIMEOUT } else { SILENCE };
     match transport {
         Transport::Tcp => Ok(TcpStream::connect_timeout(&to, wait).is_ok()),
         Transport::Udp => {

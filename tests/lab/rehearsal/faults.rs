@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use super::stage::{PATIENCE, Stage, send, tells, tells_not};
+use super::stage::{Stage, TIMEOUT, send, tells, tells_not};
 use super::{CUTS_UDP, GOOD, GOOD_WORDS, MISREAD};
 use crate::Outcome;
 use crate::runner::{binary, ends_within};
@@ -89,7 +89,7 @@ fn killed_with_a_tool_at_work() -> Outcome {
     stage.shows(GOOD_WORDS)?;
     run.signal(Signal::SIGKILL)?;
     run.ends(None)?;
-    stage.comes_back_within(PATIENCE)
+    stage.comes_back_within(TIMEOUT)
 }
 
 /// Its tool would undo later what the rehearsal brings back now.
@@ -296,7 +296,7 @@ fn a_guard_untold() -> Outcome {
     tells(&words.next().ok_or("no word")??, &["ready"])?;
     drop(guard.stdin.take());
     tells(&words.next().ok_or("no last word")??, &["untouched"])?;
-    ends_within(&mut guard, PATIENCE)?.ok_or("does not end")?;
+    ends_within(&mut guard, TIMEOUT)?.ok_or("does not end")?;
     stage.shows("table inet meanwhile")?;
     stage.nothing_is_left()
 }

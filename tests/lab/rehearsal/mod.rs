@@ -12,7 +12,7 @@ mod stage;
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use self::stage::{PATIENCE, Stage, send, tells, tells_not};
+use self::stage::{Stage, TIMEOUT, send, tells, tells_not};
 use crate::Outcome;
 use crate::sandbox::find;
 
@@ -316,7 +316,7 @@ fn killed_at(step: &str, rules: &str, on_terminal: bool) -> Outcome {
     run.until(step)?;
     run.signal(Signal::SIGKILL)?;
     run.ends(None)?;
-    stage.comes_back_within(PATIENCE)
+    stage.comes_back_within(TIMEOUT)
 }
 
 fn killed_with_the_guard_up() -> Outcome {
@@ -337,7 +337,7 @@ fn stopped_for_ever() -> Outcome {
     let mut run = stage.rehearse(SILENT, &["--deadline", "2"])?;
     run.until("applied")?;
     run.signal(Signal::SIGSTOP)?;
-    stage.comes_back_within(PATIENCE)?;
+    stage.comes_back_within(TIMEOUT)?;
     run.signal(Signal::SIGCONT)?;
     tells(&run.ends(Some(4))?, &["the deadline has passed"])
 }

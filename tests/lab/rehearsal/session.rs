@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
-use super::stage::{PATIENCE, Run, Stage, tells, terminal};
+use super::stage::{Run, Stage, TIMEOUT, tells, terminal};
 use crate::Outcome;
 
 /// The port of SSH, on the client's address.
@@ -31,7 +31,7 @@ pub(super) fn ssh_is_cut() -> Outcome {
     let listener = stage.world.topology.client.run(|| TcpListener::bind(SSH))?;
     let router = &stage.world.topology.router;
     let mut far = router.run(|| TcpStream::connect(SSH))?;
-    far.set_read_timeout(Some(PATIENCE))?;
+    far.set_read_timeout(Some(TIMEOUT))?;
     let (near, _) = listener.accept()?;
 
     let (keys, screen) = terminal()?;

@@ -25,7 +25,7 @@ use crate::scenario::Scenario;
 use crate::topology::cover;
 
 /// Nothing that is waited for takes longer, unless it never comes.
-pub(super) const PATIENCE: Duration = Duration::from_secs(25);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(25);
 
 /// A firewall with everything in it that is hard to bring back: sets, maps, counters with numbers in
 /// them, matches of iptables that nft cannot read, tables of both tools in turns. No packet of a trial
@@ -296,7 +296,7 @@ impl Stage {
 
     /// Waits until this stands in the listing of nft.
     pub(super) fn shows(&self, words: &str) -> Outcome {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         loop {
             let Listing([nft, ..]) = self.listing()?;
             if nft.contains(words) {
@@ -324,8 +324,8 @@ impl Stage {
     }
 
     /// Waits until the rules are as before, where nobody is left to say so.
-    pub(super) fn comes_back_within(&self, patience: Duration) -> Outcome {
-        let end = Instant::now() + patience;
+    pub(super) fn comes_back_within(&self, timeout: Duration) -> Outcome {
+        let end = Instant::now() + timeout;
         loop {
             match self.is_as_before() {
                 Ok(()) => return Ok(()),
@@ -466,7 +466,7 @@ impl Run {
 
     /// Waits for a line that begins like this, and returns the rest of it.
     pub(super) fn until(&mut self, step: &str) -> Outcome<String> {
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         loop {
             let wait = end.saturating_duration_since(Instant::now());
             let line = self.lines.recv_timeout(wait);
@@ -502,7 +502,7 @@ impl Run {
 
     /// Waits for the end, which must have this exit code; `None` is an end by a signal.
     pub(super) fn ends(&mut self, code: Option<i32>) -> Outcome<String> {
-        let status = ends_within(&mut self.child, PATIENCE)?;
+        let status = ends_within(&mut self.child, TIMEOUT)?;
         let status = status.ok_or_else(|| format!("does not end:\n{}", self.said.join("\n")))?;
         self.said
             .extend(self.lines.iter().take_while(|_| self.keys.is_none()));

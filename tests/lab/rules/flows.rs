@@ -7,11 +7,11 @@ use std::thread;
 use std::time::Duration;
 
 use crate::Outcome;
-use crate::clients::{PATIENCE, expect, unspecified};
+use crate::clients::{TIMEOUT, expect, unspecified};
 use crate::internet::{self, Family};
 use crate::topology::Topology;
 
-/// How long to wait where no answer is right. What must answer gets [`PATIENCE`].
+/// How long to wait where no answer is right. What must answer gets [`TIMEOUT`].
 const SILENCE: Duration = Duration::from_millis(400);
 
 /// The client's addresses.
@@ -41,7 +41,7 @@ impl<'a> Flows<'a> {
             topology.client.run(move || serve(port, ends))?;
         }
         flows.sessions = flows
-            .dial(SSH_PORT, PATIENCE)
+            .dial(SSH_PORT, TIMEOUT)
             .into_iter()
             .collect::<Result<_, _>>()?;
         flows.expect_session()?;
@@ -69,7 +69,7 @@ impl<'a> Flows<'a> {
         }
         for session in &mut self.sessions {
             let mut line = [0; 6];
-            session.set_read_timeout(Some(PATIENCE))?;
+            session.set_read_timeout(Some(TIMEOUT))?;
             let heard = session.read_exact(&mut line);
             heard.map_err(|error| format!("the server's words do not come: {error}"))?;
         }
@@ -78,10 +78,10 @@ impl<'a> Flows<'a> {
 
     /// Without a firewall everything that is expected to be closed later on is open.
     pub(crate) fn expect_open(&self) -> Outcome {
-        for answer in self.dial(OTHER_PORT, PATIENCE) {
+        for answer in self.dial(OTHER_PORT, TIMEOUT) {
             answer.map_err(|error| format!("the other port is open before: {error}"))?;
         }
-        for (address, kind) in self.reach_out(PATIENCE) {
+        for (address, kind) in self.reach_out(TIMEOUT) {
             expect(
                 kind == ErrorKind::ConnectionRefused,
                 &format!("the edge itself refuses {address} before: {kind}"),
@@ -95,7 +95,7 @@ impl<'a> Flows<'a> {
         for session in &mut self.sessions {
             converse(session).map_err(|error| format!("the session is cut: {error}"))?;
         }
-        for answer in self.dial(SSH_PORT, PATIENCE) {
+        for answer in self.dial(SSH_PORT, TIMEOUT) {
             converse(&mut answer?).map_err(|error| format!("no new session: {error}"))?;
         }
         Ok(())
@@ -199,7 +199,7 @@ fn echo(mut stream: TcpStream) {
 }
 
 fn converse(session: &mut TcpStream) -> std::io::Result<()> {
-    session.set_read_timeout(Some(PATIENCE))?;
+    session.set_read_timeout(Some(TIMEOUT))?;
     session.write_all(b"hello\n")?;
     let mut answer = [0; 6];
     session.read_exact(&mut answer)

@@ -12,7 +12,7 @@ use super::packet::Direction;
 use super::schedule::Schedule;
 use crate::Outcome;
 use crate::clients::{
-    Flight, PATIENCE, SILENCE, expect, preface, quic_from, quic_handshakes, quic_with, tls,
+    Flight, SILENCE, TIMEOUT, expect, preface, quic_from, quic_handshakes, quic_with, tls,
     tls_with, unspecified,
 };
 use crate::internet::{self, Family};
@@ -64,10 +64,10 @@ fn connected(peer: SocketAddr, wait: Duration) -> Outcome<UdpSocket> {
 fn delay() -> Outcome {
     in_world("wire = { delay_ms = 10.5 }", || {
         for address in [EDGE_V4, EDGE_V6] {
-            let socket = connected(SocketAddr::new(address, ECHO_PORT), PATIENCE)?;
+            let socket = connected(SocketAddr::new(address, ECHO_PORT), TIMEOUT)?;
             // The quickest of many: on a busy machine the others wait for a processor. None is too quick.
             let mut least = Duration::MAX;
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TIMEOUT;
             while least >= Duration::from_millis(23) && Instant::now() < deadline {
                 let begun = Instant::now();
                 socket.send(b"?")?;
@@ -182,8 +182,8 @@ fn a_client_sees_the_seed() -> Outcome {
 /// What becomes of a connection whose first flight is `bytes`.
 fn fate(address: SocketAddr, bytes: &[u8]) -> Result<usize, ErrorKind> {
     let talk = || {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         stream.write_all(bytes)?;
         stream.read(&mut [0; 64])
     };
@@ -202,11 +202,7 @@ fn tls_filters_cut() -> Outcome {
         );
         in_world(&world, move || {
             for address in Family::BOTH.map(one) {
-                let wait = if action == "silent" {
-                    SILENCE
-                } else {
-                    PATIENCE
-                };
+                let wait = if action == "silent" { SILENCE } else { TIMEOUT };
                 let cut = tls_with(wait, Flight::Large, "h2.cftunnel.com", address).err();
                 let cut = cut.map(|error| error.to_string()).unwrap_or_default();
                 expect(cut.contains(error), &format!("{action}: {cut:?}"))?;
@@ -226,7 +222,7 @@ fn tls_filters_cut() -> Outcome {
                     fate == Err(ErrorKind::ConnectionReset),
                     &format!("{fate:?}"),
                 )?;
-                tls_with(PATIENCE, Flight::Small, "h2.cftunnel.com", address)?;
+                tls_with(TIMEOUT, Flight::Small, "h2.cftunnel.com", address)?;
             }
             Ok(())
         },
@@ -242,7 +238,7 @@ fn quic_filters_cut() -> Outcome {
                 for flight in [Flight::Large, Flight::Small] {
                     let cut = quic_with(SILENCE, flight, "quic.cftunnel.com", vec![address]);
                     expect(cut.is_err(), &format!("{flight:?}: the name is silenced"))?;
-                    quic_with(PATIENCE, flight, "probe.cftunnel.com", vec![address])?;
+                    quic_with(TIMEOUT, flight, "probe.cftunnel.com", vec![address])?;
                 }
             }
             Ok(())
@@ -255,7 +251,7 @@ fn quic_filters_cut() -> Outcome {
             for address in addresses() {
                 let cut = quic_with(SILENCE, Flight::Small, "quic.cftunnel.com", vec![address]);
                 expect(cut.is_err(), "the name is found in one frame")?;
-                quic_with(PATIENCE, Flight::Small, "probe.cftunnel.com", vec![address])?;
+                quic_with(TIMEOUT, Flight::Small, "probe.cftunnel.com", vec![address])?;
             }
             Ok(())
         },
@@ -264,7 +260,7 @@ fn quic_filters_cut() -> Outcome {
         for address in addresses() {
             let cut = quic_with(SILENCE, Flight::Large, "quic.cftunnel.com", vec![address]);
             expect(cut.is_err(), "two datagrams are too many")?;
-            quic_with(PATIENCE, Flight::Small, "quic.cftunnel.com", vec![address])?;
+            quic_with(TIMEOUT, Flight::Small, "quic.cftunnel.com", vec![address])?;
         }
         Ok(())
     })
@@ -277,10 +273,10 @@ fn a_port_is_used_again() -> Outcome {
         for address in Family::BOTH.map(|family| one(family).ip()) {
             let from =
                 |wait, flight| quic_from(PORT, wait, flight, "quic.cftunnel.com", vec![address]);
-            from(PATIENCE, Flight::Small)?;
+            from(TIMEOUT, Flight::Small)?;
             let cut = from(SILENCE, Flight::Large);
             expect(cut.is_err(), "cut after a flow that passed")?;
-            from(PATIENCE, Flight::Small).map_err(|error| format!("after a cut: {error}"))?;
+            from(TIMEOUT, Flight::Small).map_err(|error| format!("after a cut: {error}"))?;
         }
         Ok(())
     })
@@ -291,10 +287,10 @@ fn big_datagrams() -> Outcome {
     in_world(world, || {
         for (family, mtu) in [(Family::Ipv4, "mtu 1268"), (Family::Ipv6, "mtu 1288")] {
             let address = one(family);
-            let socket = connected(address, PATIENCE)?;
+            let socket = connected(address, TIMEOUT)?;
             socket.send(&[0; 1241])?;
             // What the kernel knows of a path it has from an ICMP error that it believed.
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TIMEOUT;
             loop {
                 let route = tool("ip", &["route", "get", &address.ip().to_string()], "")?;
                 if route.contains(mtu) {
@@ -311,7 +307,7 @@ fn forged_errors() -> Outcome {
     let world = "wire.boxes = [{ forged_icmp = { on = 'udp', error = 'port_unreachable' } }]";
     in_world(world, || {
         for family in Family::BOTH {
-            let socket = connected(one(family), PATIENCE)?;
+            let socket = connected(one(family), TIMEOUT)?;
             socket.send(b"?")?;
             let error = socket.recv(&mut [0; 16]).map_err(|error| error.kind());
             expect(
@@ -336,7 +332,7 @@ fn held_errors() -> Outcome {
                  edge.input = ['udp dport 7844 reject with icmpx type port-unreachable']";
     in_world(world, || {
         for address in Family::BOTH.map(one) {
-            let socket = connected(address, PATIENCE)?;
+            let socket = connected(address, TIMEOUT)?;
             let begun = Instant::now();
             socket.send(b"?")?;
             let error = socket.recv(&mut [0; 16]).map_err(|error| error.kind());
@@ -365,7 +361,7 @@ fn a_narrow_path() -> Outcome {
         for address in Family::BOTH.map(one) {
             let large = tls_with(SILENCE, Flight::Large, "h2.cftunnel.com", address);
             expect(large.is_err(), "a full segment vanishes")?;
-            tls_with(PATIENCE, Flight::Small, "h2.cftunnel.com", address)?;
+            tls_with(TIMEOUT, Flight::Small, "h2.cftunnel.com", address)?;
         }
         Ok(())
     })

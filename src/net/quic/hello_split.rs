@@ -19,9 +19,9 @@ use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::{ConnectError, ConnectionId, Side, TransportError};
 
 /// A handshake whose `ClientHello` is cut into pieces.
-pub(super) struct Scattered(pub(super) Arc<dyn ClientConfig>);
+pub(super) struct SplitHello(pub(super) Arc<dyn ClientConfig>);
 
-impl ClientConfig for Scattered {
+impl ClientConfig for SplitHello {
     fn start_session(
         self: Arc<Self>,
         version: u32,
@@ -115,7 +115,7 @@ impl PacketKey for ScatteringKey {
         let end = buf.len().saturating_sub(self.inner.tag_len());
         if let Some(payload) = buf.get_mut(header_len..end) {
             let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner);
-            scatter(payload, &mut cut);
+            hello_split(payload, &mut cut);
         }
         self.inner.encrypt(packet, buf, header_len);
     }
@@ -195,7 +195,7 @@ fn number(octets: &[u8], at: usize) -> Option<usize> {
 /// Takes the cut out of the hello in a packet's frames, and puts it behind the hello's end.
 ///
 /// A packet that this cannot be done with stays as it is, which is another order of the same octets.
-fn scatter(payload: &mut [u8], cut: &mut Option<Cut>) {
+fn hello_split(payload: &mut [u8], cut: &mut Option<Cut>) {
     /// What fits into two octets of a variable-length integer; no hello is that long.
     const LONGEST: usize = 0x4000;
     let Some((others, pieces)) = frames(payload) else {

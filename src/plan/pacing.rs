@@ -1,7 +1,7 @@
 //! PURE: flow by flow, where new flows to the edge may meet a limit.
 //!
 //! ```text
-//! until the calm                           nothing new; what is under way unanswered is given up before
+//! until flows resume                             nothing new; what is under way unanswered is given up before
 //!                                          it would be sent again
 //! after it                                 one new flow at a time, a gap apart
 //! a flow has failed since the last control a control: a fresh flow to an address that has passed
@@ -13,12 +13,14 @@
 
 use std::net::IpAddr;
 
-use crate::diagnose::{AddressState, Judgement, Passes, Pressure, Pressures, Role, service_of};
-use crate::evidence::{Climate, first_packet_schedule};
+use crate::diagnose::{
+    AddressState, FirstSuccesses, RateLimit, RateLimits, Role, RowVerdict, service_of,
+};
+use crate::evidence::{PathEstimate, first_packet_schedule};
 use crate::model::{Attempt, Service, Transport};
 use crate::targets::Target;
 
-use super::{Seen, Start, control};
+use super::{Launch, Seen, controls};
 
 /// Between new flows at first, in seconds, and the bounds on that.
 const GAP: f64 = 0.25;
@@ -34,18 +36,18 @@ const IN_FLIGHT: usize = 6;
 
 /// A flow that a row wants.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted {
+pub(super) struct Candidate {
     /// The number of the row.
     pub(super) row: usize,
     /// How much hangs on it.
-    pub(super) urgency: Urgency,
+    pub(super) urgency: Priority,
     /// The flow.
-    pub(super) start: Start,
+    pub(super) start: Launch,
 }
 
 /// How much hangs on a flow, most first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Urgency {
+pub(super) enum Priority {
     /// Nothing passes in its row yet.
     Row,
     /// Its server name passes nowhere in its row, and another one passes at its address.
@@ -54,38 +56,38 @@ pub(super) enum Urgency {
     Address,
 }
 
-impl Urgency {
+impl Priority {
     /// How much hangs on the flow in a row of which this is known.
-    pub(super) fn of(start: &Start, judgement: &Judgement) -> Self {
+    pub(super) fn of(start: &Launch, verdict: &RowVerdict) -> Self {
         let passes = |(address, state): &(IpAddr, AddressState)| {
             *address == start.address && *state == AddressState::Reachable
         };
-        match (judgement.tunnel_proven, judgement.probe_passes, start.role) {
+        match (verdict.tunnel_proven, verdict.probe_passes, start.role) {
             (false, false, _) => Self::Row,
-            (true, false, Role::Probe) if judgement.addresses.iter().any(passes) => Self::Name,
+            (true, false, Role::Probe) if verdict.addresses.iter().any(passes) => Self::Name,
             (false, true, Role::Tunnel) => Self::Name,
             _ => Self::Address,
         }
     }
 }
 
-/// Of what is wanted, what may start now under pressure: one flow, a control, or nothing. `seen` are
+/// Of what is wanted, what may start now under a rate limit: one flow, a control, or nothing. `seen` are
 /// all attempts of the run, `passes` what has passed among them, `now` is in seconds of the run.
 pub(super) fn next_flow(
-    pressures: &Pressures,
+    rate_limits: &RateLimits,
     targets: &[Target],
     seen: &[Seen<'_>],
-    passes: &Passes<'_>,
-    wanted: &[&Wanted],
+    passes: &FirstSuccesses<'_>,
+    wanted: &[&Candidate],
     now: f64,
-) -> Option<(usize, Start)> {
-    let paced = Paced::of(pressures, seen, passes);
+) -> Option<(usize, Launch)> {
+    let paced = Paced::of(rate_limits, seen, passes);
     if now < paced.next || paced.in_flight >= IN_FLIGHT {
         return None;
     }
     match paced.control {
         Control::UnderWay => None,
-        Control::Due(service) => control::flows(service, None, targets, seen)
+        Control::Due(service) => controls::flows(service, None, targets, seen)
             .first()
             .copied(),
         Control::Idle => {
@@ -95,34 +97,38 @@ pub(super) fn next_flow(
     }
 }
 
-/// Whether an attempt that runs has been waited for long enough under pressure: a fresh flow tells
+/// Whether an attempt that runs has been waited for long enough under a rate limit: a fresh flow tells
 /// more than the next retransmission of an old one, and costs no more.
-pub(super) fn is_in_vain(attempt: &Attempt, pressure: &Pressure, climate: &Climate) -> bool {
+pub(super) fn is_in_vain(
+    attempt: &Attempt,
+    rate_limit: &RateLimit,
+    estimate: &PathEstimate,
+) -> bool {
     let second_try = match attempt.transport {
         Transport::Tcp => 0.05,
         Transport::Udp => 0.25,
     };
-    let waited = if attempt.started_ms.secs() < pressure.shows {
-        attempt.ended() >= last_call(attempt, pressure)
+    let waited = if attempt.started_ms.secs() < rate_limit.shows {
+        attempt.ended() >= last_call(attempt, rate_limit)
     } else {
-        attempt.elapsed_ms.secs() >= climate.silence_of(attempt.transport) + second_try
+        attempt.elapsed_ms.secs() >= estimate.silence_of(attempt.transport) + second_try
     };
     attempt.contact_ms.is_none() && waited
 }
 
-/// Until when a flow that was under way when the pressure showed is waited for, in seconds of the run. On
+/// Until when a flow that was under way when the limit showed is waited for, in seconds of the run. On
 /// a machine that was busy its answer may lie there unread, which is no limit; until it is sent again the
-/// waiting costs no packet, and when it is calm the way must be free.
-fn last_call(attempt: &Attempt, pressure: &Pressure) -> f64 {
+/// waiting costs no packet, and when flows resume the way must be free.
+fn last_call(attempt: &Attempt, rate_limit: &RateLimit) -> f64 {
     /// Less than this before a packet it is too late to stop it.
     const HAIR: f64 = 0.03;
     let schedule = first_packet_schedule(attempt.transport).iter();
     let sent_again = schedule.map(|sent| attempt.started_ms.secs() + sent - HAIR);
-    let next = sent_again.filter(|at| *at >= pressure.shows);
-    next.fold(pressure.calm, f64::min)
+    let next = sent_again.filter(|at| *at >= rate_limit.shows);
+    next.fold(rate_limit.resume_at, f64::min)
 }
 
-/// How the flows since the calm have fared.
+/// How the flows since they resumed have fared.
 struct Paced {
     in_flight: usize,
     /// When the next one may start, in seconds of the run.
@@ -139,12 +145,12 @@ enum Control {
 }
 
 impl Paced {
-    fn of(pressures: &Pressures, seen: &[Seen<'_>], passes: &Passes<'_>) -> Self {
-        let pressed = |seen: &&Seen<'_>| {
-            let pressure = pressures.on(service_of(seen.attempt));
-            pressure.is_some_and(|p| seen.attempt.started_ms.secs() >= p.calm)
+    fn of(rate_limits: &RateLimits, seen: &[Seen<'_>], passes: &FirstSuccesses<'_>) -> Self {
+        let limited = |seen: &&Seen<'_>| {
+            let rate_limit = rate_limits.on(service_of(seen.attempt));
+            rate_limit.is_some_and(|p| seen.attempt.started_ms.secs() >= p.resume_at)
         };
-        let mut flows: Vec<_> = seen.iter().filter(pressed).collect();
+        let mut flows: Vec<_> = seen.iter().filter(limited).collect();
         let started = |seen: &Seen<'_>| seen.attempt.started_ms.get();
         flows.sort_by(|a, b| started(a).total_cmp(&started(b)));
         let (mut gap, mut control, mut in_flight) = (GAP, Control::Idle, 0);
@@ -171,12 +177,12 @@ impl Paced {
                 }
             }
         }
-        let calms = [Service::Quic, Service::Http2].map(|s| pressures.on(s).map(|p| p.calm));
-        let calm = calms.into_iter().flatten().fold(0.0, f64::max);
+        let calms = [Service::Quic, Service::Http2].map(|s| rate_limits.on(s).map(|p| p.resume_at));
+        let resume_at = calms.into_iter().flatten().fold(0.0, f64::max);
         let last = flows.last().map(|flow| flow.attempt.started_ms.secs());
         Self {
             in_flight,
-            next: last.map_or(calm, |last| (last + gap).max(calm)),
+            next: last.map_or(resume_at, |last| (last + gap).max(resume_at)),
             control,
         }
     }

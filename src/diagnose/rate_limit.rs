@@ -1,18 +1,18 @@
-//! PURE: whether new flows to the edge meet a limit, and since when it is no longer pressed.
+//! PURE: whether new flows to the edge meet a limit, and since when it is no longer limited.
 //!
 //! A firewall that limits new flows lets the first of a burst pass and drops or refuses the rest. So
 //! does a path that goes down for a moment. Either shows in the order in which flows begin, as loss
 //! and a blocked destination do not: in rows that pass, many addresses one after the other fail at
 //! the first try after others have passed. What fails then proves nothing. The plan holds its breath
-//! and goes on flow by flow (`plan/pace.rs`), with fresh flows to addresses that have passed between
+//! and goes on flow by flow (`plan/pacing.rs`), with fresh flows to addresses that have passed between
 //! the others: only what fails among such controls that pass counts from there on.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::climates::service_of;
+use super::path_estimates::service_of;
 use super::row::{Role, belongs};
-use crate::evidence::{self, Climate, Peer, peer};
+use crate::evidence::{self, PathEstimate, Peer, peer};
 use crate::model::{Attempt, Millis, Service};
 use crate::targets::Target;
 
@@ -33,11 +33,11 @@ const QUIET: f64 = 0.5;
 
 /// A stretch of new flows that failed where earlier ones had passed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pressure {
+pub struct RateLimit {
     /// When it shows, in seconds of the run: what is under way by then goes on in vain.
     pub shows: f64,
     /// From when on flows are started one by one, and their failures count, in seconds of the run.
-    pub calm: f64,
+    pub resume_at: f64,
     /// How many new flows had been answered at once before.
     pub answered: usize,
     /// How many addresses failed one after the other then.
@@ -45,17 +45,17 @@ pub struct Pressure {
     /// How many of those were reached later.
     pub recovered: usize,
     /// Whether handshakes took so long that this host, or the edge, may have been too busy to answer.
-    pub busy: bool,
+    pub host_overloaded: bool,
 }
 
-/// The pressure on each service of the edge.
+/// The limit on each service of the edge.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Pressures {
-    quic: Option<Pressure>,
-    http2: Option<Pressure>,
+pub struct RateLimits {
+    quic: Option<RateLimit>,
+    http2: Option<RateLimit>,
 }
 
-impl Pressures {
+impl RateLimits {
     /// Reads it from the first flow to each address of the edge, in rows of which something passes: a
     /// row of which nothing passes may be blocked. A service of which nothing passes anywhere may be
     /// blocked too, or starved by the same limit as the other one.
@@ -64,9 +64,9 @@ impl Pressures {
         let [quic, http2] = [Service::Quic, Service::Http2].map(|service| {
             let own = targets.iter().filter(|target| target.service == service);
             let flows: Vec<_> = own.flat_map(|t| first_flows(attempts, t)).collect();
-            (!flows.is_empty(), Pressure::of(flows, attempts, service))
+            (!flows.is_empty(), RateLimit::of(flows, attempts, service))
         });
-        let or_of = |(passes, own): (bool, Option<Pressure>), other| {
+        let or_of = |(passes, own): (bool, Option<RateLimit>), other| {
             own.or(if passes { None } else { other })
         };
         Self {
@@ -75,9 +75,9 @@ impl Pressures {
         }
     }
 
-    /// The pressure on flows of the service.
+    /// The limit on flows of the service.
     #[must_use]
-    pub const fn on(&self, service: Service) -> Option<&Pressure> {
+    pub const fn on(&self, service: Service) -> Option<&RateLimit> {
         match service {
             Service::Quic => self.quic.as_ref(),
             Service::Http2 => self.http2.as_ref(),
@@ -92,7 +92,7 @@ impl Pressures {
     }
 }
 
-impl Pressure {
+impl RateLimit {
     fn of(mut flows: Vec<FirstFlow<'_>>, attempts: &[&Attempt], service: Service) -> Option<Self> {
         flows.sort_by(|a, b| a.started().total_cmp(&b.started()));
         let answered_after = flows.iter().filter_map(|flow| flow.attempt.contact_ms);
@@ -122,7 +122,7 @@ impl Pressure {
         let failed = stretch.iter().filter(in_vain).count();
         (failed >= STRETCH).then(|| Self {
             shows,
-            calm: shows + QUIET,
+            resume_at: shows + QUIET,
             answered,
             failed,
             recovered: stretch
@@ -130,7 +130,7 @@ impl Pressure {
                 .filter(in_vain)
                 .filter(|flow| flow.recovers)
                 .count(),
-            busy: is_busy(attempts, quickest),
+            host_overloaded: is_busy(attempts, quickest),
         })
     }
 
@@ -138,30 +138,30 @@ impl Pressure {
     /// was too busy.
     #[must_use]
     pub const fn is_recognised(&self) -> bool {
-        !self.busy && self.failed >= MANY && self.recovered >= RECOVERED
+        !self.host_overloaded && self.failed >= MANY && self.recovered >= RECOVERED
     }
 
-    /// The climate in which failures are judged: only those since the calm count, only up to the last
+    /// The estimate with which failures are judged: only those since the flows resumed count, only up to the last
     /// new flow of the kind that passed, and only as far as fresh flows to what is open pass.
-    pub(super) fn temper(
+    pub(super) fn restrict(
         &self,
-        climate: &Climate,
+        estimate: &PathEstimate,
         kin: &[&Attempt],
-        first_passes: &Passes<'_>,
-    ) -> Climate {
-        let since = |a: &&&Attempt| a.started_ms.secs() >= self.calm;
+        first_passes: &FirstSuccesses<'_>,
+    ) -> PathEstimate {
+        let since = |a: &&&Attempt| a.started_ms.secs() >= self.resume_at;
         let passes = kin.iter().filter(since).filter(|a| a.passed());
         let starts = passes.map(|a| a.started_ms.secs());
-        let loss =
-            loss_of_controls(kin, first_passes, self.calm, climate.patience()).unwrap_or_default();
-        Climate {
-            since: climate.since.max(self.calm),
-            calm: self.calm,
-            until: starts.fold(self.calm, f64::max),
+        let loss = loss_of_controls(kin, first_passes, self.resume_at, estimate.timeout())
+            .unwrap_or_default();
+        PathEstimate {
+            since: estimate.since.max(self.resume_at),
+            resume_at: self.resume_at,
+            until: starts.fold(self.resume_at, f64::max),
             fresh: None,
-            loss: climate.loss.max(loss),
-            refusing: climate.refusing.max(loss),
-            ..*climate
+            loss: estimate.loss.max(loss),
+            refusing: estimate.refusing.max(loss),
+            ..*estimate
         }
     }
 }
@@ -174,16 +174,16 @@ fn is_busy(attempts: &[&Attempt], quickest_answer: f64) -> bool {
         .filter_map(|a| evidence::handshake_after_contact(a));
     let took = evidence::sorted(took);
     let quickest = took.first().copied().unwrap_or_default();
-    let bearable = patience(quickest_answer).min(0.2 + 4.0 * quickest);
+    let bearable = timeout(quickest_answer).min(0.2 + 4.0 * quickest);
     evidence::upper_quartile(&took).is_some_and(|slow| slow > bearable)
 }
 
 /// When each address first passed, with each name. Experiments are left out: that one passes says
 /// nothing of the tunnel's own first flight.
 #[derive(Debug, Default)]
-pub struct Passes<'a>(HashMap<Peer<'a>, f64>);
+pub struct FirstSuccesses<'a>(HashMap<Peer<'a>, f64>);
 
-impl<'a> Passes<'a> {
+impl<'a> FirstSuccesses<'a> {
     /// Reads it from attempts.
     #[must_use]
     pub fn of(attempts: impl Iterator<Item = &'a Attempt>) -> Self {
@@ -209,13 +209,13 @@ impl<'a> Passes<'a> {
 /// decided; none where none has failed.
 pub(super) fn loss_of_controls(
     kin: &[&Attempt],
-    first_passes: &Passes<'_>,
+    first_passes: &FirstSuccesses<'_>,
     since: f64,
-    patience: f64,
+    timeout: f64,
 ) -> Option<f64> {
     let late = kin.iter().filter(|a| a.started_ms.secs() >= since);
     let controls = late.filter(|a| first_passes.is_control(a));
-    let decided = controls.filter(|a| a.contact_ms.is_some() || a.elapsed_ms.secs() >= patience);
+    let decided = controls.filter(|a| a.contact_ms.is_some() || a.elapsed_ms.secs() >= timeout);
     let (lost, tried) = decided.fold((0, 0), |(lost, tried), control| {
         (lost + u32::from(control.contact_ms.is_none()), tried + 1)
     });
@@ -250,7 +250,7 @@ fn first_flows<'a>(attempts: &[&'a Attempt], target: &Target) -> Vec<FirstFlow<'
 
 /// How long silence takes to look like a failure, in seconds. The quickest answer decides, because that
 /// can only become less: what looked like a failure goes on to.
-fn patience(quickest: f64) -> f64 {
+fn timeout(quickest: f64) -> f64 {
     0.3 + 4.0 * quickest
 }
 
@@ -275,7 +275,7 @@ impl FirstFlow<'_> {
         if self.is_refused() {
             self.attempt.ended()
         } else {
-            self.started() + patience(quickest)
+            self.started() + timeout(quickest)
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::catalog;
-use crate::diagnose::{Judgement, Pressures, Role};
+use crate::diagnose::{RateLimits, Role, RowVerdict};
 use crate::model::{
     Attempt, ContactFailure, Event, Family, HandshakeFailure, Millis, Outcome, Profile,
     RowProgress, Service, Status,
@@ -19,17 +19,17 @@ use crate::net::quic::{self, QuicProbe};
 use crate::net::stream::{self, StreamProbe};
 use crate::net::trust::Trust;
 use crate::net::{Trace, TraceState, host};
-use crate::plan::{self, GivenUp, Seen, Start, Step};
+use crate::plan::{self, Cancel, Launch, Seen, Step};
 use crate::targets::Target;
 
 /// The rows of a run with their attempts.
-pub(super) struct Board {
+pub(super) struct AttemptPool {
     bind: Option<IpAddr>,
     trust: Arc<Trust>,
     own: Arc<[IpAddr]>,
     started: Instant,
     targets: Vec<Target>,
-    judgements: Vec<Judgement>,
+    judgements: Vec<RowVerdict>,
     ended: Vec<Attempt>,
     running: HashMap<u64, Running>,
     tasks: JoinSet<(u64, Outcome)>,
@@ -37,7 +37,7 @@ pub(super) struct Board {
     complete: bool,
     told: HashMap<(Service, String, Family), RowProgress>,
     /// When a limit on new flows was first suspected.
-    pressed: OnceCell<Instant>,
+    limited: OnceCell<Instant>,
 }
 
 /// An attempt that goes on.
@@ -48,7 +48,7 @@ struct Running {
     abort: AbortHandle,
 }
 
-impl Board {
+impl AttemptPool {
     pub(super) fn new(bind: Option<IpAddr>, trust: Arc<Trust>, started: Instant) -> Self {
         Self {
             bind,
@@ -63,7 +63,7 @@ impl Board {
             next_id: 0,
             complete: false,
             told: HashMap::new(),
-            pressed: OnceCell::new(),
+            limited: OnceCell::new(),
         }
     }
 
@@ -111,15 +111,15 @@ impl Board {
         self.targets = targets;
         let running = self.running_now(now);
         let seen = self.seen(&running);
-        let pressures = self.pressures(&seen);
+        let rate_limits = self.rate_limits(&seen);
         let elapsed = now.duration_since(self.started).as_secs_f64();
-        let step = Step::of(&self.targets, &seen, &pressures, elapsed);
+        let step = Step::of(&self.targets, &seen, &rate_limits, elapsed);
         let first_running = self.ended.len();
         self.complete = step.complete;
         self.judgements = step.judgements;
         for (number, why) in step.given_up {
             let (id, _) = running[number - first_running];
-            self.take_off(id, why, now);
+            self.cancel(id, why, now);
         }
         for (row, start) in step.starts {
             let target = self.targets[row].clone();
@@ -143,7 +143,7 @@ impl Board {
     pub(super) fn give_up(&mut self, now: Instant) {
         let ids: Vec<_> = self.running.keys().copied().collect();
         for id in ids {
-            self.take_off(id, GivenUp::Silent, now);
+            self.cancel(id, Cancel::Silent, now);
         }
     }
 
@@ -160,21 +160,21 @@ impl Board {
         }
     }
 
-    fn take_off(&mut self, id: u64, why: GivenUp, now: Instant) {
+    fn cancel(&mut self, id: u64, why: Cancel, now: Instant) {
         let Some(running) = self.running.remove(&id) else {
             return;
         };
         running.abort.abort();
         let state = running.trace.state();
         let outcome = match why {
-            GivenUp::Settled => Outcome::Abandoned,
-            GivenUp::Silent => silent_so_far(&state),
+            Cancel::Settled => Outcome::Abandoned,
+            Cancel::Silent => silent_so_far(&state),
         };
         let attempt = self.finish(running.template, &state, outcome, now);
         self.ended.push(attempt);
     }
 
-    fn start(&mut self, target: &Target, start: Start) {
+    fn start(&mut self, target: &Target, start: Launch) {
         let remote = SocketAddr::new(start.address, target.port);
         let trace = Trace::start();
         let id = self.next_id;
@@ -249,7 +249,7 @@ impl Board {
         if let Some(target) = target.cloned() {
             self.start(
                 &target,
-                Start {
+                Launch {
                     address,
                     role: Role::Documented,
                     number: 1,
@@ -281,18 +281,18 @@ impl Board {
 
     /// Whether new flows may meet a limit. It takes two looks: a machine that was busy finds answers
     /// late, and its probes note them between one look and the next.
-    fn pressures(&self, seen: &[Seen<'_>]) -> Pressures {
+    fn rate_limits(&self, seen: &[Seen<'_>]) -> RateLimits {
         const APART: Duration = Duration::from_millis(20);
         let attempts: Vec<_> = seen.iter().map(|seen| seen.attempt).collect();
-        let pressures = Pressures::of(&attempts, &self.targets);
-        if pressures.is_none() {
-            return pressures;
+        let rate_limits = RateLimits::of(&attempts, &self.targets);
+        if rate_limits.is_none() {
+            return rate_limits;
         }
-        let first = self.pressed.get_or_init(Instant::now);
+        let first = self.limited.get_or_init(Instant::now);
         if first.elapsed() >= APART {
-            pressures
+            rate_limits
         } else {
-            Pressures::default()
+            RateLimits::default()
         }
     }
 
@@ -321,17 +321,17 @@ impl Board {
     }
 
     fn tell(&mut self, on_event: &mut dyn FnMut(Event)) {
-        for (target, judgement) in self.targets.iter().zip(&self.judgements) {
-            let settled = plan::is_settled(target, judgement);
+        for (target, verdict) in self.targets.iter().zip(&self.judgements) {
+            let settled = plan::is_settled(target, verdict);
             let row = RowProgress {
                 host: target.host.clone(),
                 region: target.region.clone(),
                 service: target.service,
                 family: target.family,
-                reachable: judgement.reachable(),
+                reachable: verdict.reachable(),
                 total: target.addresses.len(),
                 settled: settled
-                    .then_some(judgement.status)
+                    .then_some(verdict.status)
                     .filter(|s| *s != Status::Inconclusive),
             };
             let key = (target.service, target.host.clone(), target.family);

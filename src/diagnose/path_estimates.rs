@@ -16,8 +16,8 @@
 
 use std::collections::HashSet;
 
-use super::pressure::{Passes, Pressures, loss_of_controls};
-use crate::evidence::{Climate, Fresh, peer, sorted, upper_quartile};
+use super::rate_limit::{FirstSuccesses, RateLimits, loss_of_controls};
+use crate::evidence::{ControlResult, PathEstimate, peer, sorted, upper_quartile};
 use crate::model::{Attempt, Family, Millis, Profile, Service, Transport};
 use crate::targets::Target;
 
@@ -25,73 +25,73 @@ use crate::targets::Target;
 /// once.
 pub const FRESH_FLOWS: usize = 3;
 
-/// The climates of a run, one for each service and family.
+/// The estimates of a run, one for each service and family.
 #[derive(Debug, Clone)]
-pub struct Climates(Vec<(Service, Family, Climate)>);
+pub struct PathEstimates(Vec<(Service, Family, PathEstimate)>);
 
-impl Climates {
-    /// Reads the climates from all attempts of a run.
+impl PathEstimates {
+    /// Estimates all paths from all attempts of a run.
     #[must_use]
-    pub fn of<'a>(attempts: impl Iterator<Item = &'a Attempt>, pressures: &Pressures) -> Self {
+    pub fn of<'a>(attempts: impl Iterator<Item = &'a Attempt>, rate_limits: &RateLimits) -> Self {
         let plain = attempts.filter(|a| !a.profile.is_experiment());
         let attempts: Vec<_> = plain.collect();
-        let passes = Passes::of(attempts.iter().copied());
+        let passes = FirstSuccesses::of(attempts.iter().copied());
         let services = [Service::Quic, Service::Http2, Service::Https];
         let each = services.into_iter().flat_map(|service| {
             Family::BOTH.map(|family| {
-                let climate = climate(&attempts, &passes, service, family);
-                let pressed = pressures.on(service);
+                let estimate = estimate(&attempts, &passes, service, family);
+                let limited = rate_limits.on(service);
                 let kin = || comparable(&attempts, service);
-                let tempered = pressed.map(|p| p.temper(&climate, &kin(), &passes));
-                (service, family, tempered.unwrap_or(climate))
+                let restricted = limited.map(|p| p.restrict(&estimate, &kin(), &passes));
+                (service, family, restricted.unwrap_or(estimate))
             })
         });
         Self(each.collect())
     }
 
-    /// The climate of a row.
+    /// The estimate for a destination.
     #[must_use]
-    pub fn for_target(&self, target: &Target) -> Climate {
+    pub fn for_target(&self, target: &Target) -> PathEstimate {
         let wanted = (target.service, target.family);
         let found = self
             .0
             .iter()
             .find(|(service, family, _)| (*service, *family) == wanted);
-        let climate = found.map_or(Climate::UNKNOWN, |(.., climate)| *climate);
-        climate.with_late_resets(target.late_resets)
+        let estimate = found.map_or(PathEstimate::UNKNOWN, |(.., estimate)| *estimate);
+        estimate.with_late_resets(target.late_resets)
     }
 }
 
-fn climate(
+fn estimate(
     attempts: &[&Attempt],
-    first_passes: &Passes<'_>,
+    first_passes: &FirstSuccesses<'_>,
     service: Service,
     family: Family,
-) -> Climate {
+) -> PathEstimate {
     /// With fewer answers the kind's own loss is not known well enough.
     const ENOUGH: usize = 16;
     let kin = of_service(attempts, service);
     let near = kin.clone().filter(move |a| a.family() == family);
     let base = if answers(near.clone()) >= ENOUGH {
-        Climate::of(&near)
+        PathEstimate::of(&near)
     } else if answers(kin.clone()) >= ENOUGH {
-        Climate::of(&kin)
+        PathEstimate::of(&kin)
     } else {
-        Climate::of(&attempts.iter().copied())
+        PathEstimate::of(&attempts.iter().copied())
     };
-    let of_kind = Climate::of(&kin);
+    let of_kind = PathEstimate::of(&kin);
     let round_trip = match service {
         Service::Quic if of_kind.round_trip.is_none() => whole_handshakes(attempts),
         Service::Quic => of_kind.round_trip,
         Service::Http2 | Service::Https => base.round_trip,
     };
-    let of_family = Climate::of(
+    let of_family = PathEstimate::of(
         &attempts
             .iter()
             .copied()
             .filter(move |a| a.family() == family),
     );
-    let to_port = Climate::of(
+    let to_port = PathEstimate::of(
         &attempts
             .iter()
             .copied()
@@ -99,25 +99,29 @@ fn climate(
     );
     // Without an answer the beginning of the run stands there, which changes nothing.
     let since = base.since.max(of_family.since).max(to_port.since);
-    let patience = Climate { round_trip, ..base }.patience();
-    Climate {
+    let timeout = PathEstimate { round_trip, ..base }.timeout();
+    PathEstimate {
         since,
         round_trip,
         handshake: of_kind.handshake,
         icmp_seen: of_family.icmp_seen,
         kin_answer: of_kind.round_trip.is_some(),
-        fresh: fresh(&kin.collect::<Vec<_>>(), first_passes, patience),
+        fresh: fresh(&kin.collect::<Vec<_>>(), first_passes, timeout),
         ..base
     }
 }
 
 /// What fresh flows tell among those of a service.
-fn fresh(kin: &[&Attempt], first_passes: &Passes<'_>, patience: f64) -> Option<Fresh> {
+fn fresh(
+    kin: &[&Attempt],
+    first_passes: &FirstSuccesses<'_>,
+    timeout: f64,
+) -> Option<ControlResult> {
     let passes = kin.iter().filter(|a| a.passed());
     let starts = sorted(passes.map(|a| a.started_ms.secs()));
     let until = *starts.iter().nth_back(FRESH_FLOWS - 1).or(starts.first())?;
-    let loss = loss_of_controls(kin, first_passes, 0.0, patience);
-    Some(Fresh { until, loss })
+    let loss = loss_of_controls(kin, first_passes, 0.0, timeout);
+    Some(ControlResult { until, loss })
 }
 
 /// The flows whose passing shows that new ones of the service may pass: its own, and where nothing of

@@ -53,7 +53,7 @@ fn the_halves_of_the_name_travel_in_two_datagrams() {
     let mut second = packet(&[], 1180, &hello[1180..], 1184);
     let mut cut = None;
     for packet in [&mut first, &mut second] {
-        scatter(packet, &mut cut);
+        hello_split(packet, &mut cut);
         assert!(!contains(packet, NAME));
     }
     assert!(contains(&first, b"quic.cft") && contains(&second, b"unnel.com"));
@@ -65,7 +65,7 @@ fn a_small_hello_ends_with_the_cut() {
     let hello = hello(300);
     let mut only = packet(&[1, 2, 5, 0, 0, 0], 0, &hello, 1184);
     let mut cut = None;
-    scatter(&mut only, &mut cut);
+    hello_split(&mut only, &mut cut);
     assert!(!contains(&only, NAME));
     assert!(only.starts_with(&[1, 2, 5, 0, 0, 0]), "PING and ACK stay");
     let offsets: Vec<_> = frames(&only).unwrap().1.iter().map(|(o, _)| *o).collect();
@@ -83,11 +83,11 @@ fn what_comes_after_the_hello_stays_as_it_is() {
     let acknowledgement = [2, 1, 0, 0, 0].to_vec();
     for packet in [second_hello, closing, acknowledgement] {
         let mut scattered = packet.clone();
-        scatter(&mut scattered, &mut cut);
+        hello_split(&mut scattered, &mut cut);
         assert_eq!(scattered, packet);
     }
     let mut unknown = None;
     let mut nameless = packet(&[], 0, &[1; 100], 1184);
-    scatter(&mut nameless, &mut unknown);
+    hello_split(&mut nameless, &mut unknown);
     assert_eq!(nameless, packet(&[], 0, &[1; 100], 1184));
 }

@@ -5,7 +5,7 @@ use crate::targets::{Target, TargetState};
 
 /// When a row's first attempt began.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Begun {
+pub(super) enum FirstAttempt {
     /// Then, in seconds of the run.
     At(f64),
     /// Its name is not resolved yet.
@@ -14,31 +14,31 @@ pub(super) enum Begun {
     Never,
 }
 
-/// Whether only leaders may start now: names resolve within moments of each other, and the burst of
-/// one row would take the ICMP errors that a router grants the leader of another.
-pub(super) fn leaders_first(rows: &[Begun], now: f64) -> bool {
+/// Whether only canaries may start now: names resolve within moments of each other, and the burst of
+/// one row would take the ICMP errors that a router grants the canary of another.
+pub(super) fn leaders_first(rows: &[FirstAttempt], now: f64) -> bool {
     /// A name that takes longer than this is not waited for.
     const MOMENTS: f64 = 0.15;
     let starts = || {
         rows.iter().filter_map(|row| match row {
-            Begun::At(start) => Some(*start),
-            Begun::NotYet | Begun::Never => None,
+            FirstAttempt::At(start) => Some(*start),
+            FirstAttempt::NotYet | FirstAttempt::Never => None,
         })
     };
     let Some(first) = starts().reduce(f64::min) else {
         return false;
     };
     let last = starts().fold(first, f64::max);
-    let more_to_come = rows.contains(&Begun::NotYet) || now - last < HEAD_START;
+    let more_to_come = rows.contains(&FirstAttempt::NotYet) || now - last < HEAD_START;
     more_to_come && now - first < MOMENTS
 }
 
 /// Whether a row's first attempt has begun, and when.
-pub(super) fn begun(target: &Target, seen: &[Seen<'_>]) -> Begun {
+pub(super) fn begun(target: &Target, seen: &[Seen<'_>]) -> FirstAttempt {
     let starts = seen.iter().map(|seen| seen.attempt.started_ms.secs());
     match (starts.reduce(f64::min), target.state) {
-        (Some(start), _) => Begun::At(start),
-        (None, TargetState::Waiting) => Begun::NotYet,
-        (None, _) => Begun::Never,
+        (Some(start), _) => FirstAttempt::At(start),
+        (None, TargetState::Waiting) => FirstAttempt::NotYet,
+        (None, _) => FirstAttempt::Never,
     }
 }

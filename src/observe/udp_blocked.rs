@@ -7,11 +7,11 @@ use crate::model::{Lookup, Via};
 
 /// How long a resolver may be silent before it is asked over TCP. A silent one is waited for two
 /// seconds at least, so that the answer over TCP, or its silence, is in before that.
-const PATIENCE: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Whether a resolver fails over UDP so far. The one at `index` is asked about `index` seconds after
 /// the start; `waiting` tells whether questions are still open.
-pub(super) fn is_deaf(
+pub(super) fn fails_over_udp(
     lookups: &[Lookup],
     (index, server): (u32, SocketAddr),
     elapsed: Duration,
@@ -23,7 +23,7 @@ pub(super) fn is_deaf(
         .peekable();
     match heard.peek() {
         Some(_) => heard.all(|lookup| lookup.status.is_silence() && !lookup.truncated),
-        None => waiting && elapsed >= PATIENCE + Duration::from_secs(index.into()),
+        None => waiting && elapsed >= TIMEOUT + Duration::from_secs(index.into()),
     }
 }
 
@@ -42,29 +42,32 @@ mod tests {
             ..samples::ready().dns.lookups[0].clone()
         };
         let now = Duration::ZERO;
-        let deaf = |lookups: &[Lookup]| is_deaf(lookups, (0, server), now, true);
-        assert!(deaf(&[lookup(LookupStatus::Unreachable)]));
-        assert!(deaf(&[
+        let udp_blocked = |lookups: &[Lookup]| fails_over_udp(lookups, (0, server), now, true);
+        assert!(udp_blocked(&[lookup(LookupStatus::Unreachable)]));
+        assert!(udp_blocked(&[
             lookup(LookupStatus::TimedOut),
             lookup(LookupStatus::Unreachable)
         ]));
-        assert!(!deaf(&[
+        assert!(!udp_blocked(&[
             lookup(LookupStatus::TimedOut),
             lookup(LookupStatus::Refused)
         ]));
-        assert!(!deaf(&[Lookup {
+        assert!(!udp_blocked(&[Lookup {
             truncated: true,
             ..lookup(LookupStatus::TimedOut)
         }]));
-        assert!(!deaf(&[]));
-        for (seconds, index, waiting, deaf) in [
+        assert!(!udp_blocked(&[]));
+        for (seconds, index, waiting, udp_blocked) in [
             (1, 0, true, true),
             (1, 0, false, false),
             (1, 1, true, false),
             (2, 1, true, true),
         ] {
             let elapsed = Duration::from_secs(seconds);
-            assert_eq!(is_deaf(&[], (index, server), elapsed, waiting), deaf);
+            assert_eq!(
+                fails_over_udp(&[], (index, server), elapsed, waiting),
+                udp_blocked
+            );
         }
     }
 }

@@ -9,8 +9,10 @@
 
 use std::net::IpAddr;
 
-use super::{Seen, Start};
-use crate::diagnose::{FRESH_FLOWS, Judgement, OpenQuestion, Passes, Role, belongs, service_of};
+use super::{Launch, Seen};
+use crate::diagnose::{
+    FRESH_FLOWS, FirstSuccesses, Pending, Role, RowVerdict, belongs, service_of,
+};
 use crate::model::{Attempt, Service};
 use crate::targets::Target;
 
@@ -25,7 +27,7 @@ const MOST: usize = 24;
 pub(super) struct Controls<'a> {
     targets: &'a [Target],
     seen: &'a [Seen<'a>],
-    passes: &'a Passes<'a>,
+    passes: &'a FirstSuccesses<'a>,
     /// The rows that wait for one.
     waiting: Vec<usize>,
     now: f64,
@@ -35,12 +37,12 @@ impl<'a> Controls<'a> {
     pub(super) fn new(
         targets: &'a [Target],
         seen: &'a [Seen<'a>],
-        passes: &'a Passes<'a>,
-        judgements: &[Judgement],
+        passes: &'a FirstSuccesses<'a>,
+        judgements: &[RowVerdict],
         now: f64,
     ) -> Self {
         let rows = judgements.iter().enumerate();
-        let waiting = rows.filter(|(_, judgement)| judgement.open == Some(OpenQuestion::Control));
+        let waiting = rows.filter(|(_, verdict)| verdict.open == Some(Pending::Control));
         Self {
             targets,
             seen,
@@ -64,7 +66,7 @@ impl<'a> Controls<'a> {
     }
 
     /// What starts now, several of each service that waits.
-    pub(super) fn due(&self) -> Vec<(usize, Start)> {
+    pub(super) fn due(&self) -> Vec<(usize, Launch)> {
         [Service::Quic, Service::Http2, Service::Https]
             .into_iter()
             .filter_map(|service| Some((service, self.first_waiting(service)?)))
@@ -108,7 +110,7 @@ pub(super) fn flows(
     near: Option<usize>,
     targets: &[Target],
     seen: &[Seen<'_>],
-) -> Vec<(usize, Start)> {
+) -> Vec<(usize, Launch)> {
     let near = near.and_then(|row| Some((row, targets.get(row)?.family)));
     let is_edge = |service| service != Service::Https;
     let rows = targets.iter().enumerate();
@@ -135,7 +137,7 @@ pub(super) fn flows(
 }
 
 /// Another flow where one has passed, and when the latest one was started.
-fn again(target: &Target, address: IpAddr, role: Role, seen: &[Seen<'_>]) -> Option<(Start, f64)> {
+fn again(target: &Target, address: IpAddr, role: Role, seen: &[Seen<'_>]) -> Option<(Launch, f64)> {
     let own = seen
         .iter()
         .map(|seen| seen.attempt)
@@ -143,7 +145,7 @@ fn again(target: &Target, address: IpAddr, role: Role, seen: &[Seen<'_>]) -> Opt
     let own: Vec<_> = own.collect();
     let latest = own.iter().map(|a| started(a)).reduce(f64::max)?;
     let number = u32::try_from(own.len() + 1).ok()?;
-    let start = Start {
+    let start = Launch {
         address,
         role,
         number,
