@@ -27,14 +27,13 @@ pub(super) fn make(names: &[String]) -> Result<(), ToolError> {
         tool: "ip",
         package: "iproute2",
     })?;
-    let mut lines = "link set lo up\n".to_owned();
-    for pair in names.chunks(2) {
-        let (one, other) = match pair {
-            [one, other] => (&**one, &**other),
-            [one] => (&**one, SPARE),
-            _ => continue,
-        };
-        lines.push_str(&format!("link add {one} type veth peer name {other}\n"));
-    }
+    let pairs = names.chunks(2).filter_map(|pair| {
+        let (one, other) = (pair.first()?, pair.get(1).map_or(SPARE, |name| name));
+        Some(format!("link add {one} type veth peer name {other}\n"))
+    });
+    let lines: String = ["link set lo up\n".to_owned()]
+        .into_iter()
+        .chain(pairs)
+        .collect();
     run(&ip, &["-batch", "-"], &lines).map(drop)
 }

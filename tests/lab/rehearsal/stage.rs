@@ -246,10 +246,9 @@ impl Stage {
     /// Gives the client users of these names, beginning with the number 4711.
     pub(super) fn has_users(&self, names: &[&str]) -> Outcome {
         let file = self.files.path().join("passwd");
-        let mut users = std::fs::read_to_string("/etc/passwd")?;
-        for (name, number) in names.iter().zip(4711..) {
-            users.push_str(&format!("{name}:x:{number}:{number}::/:/bin/false\n"));
-        }
+        let users = names.iter().zip(4711..);
+        let users = users.map(|(name, id)| format!("{name}:x:{id}:{id}::/:/bin/false\n"));
+        let users = std::fs::read_to_string("/etc/passwd")? + &users.collect::<String>();
         std::fs::write(&file, users)?;
         let client = &self.world.topology.client;
         client.run(move || cover(&file, Path::new("/etc/passwd")))
