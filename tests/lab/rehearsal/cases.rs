@@ -27,6 +27,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("case-flush-of-docker", flush_of_docker),
         trial("case-flush-under-drop", flush_under_drop),
         trial("a-new-ssh-connection-is-closed", new_ssh_is_closed),
+        trial("what-closes-a-flow-is-named", closing_rules),
     ]
 }
 
@@ -157,4 +158,36 @@ fn new_ssh_is_closed() -> Outcome {
     let open = closed.replace("22", "23");
     stage.rehearse(&open, &["--yes"])?.ends(Some(0))?;
     stage.shows("dport 23")
+}
+
+/// No option changes anything in that. One address, one family or one transport is enough.
+fn closing_rules() -> Outcome {
+    let stage = Stage::build()?;
+    let nft = |rule: &str| {
+        format!(
+            "table inet bad {{\n\tchain out {{\n\t\ttype filter hook output priority 0; policy accept;\n\t\t{rule}\n\t}}\n}}\n"
+        )
+    };
+    let save = "*filter\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -d 2606:4700:a0::1/128 -p udp -m comment --comment no-quic -j REJECT\nCOMMIT\n";
+    for (rules, named) in [
+        (nft("udp dport 53 drop"), [":53", "udp dport 53"]),
+        (
+            nft("ip daddr 198.41.192.7 tcp dport 7844 reject"),
+            ["TCP to 198.41.192.7:7844", "rule 1 of chain out"],
+        ),
+        (
+            save.to_owned(),
+            ["UDP to [2606:4700:a0::1]:7844", "no-quic"],
+        ),
+    ] {
+        let arguments = ["--yes", "--may-close-ssh"];
+        let said = stage.rehearse(&rules, &arguments)?.ends(Some(2))?;
+        tells(
+            &said,
+            &["close what cloudflared needs", "nothing was touched"],
+        )?;
+        tells(&said, &named)?;
+        tells_not(&said, &["applied:"])?;
+    }
+    stage.is_as_before()
 }

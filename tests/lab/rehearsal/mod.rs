@@ -12,7 +12,7 @@ mod stage;
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use self::stage::{Stage, TIMEOUT, send, tells, tells_not};
+use self::stage::{Stage, TIMEOUT, ends_with, is_gone, send, tells, tells_not};
 use crate::Outcome;
 use crate::sandbox::find;
 
@@ -142,17 +142,11 @@ fn yes_on_the_terminal() -> Outcome {
     run.until("confirm")?;
     run.answer("y\n")?;
     run.until("kept")?;
-    run.ends(Some(0))?;
-    let lines = || run.said.iter().filter(|line| !line.is_empty());
-    let place = |words: &str| lines().position(|line| line.contains(words));
+    let said = run.ends(Some(0))?;
+    ends_with(&said, "kept: ")?;
+    let place = |words: &str| said.lines().position(|line| line.contains(words));
     let report = place("READY  ").filter(|report| Some(*report) < place("confirm:"));
-    report.ok_or_else(|| format!("no report before the question:\n{}", run.said.join("\n")))?;
-    if !lines()
-        .next_back()
-        .is_some_and(|line| line.starts_with("kept: "))
-    {
-        return Err(format!("the outcome is not the last line:\n{}", run.said.join("\n")).into());
-    }
+    report.ok_or_else(|| format!("no report before the question:\n{said}"))?;
     stage.holds(GOOD_WORDS)
 }
 
@@ -163,7 +157,7 @@ fn no_on_the_terminal() -> Outcome {
     run.answer("\n")?;
     let end = run.until("restored")?;
     tells(&end, &["not confirmed"])?;
-    run.ends(Some(4))?;
+    ends_with(&run.ends(Some(4))?, "restored: ")?;
     stage.is_as_before()
 }
 
@@ -181,11 +175,12 @@ fn nobody_answers() -> Outcome {
 
 fn udp_is_cut() -> Outcome {
     let stage = Stage::build()?;
-    let said = stage.rehearse(CUTS_UDP, &["--yes"])?.ends(Some(1))?;
+    let said = stage.on_terminal(CUTS_UDP, &["--yes"])?.ends(Some(1))?;
     let lost = said.lines().filter(|line| line.starts_with("difference:"));
     let lost: Vec<&str> = lost.collect();
     tells(&lost.join("\n"), &["quic", "blocked"])?;
-    tells(&said, &["restored:", "something required was lost"])?;
+    tells(&said, &["something required was lost"])?;
+    ends_with(&said, "restored: ")?;
     stage.is_as_before()
 }
 
@@ -464,6 +459,7 @@ fn both_are_killed() -> Outcome {
     send(guard, Signal::SIGKILL)?;
     run.signal(Signal::SIGKILL)?;
     run.ends(None)?;
+    is_gone(guard)?;
     if !stage.is_left() {
         return Err("nothing is left to restore from".into());
     }

@@ -503,9 +503,10 @@ impl Run {
     pub(super) fn ends(&mut self, code: Option<i32>) -> Outcome<String> {
         let status = ends_within(&mut self.child, TIMEOUT)?;
         let status = status.ok_or_else(|| format!("does not end:\n{}", self.said.join("\n")))?;
-        self.said
-            .extend(self.lines.iter().take_while(|_| self.keys.is_none()));
-        self.said.extend(self.lines.try_iter());
+        // The last words come when the last copy of their way is closed.
+        while let Ok(line) = self.lines.recv_timeout(TIMEOUT) {
+            self.said.push(line);
+        }
         let said = self.said.join("\n");
         if status.code() == code {
             return Ok(said);
@@ -526,6 +527,19 @@ pub(super) fn send(process: i32, signal: Signal) -> Outcome {
     kill(Pid::from_raw(process), signal).map_err(|errno| format!("{signal}: {errno}").into())
 }
 
+/// Waits until a process that was killed holds no file any more.
+pub(super) fn is_gone(process: i32) -> Outcome {
+    let end = Instant::now() + TIMEOUT;
+    let stat = Path::new("/proc").join(process.to_string()).join("stat");
+    while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        if Instant::now() > end {
+            return Err(format!("process {process} does not end").into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
 /// Whether a text holds none of these.
 pub(super) fn tells_not(text: &str, words: &[&str]) -> Outcome {
     match words.iter().find(|word| text.contains(**word)) {
@@ -539,5 +553,14 @@ pub(super) fn tells(text: &str, words: &[&str]) -> Outcome {
     match words.iter().find(|word| !text.contains(**word)) {
         None => Ok(()),
         Some(word) => Err(format!("nothing about `{word}`:\n{text}").into()),
+    }
+}
+
+/// Whether the outcome is the last line: nothing comes after it that no longer holds.
+pub(super) fn ends_with(said: &str, outcome: &str) -> Outcome {
+    let last = said.lines().rfind(|line| !line.is_empty());
+    match last.filter(|line| line.starts_with(outcome)) {
+        Some(_) => Ok(()),
+        None => Err(format!("`{outcome}` is not the last line:\n{said}").into()),
     }
 }
