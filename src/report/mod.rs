@@ -43,3 +43,5 @@ pub use progress::Progress;
 pub use redact::redact;
 #[cfg(feature = "cli")]
 pub use style::Style;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub(crate) use style::wrap;
