@@ -22,6 +22,7 @@ pub mod net;
 pub mod observe;
 #[cfg(target_os = "linux")]
 pub mod oracle;
+mod own_rules;
 pub mod plan;
 #[cfg(target_os = "linux")]
 pub mod rehearse;
@@ -159,7 +160,8 @@ fn look<S: Future<Output = ()>>(
             settings.options.post_quantum,
         )?);
         let options = settings.options.clone();
-        let seen = observe::observe(options, trust, stop, on_event).await;
+        let mut seen = observe::observe(options, trust, stop, on_event).await;
+        own_rules::ask(&mut seen).await;
         Ok(diagnose::diagnose(seen))
     });
     // Farewells to the edge and probes that were given up are not waited for.

@@ -596,6 +596,7 @@ fn judged_row(row: &Target, attempts: &[Attempt]) -> JudgedRow {
         judgement: judged(row, attempts),
         attempts: attempts.to_vec(),
         climate: NEAR,
+        own: Vec::new(),
     }
 }
 
