@@ -198,3 +198,111 @@ pub(super) fn say_why_not(findings: &mut [Finding], rules: Option<&OwnRules>) {
         first.evidence.push(Evidence(line));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::tests::{attempt, passed, row_of, unanswered};
+    use crate::model::{IcmpError, Service};
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    fn rule(text: &str) -> OwnRule {
+        OwnRule {
+            family: "inet".to_owned(),
+            table: "filter".to_owned(),
+            chain: "output".to_owned(),
+            number: Some(2),
+            text: text.to_owned(),
+            comment: None,
+        }
+    }
+
+    fn closed(replies: bool, text: &str) -> OwnFate {
+        OwnFate::Closed {
+            replies,
+            rule: rule(text),
+        }
+    }
+
+    /// The cause of an address that fails so, under rules that do this with its flow.
+    fn cause(cause: Cause, outcome: Outcome, fate: OwnFate) -> Option<Cause> {
+        let target = row_of(Service::Http2);
+        let address = target.addresses[0];
+        let mut judgement = Judgement {
+            status: Status::Blocked,
+            cause: Some(cause),
+            addresses: vec![(address, AddressState::Blocked(cause))],
+            tunnel_proven: false,
+            probe_passes: false,
+            cut_name: None,
+            open: None,
+        };
+        let own = OwnFlow {
+            address,
+            port: target.port,
+            transport: target.service.transport(),
+            fate,
+        };
+        let attempts = [attempt(&target, 0, outcome)];
+        attribute(&mut judgement, &attempts, &[own]);
+        judgement.cause
+    }
+
+    fn silent() -> Outcome {
+        unanswered(ContactFailure::Silent)
+    }
+
+    fn rejected(from: &str) -> Outcome {
+        let icmp = IcmpError {
+            from: from.parse().ok(),
+            ..IcmpError::v4(3, 3)
+        };
+        unanswered(ContactFailure::Icmp { icmp })
+    }
+
+    #[test]
+    fn what_the_rules_do_is_this_hosts() {
+        let own = Some(Cause::LocalFirewall);
+        let drops = || closed(false, "tcp dport 7844 drop");
+        assert_eq!(cause(Cause::Dropped, silent(), drops()), own);
+        assert_eq!(cause(Cause::Dropped, silent(), closed(true, "reject")), own);
+        let resets = closed(false, "reject with tcp reset");
+        let reset = || unanswered(ContactFailure::Reset);
+        assert_eq!(cause(Cause::Reset, reset(), resets), own);
+        let redirect = || OwnFate::Redirected {
+            rule: rule("redirect to :12345"),
+        };
+        assert_eq!(cause(Cause::Reset, reset(), redirect()), own);
+        let itself = row_of(Service::Http2).addresses[0].to_string();
+        assert_eq!(cause(Cause::Rejected, rejected(&itself), redirect()), own);
+    }
+
+    #[test]
+    fn what_the_rules_do_not_do_is_not() {
+        let unchanged = |known, outcome, fate| assert_eq!(cause(known, outcome, fate), Some(known));
+        let drops = || closed(false, "tcp dport 7844 drop");
+        unchanged(Cause::Reset, unanswered(ContactFailure::Reset), drops());
+        unchanged(Cause::Dropped, silent(), closed(false, "reject"));
+        unchanged(Cause::Rejected, rejected("192.0.2.1"), drops());
+        let redirect = OwnFate::Redirected {
+            rule: rule("redirect"),
+        };
+        unchanged(Cause::Rejected, rejected("192.0.2.1"), redirect);
+        unchanged(Cause::Dropped, passed(), drops());
+    }
+
+    proptest! {
+        #[test]
+        fn rules_that_let_it_pass_or_may_are_never_the_cause(
+            known in select(Cause::ALL),
+            fate in select(vec![
+                OwnFate::Passes,
+                OwnFate::Unclear { reason: "no reply".to_owned() },
+                OwnFate::Conditional { on: "a mark".to_owned(), rule: rule("drop") },
+            ]),
+        ) {
+            prop_assert_eq!(cause(known, silent(), fate), Some(known));
+        }
+    }
+}

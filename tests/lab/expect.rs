@@ -294,7 +294,10 @@ fn says(rules: &[Says], actual: &[Value], found: &mut Differences) {
         let mut meant = actual.iter().filter(|said| said["code"] == code.as_str());
         let holds = |said: &Value| {
             let parts = [&said["detail"], &said["evidence"], &said["remedy"]];
-            parts.iter().flat_map(|part| strings(part)).any(|s| s.contains(text))
+            parts
+                .iter()
+                .flat_map(|part| strings(part))
+                .any(|s| s.contains(text))
         };
         if !meant.any(holds) {
             found.0.push(format!("no finding {code} says `{text}`"));
