@@ -61,7 +61,7 @@ fn is_own(cause: Cause, address: IpAddr, attempts: &[Attempt], fate: &OwnFate) -
     if at_address().any(answered) {
         return false;
     }
-    let by_another = at_address().any(|a| is_rejected_by_another(a));
+    let by_another = at_address().any(is_rejected_by_another);
     match (cause, fate) {
         (Cause::Dropped, OwnFate::Closed { replies, rule }) => {
             !by_another && (*replies || !rejects(rule))

@@ -117,14 +117,13 @@ const fn could_be_own(cause: Cause) -> bool {
 }
 
 fn route_error(attempts: &[Attempt], transport: Transport, to: SocketAddr) -> Option<i32> {
-    let own = attempts.iter().filter(|attempt| {
+    let mut own = attempts.iter().filter(|attempt| {
         attempt.address == to.ip() && attempt.port == to.port() && attempt.transport == transport
     });
-    own.filter_map(|attempt| match &attempt.outcome {
+    own.find_map(|attempt| match &attempt.outcome {
         Outcome::Unanswered {
             failure: ContactFailure::NoRoute { error },
         } => error.code,
         _ => None,
     })
-    .next()
 }
