@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::JudgedRow;
 use super::experiments::Experiments;
+use super::own_rules;
 use super::platform::Platform;
 use super::row::Role;
 use crate::catalog;
@@ -12,10 +13,28 @@ use crate::model::{
     UntrustedChain,
 };
 
-/// What the evidence for a cause says in words.
+/// What the evidence for a cause says in words, with what is known of this host's own rules.
 pub(super) fn detail(cause: Cause, row: &JudgedRow, platform: Platform) -> String {
-    let text = match cause {
-        Cause::Dropped => return dropped(row, platform),
+    let text = evidence(cause, row, platform);
+    let note = match cause {
+        Cause::LocalFirewall => own_rules::words(row),
+        _ => own_rules::note(row),
+    };
+    match (text, note) {
+        (Some(text), Some(note)) => format!("{text}; {note}"),
+        (None, Some(note)) => note,
+        (text, None) => text.unwrap_or_else(|| cause.to_string()),
+    }
+}
+
+fn evidence(cause: Cause, row: &JudgedRow, platform: Platform) -> Option<String> {
+    match cause {
+        Cause::Dropped => Some(dropped(row, platform)),
+        Cause::Reset if own_rules::all_pass(row) => Some(
+            "a TCP reset answered the SYN; this host's own rules let it out, so a firewall on the way or \
+             the other side itself sent it"
+                .to_owned(),
+        ),
         Cause::Rejected => rejections(row, platform),
         Cause::Reset => Some(reset_words(platform)),
         Cause::LocalFirewall => local_refusal(row),
@@ -34,8 +53,7 @@ pub(super) fn detail(cause: Cause, row: &JudgedRow, platform: Platform) -> Strin
         Cause::Mtu => small_datagrams_pass(row).or_else(|| too_big(row)),
         Cause::Unknown if refuses_post_quantum(row) => Some(post_quantum_refused(row)),
         Cause::Dns | Cause::Unknown => first(row, other_error),
-    };
-    text.unwrap_or_else(|| cause.to_string())
+    }
 }
 
 fn reset_words(platform: Platform) -> String {
@@ -55,6 +73,9 @@ fn dropped(row: &JudgedRow, platform: Platform) -> String {
             "no reply, no ICMP, no error",
             "no reply, no error (of ICMP errors Windows tells a port unreachable alone)",
         ),
+        Service::Http2 | Service::Https if own_rules::all_pass(row) => {
+            return "no reply, no ICMP, no reset; this host's own rules let it out".to_owned();
+        }
         Service::Http2 | Service::Https => {
             let own = platform.pick(
                 "a rule on this host's own OUTPUT chain looks the same (`nft list ruleset` shows it)",

@@ -596,6 +596,7 @@ fn judged_row(row: &Target, attempts: &[Attempt]) -> JudgedRow {
         verdict: judged(row, attempts),
         attempts: attempts.to_vec(),
         estimate: NEAR,
+        own: Vec::new(),
     }
 }
 

@@ -9,6 +9,7 @@ mod finding;
 mod forecast;
 mod network;
 mod observation;
+mod own_rules;
 mod probe;
 mod report;
 mod status;
@@ -35,6 +36,7 @@ pub use observation::{
     EdgeAddress, Ended, IpVersionChoice, Observations, OptionalHost, Options, ProtocolChoice,
     Region, UnknownChoice,
 };
+pub use own_rules::{OwnFate, OwnFlow, OwnRule, OwnRules};
 pub use probe::{Attempt, Outcome, Profile, Secured, StrayError};
 pub use report::{
     AddressCount, Destination, DnsReport, ProtocolReport, Protocols, RegionReport, Report,

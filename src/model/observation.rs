@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Attempt, Host, Lookup, Millis};
+use super::{Attempt, Host, Lookup, Millis, OwnRules};
 
 /// Everything that a run saw. A saved report holds all of it, so that it can be diagnosed again.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,8 @@ pub struct Observations {
     pub over_tcp: Vec<Lookup>,
     /// All attempts, in the order in which they ended.
     pub attempts: Vec<Attempt>,
+    /// What this host's own rules do with flows that failed, if that was asked.
+    pub own_rules: Option<OwnRules>,
 }
 
 /// Why a run stopped looking.

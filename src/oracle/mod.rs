@@ -31,4 +31,5 @@ pub use answer::{
     Answer, Answers, Closing, Condition, Direction, On, Rule, Silence, StandIn, What,
 };
 pub use question::{Context, Entry, Flow, Format, Part, Question, User};
+pub(crate) use run::can_be_asked;
 pub use run::{OracleError, ask, serve_if_asked};

@@ -321,6 +321,7 @@ fn base(verdict: Verdict, summary: &str) -> Report {
         protocols: Protocols { quic: protocol(Verdict::Ready), http2: protocol(verdict) },
         dns: dns(),
         destinations: Vec::new(),
+        own_rules: None,
         sni: vec![SniReport {
             name: "quic.cftunnel.com".to_owned(),
             transport: Transport::Udp,

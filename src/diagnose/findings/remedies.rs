@@ -1,8 +1,8 @@
 //! What to do about a finding on what stands between this host and the edge.
 
 use super::Platform;
-use crate::diagnose::{JudgedRow, causes, words};
-use crate::model::{Cause, Family, FindingCode, Service};
+use crate::diagnose::{JudgedRow, causes, own_rules, words};
+use crate::model::{Cause, Family, FindingCode, OwnFate, OwnRule, Service};
 
 /// Whether the addresses follow, for whoever makes the rule; where the rule itself is given they stand
 /// in it.
@@ -37,6 +37,10 @@ pub(super) fn remedy(
              look again. What has to be allowed:",
             platform.firewall_rules(),
         ),
+        FindingCode::LocalFirewall if !own_rules(group).is_empty() => {
+            let (summary, commands) = by_own_rule(&own_rules(group));
+            return (summary, [commands, flows].concat());
+        }
         FindingCode::LocalFirewall => local_firewall(group, platform),
         FindingCode::NoRoute => (
             platform.pick(
@@ -113,6 +117,59 @@ pub(super) fn remedy(
 }
 
 const ASK: &str = "Ask for this rule (replies to established flows included):";
+
+/// The rules of this host that close or redirect what is in a group, each once.
+fn own_rules<'a>(group: &[&'a JudgedRow]) -> Vec<&'a OwnRule> {
+    let mut rules: Vec<&OwnRule> = Vec::new();
+    for flow in group.iter().flat_map(|row| own_rules::deciding(row)) {
+        if let OwnFate::Closed { rule, .. } | OwnFate::Redirected { rule } = &flow.fate
+            && !rules.contains(&rule)
+        {
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
+/// What this host's administrator changes, and how to look at it.
+fn by_own_rule(rules: &[&OwnRule]) -> (String, Vec<String>) {
+    const MOST: usize = 3;
+    let named: Vec<_> = rules.iter().take(MOST).map(ToString::to_string).collect();
+    let more = match rules.len().saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let summary = format!(
+        "As this host's administrator, change or remove what closes it: {}{more}. What has to be allowed:",
+        named.join("; ")
+    );
+    let mut commands: Vec<_> = rules.iter().map(|rule| shows(rule)).collect();
+    commands.dedup();
+    (summary, commands)
+}
+
+/// The command that shows a rule in its chain.
+fn shows(rule: &OwnRule) -> String {
+    let OwnRule {
+        family,
+        table,
+        chain,
+        text,
+        ..
+    } = rule;
+    let plain = |name: &str| {
+        name.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+    };
+    if !plain(table) || !plain(chain) {
+        return "nft -a list ruleset".to_owned();
+    }
+    match (text.starts_with("-A "), family.as_str()) {
+        (true, "ip6") => format!("ip6tables -t {table} -S {chain}"),
+        (true, _) => format!("iptables -t {table} -S {chain}"),
+        (false, _) => format!("nft -a list chain {family} {table} {chain}"),
+    }
+}
 
 /// On Windows a rule that blocks outweighs every rule that allows.
 fn local_firewall(group: &[&JudgedRow], platform: Platform) -> (&'static str, Vec<String>) {
