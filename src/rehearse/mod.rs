@@ -60,6 +60,10 @@ const AMPLE: f64 = 10.0;
 
 /// What is rehearsed, and how.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct Rehearsal {
     /// What is checked before and after.
     pub check: Check,
