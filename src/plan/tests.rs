@@ -224,7 +224,11 @@ fn only(row: &Target, step: &Step) -> (IpAddr, bool) {
 #[test]
 fn under_a_rate_limit_one_flow_follows_the_other() {
     let row = row_of(Service::Http2);
-    assert_eq!(paced(&row, &[], 0.8).starts, [], "flows have not resumed yet");
+    assert_eq!(
+        paced(&row, &[], 0.8).starts,
+        [],
+        "flows have not resumed yet"
+    );
     let first = paced(&row, &[], 0.9);
     assert!(!first.complete);
     let (_, is_control) = only(&row, &first);

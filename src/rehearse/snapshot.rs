@@ -32,7 +32,8 @@ pub enum SnapshotError {
     Tool(#[from] ToolError),
     /// Tried out in an empty network namespace, a table does not come back as it was.
     #[error(
-        "the present rules cannot be brought back exactly (table {0} {1}), so nothing was touched; make that table with one tool alone, nft or iptables"
+        "the present rules cannot be brought back exactly (table {0} {1}), so nothing was touched; make \
+         that table with one tool only, nft or iptables"
     )]
     Unfaithful(String, String),
 }

@@ -40,7 +40,7 @@ pub use style::Style;
 /// A form of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum Format {
-    /// For people: the verdict, the destinations, what is wrong and what to do.
+    /// For people: the verdict, the destinations, the faults and what to do.
     Table,
     /// For programs: everything, as docs/json.md describes it.
     Json,
