@@ -188,7 +188,9 @@ impl Reader<'_> {
 
     /// Keeps what is prose: with a space in it, and not a line of commands.
     fn push(&mut self, text: &str, span: proc_macro2::Span) {
-        let is_help = self.place.starts_with("src/cli");
+        let is_help = ["src/cli", "src/app/args"]
+            .iter()
+            .any(|place| self.place.starts_with(place));
         for paragraph in lines(text, is_help) {
             if paragraph.trim().contains(' ') {
                 self.prose.push(Prose {
