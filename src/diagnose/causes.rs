@@ -71,7 +71,7 @@ fn dropped(row: &JudgedRow, platform: Platform) -> String {
     let nothing = match row.target.service {
         Service::Quic => platform.pick(
             "no reply, no ICMP, no error",
-            "no reply, no error (of ICMP errors Windows tells a port unreachable alone)",
+            "no reply, no error (Windows reports only ICMP port unreachable)",
         ),
         Service::Http2 | Service::Https if own_rules::all_pass(row) => {
             return "no reply, no ICMP, no reset; this host's own rules let it out".to_owned();
@@ -92,8 +92,8 @@ fn dropped(row: &JudgedRow, platform: Platform) -> String {
         format!(", and none to {}", experiments.join(", "))
     };
     format!(
-        "{nothing}{in_vain}; a rule against UDP, one against the port and a filter that drops every \
-         QUIC long header look the same, the counters of the firewall tell them apart"
+        "{nothing}{in_vain}. A drop rule for UDP, for the port or for QUIC long headers looks the same; \
+         the firewall's counters show which"
     )
 }
 
@@ -182,8 +182,8 @@ fn quic_filtered(row: &JudgedRow) -> String {
         "something answers over UDP"
     };
     format!(
-        "{answer}, and no handshake completes; a filter that reads the handshake and a server that \
-         speaks another QUIC version look the same: a run from another network tells them apart"
+        "{answer}, and no handshake completes; a filter that reads the handshake or a server with another \
+         QUIC version looks the same. A run from another network shows which"
     )
 }
 
@@ -197,16 +197,16 @@ fn large_hello_dropped(row: &JudgedRow) -> Option<String> {
     let segments = match row.target.service {
         Service::Quic => "",
         _ if loses_segments(row) && how.ends_with("ICMP error") => {
-            ", and cloudflared's passes in segments of 1000 octets: something on the path refuses large \
+            ", and cloudflared's passes in segments of 1000 bytes: something on the path refuses large \
              segments"
         }
         _ if loses_segments(row) => {
-            ", and cloudflared's passes in segments of 1000 octets: the path loses large segments, as \
-             one with a smaller MTU does whose ICMP errors are filtered"
+            ", and cloudflared's passes in segments of 1000 bytes: the path loses large segments, like one \
+             with a smaller MTU and filtered ICMP errors"
         }
         _ if experiments(row).result(Profile::SmallPackets).is_none() => {
-            "; whether cloudflared's passes in smaller segments, which would tell a path that loses \
-             large ones from something that reads it, was not tried"
+            "; smaller segments, which would show whether the path loses large ones or something reads it, \
+             were not tried"
         }
         _ => ", and cloudflared's does not pass in smaller segments either: something reads it",
     };
@@ -230,7 +230,7 @@ fn small_datagrams_pass(row: &JudgedRow) -> Option<String> {
         |icmp| format!("; {icmp}"),
     );
     Some(format!(
-        "datagrams of {size} octets go unanswered, those of {} are answered{icmp}",
+        "datagrams of {size} bytes go unanswered, those of {} are answered{icmp}",
         catalog::SMALLEST_INITIAL
     ))
 }
@@ -241,7 +241,7 @@ fn too_big(row: &JudgedRow) -> Option<String> {
         .filter_map(|stray| stray.icmp.as_ref())
         .find(|icmp| icmp.is_too_big());
     let said = by_icmp.map(|icmp| match icmp.mtu {
-        Some(mtu) => format!("{icmp}, which leaves {mtu} octets for a packet"),
+        Some(mtu) => format!("{icmp}, which leaves {mtu} bytes for a packet"),
         None => icmp.to_string(),
     });
     said.or_else(|| {
@@ -291,7 +291,10 @@ fn rejections(row: &JudgedRow, platform: Platform) -> Option<String> {
         Some(from) if row.target.addresses.contains(&from) => {
             ", the destination's own address, which a firewall on the way can use"
         }
-        None => platform.pick("", " by its error number; Windows does not tell the sender"),
+        None => platform.pick(
+            "",
+            " by its error number; Windows does not report the sender",
+        ),
         Some(_) => "",
     };
     let text: Vec<_> = errors
@@ -431,8 +434,8 @@ fn made_in_vain(row: &JudgedRow) -> Vec<&'static str> {
 /// What an experiment's first flight has of its own.
 const fn difference(profile: Profile, service: Service) -> &'static str {
     match (profile, service) {
-        (Profile::SmallPackets, Service::Quic) => "datagrams of 1200 octets",
-        (Profile::SmallPackets, _) => "segments of 1000 octets",
+        (Profile::SmallPackets, Service::Quic) => "datagrams of 1200 bytes",
+        (Profile::SmallPackets, _) => "segments of 1000 bytes",
         (Profile::SmallHello, _) => "a classical ClientHello in one packet",
         (Profile::ControlName, _) => "another server name",
         (Profile::VersionPing, _) => "an unknown QUIC version",

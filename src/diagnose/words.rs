@@ -202,8 +202,8 @@ pub(super) fn scope(host: &Host) -> String {
              programs, users or containers may differ."
         ),
         Platform::Windows => format!(
-            "Holds for this program and this user{place}; rules for other programs or services, such \
-             as those for cloudflared.exe alone, may differ."
+            "Holds for this program and this user{place}; rules for other programs or services, such as \
+             those only for cloudflared.exe, may differ."
         ),
     }
 }

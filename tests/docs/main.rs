@@ -8,6 +8,8 @@
 )]
 mod ci;
 #[cfg(target_os = "linux")]
+mod language;
+#[cfg(target_os = "linux")]
 #[path = "../shared/program.rs"]
 mod program;
 #[cfg(target_os = "linux")]

@@ -44,16 +44,16 @@ pub(super) fn remedy(
         FindingCode::LocalFirewall => local_firewall(group, platform),
         FindingCode::NoRoute => (
             platform.pick(
-                "Add or mend the route; look for unreachable, prohibit and blackhole routes and for the \
+                "Add or fix the route; look for unreachable, prohibit and blackhole routes and for the \
                  gateway.",
-                "Add or mend the route; look for the gateway, and for a VPN client that has taken the \
-                 route away.",
+                "Add or fix the route; look for the gateway, and for a VPN client that has taken the route \
+                 away.",
             ),
             platform.routes(),
         ),
         FindingCode::TlsIntercepted => (
             "Exempt the tunnel from TLS inspection: cloudflared trusts the system's authorities and \
-             Cloudflare's own, or those of --cacert alone.",
+             Cloudflare's own, or with --cacert only those.",
             Vec::new(),
         ),
         FindingCode::CertificateTime if clock_is_right(rows) => (
@@ -85,8 +85,8 @@ pub(super) fn remedy(
         ),
         FindingCode::Mtu => mtu(group, rows),
         FindingCode::LargeHelloDropped if group.iter().any(|row| causes::loses_segments(row)) => (
-            "Let ICMP fragmentation-needed and ICMPv6 packet-too-big through, or clamp the MSS where \
-             the path narrows; cloudflared's ClientHello cannot be made smaller.",
+            "Let ICMP fragmentation-needed and ICMPv6 packet-too-big through, or clamp the MSS at the link \
+             with the smaller MTU; cloudflared's ClientHello cannot be made smaller.",
             platform.segments(),
         ),
         FindingCode::Interrupted | FindingCode::QuicFiltered | FindingCode::LargeHelloDropped => (
@@ -96,14 +96,15 @@ pub(super) fn remedy(
         FindingCode::UdpDropped | FindingCode::TcpDropped if !flows.is_empty() => (
             platform.pick(
                 ASK,
-                "Let this host's own firewall log what it drops (as administrator), check again, and look \
-                 whether it is there; if not, ask for this rule (replies to established flows included):",
+                "Let this host's own firewall log what it drops (as administrator), check again, and read \
+                 the log. If it has no such drop, ask for this rule (replies to established flows \
+                 included):",
             ),
             [platform.try_connection(group), platform.firewall_log()].concat(),
         ),
         FindingCode::Unexplained => (
-            "Look up the error itself, which the report holds under `probes`, and tell the maintainers of \
-             tunnelcheck (`--redact --output report.json`).",
+            "Look up the error itself, which the report holds under `probes`, and report it to the \
+             maintainers of tunnelcheck (`--redact --output report.json`).",
             platform.try_connection(group),
         ),
         _ if flows.is_empty() => (
@@ -177,7 +178,7 @@ fn local_firewall(group: &[&JudgedRow], platform: Platform) -> (&'static str, Ve
         "Allow it in this host's own firewall (OUTPUT); `nft list ruleset` or `iptables-save` shows \
          the rule.",
         "Find the rule that blocks it in this host's own firewall, and disable it: a rule that blocks \
-         outweighs every rule that allows. Where a profile blocks outbound by default, allow it, as the \
+         outweighs every rule that allows. If a profile blocks outbound by default, allow it, as the \
          New-NetFirewallRule below does (as administrator).",
     );
     let rules = platform.firewall_rules();
@@ -194,14 +195,15 @@ fn mtu(group: &[&JudgedRow], rows: &[JudgedRow]) -> (&'static str, Vec<String>) 
     });
     if ipv6_only && ipv4_passes {
         (
-            "Let cloudflared use IPv4, where its packets have 1260 octets, or raise the MTU of the path: \
-             over IPv6 they have 1300, more than the 1280 of WARP and of many VPNs.",
+            "Let cloudflared use IPv4, or raise the MTU of the path. cloudflared's packets have 1260 bytes over IPv4 \
+             and 1300 over IPv6, and WARP and many VPNs pass only 1280.",
             vec!["cloudflared tunnel --edge-ip-version 4".to_owned()],
         )
     } else {
         (
-            "Raise the MTU of the path to 1300 octets or more (cloudflared's QUIC packets have 1260 over \
-             IPv4 and 1300 over IPv6), or let cloudflared use http2 (TUNNEL_TRANSPORT_PROTOCOL=http2).",
+            "Raise the MTU of the path to 1300 bytes or more, or let cloudflared use http2 \
+             (TUNNEL_TRANSPORT_PROTOCOL=http2). cloudflared's QUIC packets have 1260 bytes over IPv4 and 1300 over \
+             IPv6.",
             vec!["cloudflared tunnel --protocol http2".to_owned()],
         )
     }
