@@ -51,6 +51,15 @@ fn main() -> ExitCode {
         Request::Restore => Ok(or_complain(rehearse::restore(&mut io::stderr()))),
         #[cfg(target_os = "linux")]
         Request::Guard { deadline } => Ok(guard(deadline)),
+        #[cfg(target_os = "linux")]
+        Request::Script { inside } => {
+            if inside {
+                rehearse::script::work();
+            } else {
+                rehearse::script::begin();
+            }
+            Ok(ExitStatus::Ready)
+        }
     });
     match told {
         Ok(status) => status.into(),
@@ -119,19 +128,17 @@ fn watch(settings: &Settings, interval: Duration) -> ExitStatus {
 /// The report with the new rules in force is printed and written as that of a check is.
 #[cfg(target_os = "linux")]
 fn rehearse(rehearsal: &Rehearsal, to: &Presentation) -> ExitStatus {
-    let ending = rehearse::run(rehearsal, &mut io::stderr());
-    or_complain(ending.map(|ending| {
-        if let Some(report) = ending.after {
-            tell(report, None, to);
-        }
-        ending.status
-    }))
+    let mut deliver = |report: Report| {
+        tell(report, None, to);
+    };
+    or_complain(rehearse::run(rehearsal, &mut deliver, &mut io::stderr()))
 }
 
 #[cfg(target_os = "linux")]
 fn or_complain(ending: Result<ExitStatus, RehearsalError>) -> ExitStatus {
     ending.unwrap_or_else(|error| {
-        complain(&error.to_string());
+        let line = format!("tunnelcheck: {}", escape(&error.to_string()));
+        let _ = writeln!(io::stderr(), "{}", rehearse::fit(line));
         error.status()
     })
 }

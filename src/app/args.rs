@@ -140,6 +140,13 @@ pub enum Action {
         /// Until when, in milliseconds from now.
         deadline_ms: u64,
     },
+    /// The processes in which a script is tried; `rehearse` starts them.
+    #[command(hide = true)]
+    RehearsalScript {
+        /// Whether this is the first process inside.
+        #[arg(long)]
+        inside: bool,
+    },
 }
 
 /// What the tunnel needs, and how its names are looked up. Ranges and forms are left to `settings`,

@@ -57,6 +57,12 @@ pub enum Request {
     /// Try firewall rules.
     #[cfg(target_os = "linux")]
     Rehearse(Box<Rehearsal>, Box<Presentation>),
+    /// Try a script in namespaces of its own.
+    #[cfg(target_os = "linux")]
+    Script {
+        /// Whether this is the first process inside.
+        inside: bool,
+    },
     /// Bring back what a rehearsal has left.
     #[cfg(target_os = "linux")]
     Restore,
@@ -294,13 +300,17 @@ impl Request {
             #[cfg(target_os = "linux")]
             Some(Action::Rehearse(args)) => rehearse::request(&args, cli.output, terminal),
             #[cfg(target_os = "linux")]
+            Some(Action::RehearsalScript { inside }) => Ok(Self::Script { inside }),
+            #[cfg(target_os = "linux")]
             Some(Action::RehearsalGuard { deadline_ms }) => Ok(Self::Guard {
                 deadline: Duration::from_millis(deadline_ms),
             }),
             #[cfg(not(target_os = "linux"))]
-            Some(Action::Rehearse(_) | Action::RehearsalGuard { .. }) => {
-                Err(UsageError::NoRehearsal)
-            }
+            Some(
+                Action::Rehearse(_)
+                | Action::RehearsalGuard { .. }
+                | Action::RehearsalScript { .. },
+            ) => Err(UsageError::NoRehearsal),
         }
     }
 }

@@ -41,5 +41,7 @@ pub use json::{MAX_REPORT_BYTES, ReadError, load, read};
 #[cfg(feature = "cli")]
 pub use progress::Progress;
 pub use redact::redact;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+pub(crate) use style::wrap;
 #[cfg(feature = "cli")]
 pub use style::{Style, Verbosity};

@@ -135,7 +135,7 @@ impl Paint {
 }
 
 /// Breaks a text at its spaces into lines of at most `width` columns; a word that is longer is cut.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace().flat_map(|word| pieces(word, width)) {
         let Some(line) = lines.last_mut() else { break };

@@ -63,6 +63,28 @@ fn the_order_of_attempts_and_lookups_never_changes_the_report() {
     }
 }
 
+/// What is passed on leads to the same conclusions.
+#[test]
+fn a_masked_report_is_diagnosed_alike() {
+    for (name, report) in cases() {
+        let masked =
+            tunnelcheck::internal::report::redact(&report).expect("a report can be masked");
+        let again = diagnose(masked.into_observations());
+        let concluded = |report: &Report| {
+            let rows = report.destinations.iter();
+            let rows: Vec<_> = rows.map(|row| (row.status, row.cause)).collect();
+            let codes = report.findings.iter().map(|finding| finding.code);
+            (
+                report.verdict,
+                report.exit_code,
+                rows,
+                codes.collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(concluded(&again), concluded(&report), "{name}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 

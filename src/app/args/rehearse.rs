@@ -10,7 +10,7 @@ use super::CheckArgs;
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub struct RehearseArgs {
-    /// The new rules: a script for nft, what iptables-save prints, or what `tunnelcheck rules` prints
+    /// The new rules: a file for nft, what iptables-save prints, or a script of such commands
     #[arg(value_name = "RULES", required_unless_present = "restore")]
     pub rules: Option<PathBuf>,
 
@@ -32,9 +32,21 @@ pub struct RehearseArgs {
     #[arg(short, long, help_heading = "The rehearsal")]
     pub yes: bool,
 
+    /// Let the rules delete this table, or chains of it, for good; repeatable
+    #[arg(long, value_name = "TABLE", help_heading = "The rehearsal")]
+    pub may_remove: Vec<String>,
+
+    /// Let the rules close SSH, for hosts that are reached in another way
+    #[arg(long, help_heading = "The rehearsal")]
+    pub may_close_ssh: bool,
+
+    /// Make the connections of the checks as this user, for rules about cloudflared's user
+    #[arg(long, value_name = "NAME", help_heading = "The rehearsal")]
+    pub as_user: Option<String>,
+
     /// Bring back what a rehearsal that was killed together with its guard has left
     #[arg(long, help_heading = "The rehearsal")]
-    #[arg(conflicts_with_all = ["rules", "ipv6", "yes"])]
+    #[arg(conflicts_with_all = ["rules", "ipv6", "yes", "may_remove", "may_close_ssh", "as_user"])]
     pub restore: bool,
 
     /// What is checked before and after.
@@ -51,8 +63,9 @@ the next boot, as long as you do not make them permanent.
 Exit codes:
   0  kept: nothing required was lost (--restore: the old rules are back)
   1  something required was lost; the old rules are back
-  2  wrong usage, or rules that cannot be applied; the old rules are in
-     force
+  2  wrong usage, or rules that cannot be applied, do nothing, delete
+     tables for good, or close what cloudflared needs, DNS or SSH; the old
+     rules are in force
   4  not confirmed, interrupted, out of time, or something required is not
      known any more; the old rules are back
   5  the old rules could NOT be brought back: look at once";

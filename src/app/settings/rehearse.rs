@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
+use super::session::session;
 use super::{Request, UsageError, settings};
 use crate::app::args::{OutputArgs, RehearseArgs};
 use crate::app::terminal::Terminal;
@@ -17,6 +18,7 @@ pub(super) fn request(
     output: OutputArgs,
     terminal: Terminal,
 ) -> Result<Request, UsageError> {
+    let quiet = output.quiet;
     let settings = settings(&args.check, output, terminal)?;
     let deadline = deadline(&args.deadline)?;
     let Some(path) = &args.rules else {
@@ -28,6 +30,11 @@ pub(super) fn request(
         rules: rules(path, args.ipv6.as_deref())?,
         deadline,
         yes: args.yes,
+        may_remove: args.may_remove.clone(),
+        may_close_ssh: args.may_close_ssh,
+        session: session(),
+        as_user: args.as_user.clone(),
+        quiet,
     };
     Ok(Request::Rehearse(
         Box::new(rehearsal),
