@@ -6,6 +6,7 @@
 mod addresses;
 mod optional;
 mod roots;
+mod special_use;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub use optional::{
     counts_when_strict, has_rule, is_optional_host, optional_hosts, purpose,
 };
 pub use roots::{cloudflare_roots, trust_anchor};
+pub use special_use::made_up_by;
 
 use crate::model::{Family, Region, Service};
 

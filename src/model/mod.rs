@@ -7,8 +7,10 @@ mod exit;
 mod failure;
 mod finding;
 mod forecast;
+mod host;
 mod network;
 mod observation;
+mod options;
 mod own_rules;
 mod probe;
 mod report;
@@ -26,15 +28,13 @@ pub use forecast::{
     Forecast, ForecastStep, Killed, Prospect, ServiceStart, ServiceUnit, Span, StepKind, Systemd,
     UnitSource,
 };
-pub use network::{
-    Family, FamilyState, Host, Millis, NoFamily, Requirement, Service, Transport,
-    asks_all_resolvers,
-};
+pub use host::{FamilyState, Host, NoFamily, asks_all_resolvers};
+pub use network::{Family, Millis, Requirement, Service, Transport};
+pub use observation::{Ended, Observations};
 #[cfg(feature = "cli")]
-pub(crate) use observation::is_host_name;
-pub use observation::{
-    EdgeAddress, Ended, IpVersionChoice, Observations, OptionalHost, Options, ProtocolChoice,
-    Region, UnknownChoice,
+pub(crate) use options::is_host_name;
+pub use options::{
+    EdgeAddress, IpVersionChoice, OptionalHost, Options, ProtocolChoice, Region, UnknownChoice,
 };
 pub use own_rules::{OwnFate, OwnFlow, OwnRule, OwnRules};
 pub use probe::{Attempt, Outcome, Profile, Secured, StrayError};

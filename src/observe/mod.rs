@@ -25,7 +25,7 @@ use crate::net::awake;
 use crate::net::dns::{self, Hosts, Progress, Question, Resolvers};
 use crate::net::host;
 use crate::net::trust::Trust;
-use crate::targets::{Asked, Names, Resolution, optional_hosts, record_type};
+use crate::targets::{Asked, Names, Resolution, optional_hosts};
 
 /// Who hears of what a run learns, as it learns it.
 pub type OnEvent<'a> = dyn FnMut(Event) + Send + 'a;
@@ -135,7 +135,7 @@ enum OverTls {
 
 impl Run {
     fn begin(options: Options, trust: Arc<Trust>, started: Instant) -> Self {
-        let host = host::describe(&options, trust.system_roots);
+        let host = host::describe(&options, dns::system_options(), trust.system_roots);
         let resolvers = Resolvers::of(&options);
         let (tell, answers) = unbounded_channel();
         let board = AttemptPool::new(options.edge_bind_address, Arc::clone(&trust), started);
@@ -188,7 +188,7 @@ impl Run {
             return;
         }
         for family in crate::model::Family::BOTH {
-            self.ask(name, record_type(family));
+            self.ask(name, RecordType::of(family));
         }
     }
 

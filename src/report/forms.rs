@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Style, escape, github, json, junit, markdown, prometheus, table};
+use super::{Style, Verbosity, escape, github, json, junit, markdown, prometheus, table};
 use crate::diff::Difference;
 use crate::model::Report;
 
@@ -66,18 +66,6 @@ impl Format {
             _ => None,
         }
     }
-}
-
-/// How much the forms for people tell: the table, Markdown and annotations. The forms for programs
-/// always tell everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verbosity {
-    /// The line with the verdict.
-    Quiet,
-    /// What is needed to act.
-    Normal,
-    /// Every lookup and every attempt as well.
-    Verbose,
 }
 
 /// What is told.

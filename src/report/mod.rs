@@ -36,12 +36,12 @@ pub use escape::escape;
 #[cfg(feature = "cli")]
 pub use explain::{Topic, explain};
 #[cfg(feature = "cli")]
-pub use forms::{Content, Format, Verbosity, json_line, render};
+pub use forms::{Content, Format, json_line, render};
 pub use json::{MAX_REPORT_BYTES, ReadError, load, read};
 #[cfg(feature = "cli")]
 pub use progress::Progress;
 pub use redact::redact;
-#[cfg(feature = "cli")]
-pub use style::Style;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 pub(crate) use style::wrap;
+#[cfg(feature = "cli")]
+pub use style::{Style, Verbosity};

@@ -73,6 +73,18 @@ impl Style {
     }
 }
 
+/// How much the forms for people tell: the table, Markdown and annotations. The forms for programs
+/// always tell everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// The line with the verdict.
+    Quiet,
+    /// What is needed to act.
+    Normal,
+    /// Every lookup and every attempt as well.
+    Verbose,
+}
+
 /// What a colour says; never the only thing that says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Paint {

@@ -12,10 +12,10 @@ use super::distribution::Distribution;
 use super::text::HostName;
 use crate::catalog;
 use crate::model::{
-    Family, IpVersionChoice, Lookup, LookupStatus, Options, ProtocolChoice, Requirement, Service,
-    Transport, asks_all_resolvers,
+    Family, IpVersionChoice, Lookup, LookupStatus, Options, ProtocolChoice, RecordType,
+    Requirement, Service, Transport, asks_all_resolvers,
 };
-use crate::targets::{Names, hosts_with_a_rule, is_wanted, optional_hosts, record_type};
+use crate::targets::{Names, hosts_with_a_rule, is_wanted, optional_hosts};
 
 /// What a firewall has to let out for cloudflared with given options.
 #[derive(Debug, Clone, PartialEq)]
@@ -350,7 +350,7 @@ fn addresses_of(lookups: &[Lookup], host: &str, family: Family) -> Vec<Address> 
     }
     let answered: Vec<IpAddr> = lookups
         .iter()
-        .filter(|l| l.name == host && l.record_type == record_type(family))
+        .filter(|l| l.name == host && l.record_type == RecordType::of(family))
         .filter(|l| l.status == LookupStatus::Ok)
         .flat_map(Lookup::addresses)
         .collect();

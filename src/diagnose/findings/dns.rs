@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use super::port53::{Port53, ends, exits, patience_with_one, timeout};
 use super::{Draft, Platform};
 use crate::catalog;
-use crate::diagnose::dns::{Discovery, Resolves, SrvState};
-use crate::diagnose::verdict::Usable;
+use crate::diagnose::dns::{Discovery, Resolves, SrvState, Usable};
 use crate::diagnose::{Diagnosis, words};
 use crate::model::{
     Finding, FindingCode, Forecast, Lookup, LookupStatus, Observations, RecordType, Severity, Via,

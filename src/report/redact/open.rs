@@ -41,7 +41,7 @@ impl Schema {
                 )
             }
             Value::Object(fields) => {
-                let fitting = nodes.iter().filter(|node| self.fits(node, &fields));
+                let fitting = nodes.iter().filter(|node| Self::fits(node, &fields));
                 let nodes: Vec<_> = fitting.copied().collect();
                 let fields = fields.into_iter().map(|(name, value)| {
                     let own: Vec<_> = nodes
@@ -79,7 +79,7 @@ impl Schema {
     }
 
     /// Whether the tags of this variant are those of the object.
-    fn fits(&self, node: &Value, object: &serde_json::Map<String, Value>) -> bool {
+    fn fits(node: &Value, object: &serde_json::Map<String, Value>) -> bool {
         let properties = node.get("properties").and_then(Value::as_object);
         properties.into_iter().flatten().all(|(name, of)| {
             let tag = of.get("const");

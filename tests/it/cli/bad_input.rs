@@ -1,6 +1,6 @@
 //! Wrong usage: one clear message, exit 2, nothing sent.
 
-use crate::{assert_refused, degraded, run, text, tunnelcheck};
+use super::{assert_refused, degraded, run, text, tunnelcheck};
 
 #[test]
 fn wrong_options_are_refused() {

@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use super::{assert_refused, recorded, run, text, tunnelcheck};
 use crate::program::without_network;
-use crate::{assert_refused, recorded, run, text, tunnelcheck};
 
 /// Longer than any check without a network takes.
 const DEADLINE: Duration = Duration::from_secs(20);

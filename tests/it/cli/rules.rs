@@ -1,6 +1,6 @@
 //! `rules`: what is printed without a network, and what is refused.
 
-use crate::{assert_refused, run, text, tunnelcheck};
+use super::{assert_refused, run, text, tunnelcheck};
 
 const FORMATS: [&str; 4] = ["nftables", "iptables", "ufw", "firewalld"];
 

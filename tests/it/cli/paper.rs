@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::{assert_refused, run, text};
+use super::{assert_refused, run, text};
 
 /// What users are shown, in the order of `--help`.
 const COMMANDS: [&str; 8] = [

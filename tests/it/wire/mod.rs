@@ -3,12 +3,6 @@
 //! A probe whose first flight is smaller than cloudflared's would miss the middleboxes that drop
 //! large ones, and nothing else would fail.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on says so in the shortest way"
-)]
-
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Output;
 
-use crate::{assert_refused, recorded, run, text, tunnelcheck};
+use super::{assert_refused, recorded, run, text, tunnelcheck};
 
 fn diff(before: &str, after: &str, more: &[&str]) -> Output {
     let (before, after) = (recorded(before), recorded(after));

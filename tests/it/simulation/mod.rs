@@ -1,12 +1,6 @@
 //! The plan and the diagnosis against simulated networks, in simulated time: what is started when, and
 //! what the answers prove. No socket, no clock; thousands of runs take seconds.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on says so in the shortest way"
-)]
-
 mod world;
 
 use proptest::prelude::*;

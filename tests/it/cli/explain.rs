@@ -1,6 +1,6 @@
 //! `tunnelcheck explain`: the pages of the findings.
 
-use crate::{assert_refused, run, text};
+use super::{assert_refused, run, text};
 
 #[test]
 fn one_or_several_findings_are_explained() {

@@ -6,7 +6,7 @@ mod runs;
 
 use std::collections::BTreeMap;
 
-use crate::document;
+use crate::docs::document;
 
 /// The blocks that are marked `ci=NAME`, without the fences.
 fn snippets() -> BTreeMap<String, String> {

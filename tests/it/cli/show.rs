@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Stdio;
 
-use crate::{assert_refused, degraded, run, text, tunnelcheck};
+use super::{assert_refused, degraded, run, text, tunnelcheck};
 
 #[test]
 fn a_saved_report_is_shown_with_its_verdict() {

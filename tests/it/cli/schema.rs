@@ -1,5 +1,5 @@
 //! `docs/report.schema.json` is what the types say. To write it anew after a change of the types:
-//! `BLESS=1 cargo test --test cli schema`.
+//! `BLESS=1 cargo test --test it schema`.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn hold(path: &str, schema: &Schema) {
     let documented = fs::read_to_string(&path).unwrap().replace("\r\n", "\n");
     assert!(
         documented == schema,
-        "run BLESS=1 cargo test --test cli schema"
+        "run BLESS=1 cargo test --test it schema"
     );
 }
 

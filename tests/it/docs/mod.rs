@@ -1,31 +1,15 @@
 //! What the documentation promises about the program, held against the program.
-#![expect(clippy::panic, reason = "a test program: a missing document ends it")]
 
 #[cfg(target_os = "linux")]
-#[expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on says so in the shortest way"
-)]
 mod ci;
 #[cfg(target_os = "linux")]
 mod language;
-#[cfg(target_os = "linux")]
-#[path = "../shared/program.rs"]
-mod program;
-#[cfg(target_os = "linux")]
-#[expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on says so in the shortest way"
-)]
-#[path = "../shared/tool.rs"]
-mod tool;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use tunnelcheck::internal::model::ExitStatus;
-use tunnelcheck::internal::model::{FindingCode, Verdict};
+use tunnelcheck::internal::model::{ExitStatus, FindingCode, Verdict};
 use tunnelcheck::internal::rules::{self, Dialect};
 
 fn document(name: &str) -> String {
@@ -109,7 +93,7 @@ fn the_contents_of_the_findings_link_to_every_one() {
 const UNPROVEN: &[(FindingCode, &str)] = &[
     (
         FindingCode::RunInterrupted,
-        "a scenario's run is never interrupted: tests/cli/interrupt.rs could",
+        "a scenario's run is never interrupted: tests/it/cli/interrupt.rs could",
     ),
     (
         FindingCode::Unexplained,

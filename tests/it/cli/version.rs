@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::text;
+use super::text;
 
 /// A folder with the build script compiled beside it.
 struct Bench {
