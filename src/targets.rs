@@ -281,7 +281,7 @@ impl<'a> Names<'a> {
 /// Whether a resolver was silent for about as long as Go's resolver waits for one.
 fn is_long_silence(lookup: &Lookup) -> bool {
     const SHARE: f64 = 0.8;
-    lookup.elapsed_ms.secs() >= SHARE * catalog::GO_RESOLVER_TIMEOUT.as_secs_f64()
+    lookup.elapsed_ms.duration() >= catalog::GO_RESOLVER_TIMEOUT.mul_f64(SHARE)
 }
 
 /// The record type that holds a family's addresses.

@@ -6,18 +6,18 @@ mod experiments;
 mod failure;
 mod findings;
 mod outlook;
-mod path_estimates;
 mod platform;
 mod rate_limit;
 mod row;
+mod silence_tests;
 mod sni;
 mod verdict;
 mod words;
 
 pub use experiments::experiments;
-pub use path_estimates::{FRESH_FLOWS, PathEstimates, service_of};
 pub use rate_limit::{FirstSuccesses, RateLimit, RateLimits};
 pub use row::{AddressState, Pending, Role, RowVerdict, belongs, judge};
+pub use silence_tests::SilenceTests;
 
 use std::collections::BTreeMap;
 
@@ -109,8 +109,8 @@ fn names(seen: &Observations) -> Names<'_> {
 fn judged_rows(seen: &Observations, names: Names<'_>) -> (Vec<JudgedRow>, RateLimits) {
     let targets = targets(&seen.options, &seen.host, names);
     let rate_limits = RateLimits::of(&seen.attempts.iter().collect::<Vec<_>>(), &targets);
-    let path_estimates = PathEstimates::of(seen.attempts.iter(), &rate_limits);
-    let judge = |target| judged(target, &seen.attempts, &path_estimates);
+    let tests = SilenceTests::of(seen.attempts.iter(), &rate_limits);
+    let judge = |target| judged(target, &seen.attempts, &tests);
     (targets.into_iter().map(judge).collect(), rate_limits)
 }
 
@@ -132,8 +132,8 @@ impl JudgedRow {
     }
 }
 
-fn judged(target: Target, attempts: &[Attempt], path_estimates: &PathEstimates) -> JudgedRow {
-    let estimate = path_estimates.for_target(&target);
+fn judged(target: Target, attempts: &[Attempt], tests: &SilenceTests) -> JudgedRow {
+    let test = tests.for_target(&target);
     let mut own: Vec<_> = attempts
         .iter()
         .filter(|a| belongs(a, &target))
@@ -146,12 +146,12 @@ fn judged(target: Target, attempts: &[Attempt], path_estimates: &PathEstimates) 
         let by_length = a.elapsed_ms.get().total_cmp(&b.elapsed_ms.get());
         by_time.then_with(|| key(a).cmp(&key(b))).then(by_length)
     });
-    let verdict = judge(&target, &own.iter().collect::<Vec<_>>(), &estimate);
+    let verdict = judge(&target, &own.iter().collect::<Vec<_>>(), &test);
     JudgedRow {
         target,
         verdict,
         attempts: own,
-        estimate,
+        estimate: test.estimate,
     }
 }
 

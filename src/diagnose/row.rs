@@ -19,11 +19,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::experiments::Experiments;
 use super::failure::{RowContext, Silence, Tally, proven_cause};
 use crate::catalog;
-use crate::evidence::{PathEstimate, was_refused};
+use crate::evidence::{SilenceTest, was_refused};
 use crate::model::{Attempt, Cause, Millis, Profile, RttRange, Service, Status, Transport};
 use crate::targets::{Target, TargetState};
 
@@ -161,13 +162,13 @@ pub fn belongs(attempt: &Attempt, target: &Target) -> bool {
 
 /// Judges a row by the attempts that belong to it.
 #[must_use]
-pub fn judge(target: &Target, attempts: &[&Attempt], estimate: &PathEstimate) -> RowVerdict {
+pub fn judge(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> RowVerdict {
     let (status, cause) = match target.state {
         TargetState::Skipped => (Status::Skipped, None),
         TargetState::Unavailable => (Status::Unavailable, Some(Cause::NoRoute)),
         TargetState::Unresolved => (Status::Unresolved, Some(Cause::Dns)),
         TargetState::Waiting => (Status::Inconclusive, Some(Cause::Unknown)),
-        TargetState::Probed => return judge_probed(target, attempts, estimate),
+        TargetState::Probed => return judge_probed(target, attempts, test),
     };
     RowVerdict {
         status,
@@ -176,45 +177,36 @@ pub fn judge(target: &Target, attempts: &[&Attempt], estimate: &PathEstimate) ->
         tunnel_proven: false,
         probe_passes: false,
         cut_name: None,
-        open: suspicious_answers_open(target, attempts, estimate).then_some(Pending::StandIns),
+        open: suspicious_answers_open(target, attempts, test).then_some(Pending::StandIns),
     }
 }
 
 /// Whether a stand-in has neither passed nor failed yet. It takes less than to accuse: it is accused of
 /// nothing that its address does not say already.
-fn suspicious_answers_open(
-    target: &Target,
-    attempts: &[&Attempt],
-    estimate: &PathEstimate,
-) -> bool {
+fn suspicious_answers_open(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> bool {
     target.suspicious_answers.iter().any(|address| {
         let own = || attempts.iter().filter(|a| a.address == *address);
-        let silent = estimate.unanswered_tries(own().copied());
+        let silent = test.unanswered_tries(own().copied());
         let failed = Tally::of(own().copied()).anything();
-        !failed && !own().any(|a| a.passed()) && silent < estimate.enough_for_an_experiment()
+        !failed && !own().any(|a| a.passed()) && silent < test.tries_of_an_experiment()
     })
 }
 
-fn judge_probed(target: &Target, attempts: &[&Attempt], estimate: &PathEstimate) -> RowVerdict {
-    let open_stand_ins = suspicious_answers_open(target, attempts, estimate);
-    // A limit that refuses may fall into step with the controls, so under a rate limit only silence counts.
-    let limited = estimate.resume_at > 0.0;
-    let since_calm = |a: &Attempt| a.ended() >= estimate.resume_at;
-    let counts = |a: &Attempt| a.passed() || (since_calm(a) && !(limited && was_refused(a)));
-    let own = |a: &&&Attempt| target.addresses.contains(&a.address) && counts(a);
+fn judge_probed(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> RowVerdict {
+    let open_stand_ins = suspicious_answers_open(target, attempts, test);
+    let own = |a: &&&Attempt| target.addresses.contains(&a.address) && test.window.admits(a);
     let attempts: &[&Attempt] = &attempts.iter().filter(own).copied().collect::<Vec<_>>();
     let experiments = Experiments::of(target, attempts);
-    let estimate = &experiments.restrict(estimate);
-    let row = Row::new(target, attempts, estimate);
+    let test = &experiments.restrict(test);
+    let row = Row::new(target, attempts, test);
     // A row that has seen an ICMP error of its own need not wait for one.
-    let icmp_seen = estimate.icmp_seen && row.everything.icmp == 0;
-    let estimate = &PathEstimate {
-        icmp_seen,
-        ..*estimate
+    let test = &SilenceTest {
+        awaits_icmp: test.awaits_icmp && row.everything.icmp == 0,
+        ..*test
     };
-    let cut_name = row.cut_name(estimate);
-    let proven = row.states(cut_name, estimate);
-    let held = confirmed_by_controls(target, attempts, estimate, &proven);
+    let cut_name = row.cut_name(test);
+    let proven = row.states(cut_name, test);
+    let held = confirmed_by_controls(target, attempts, test, &proven);
     let addresses = explained(&row, held.clone(), &experiments);
     let explicable = |(_, state): &(_, AddressState)| match state {
         AddressState::Blocked(cause) => may_be_explained(*cause, row.transport),
@@ -222,7 +214,7 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], estimate: &PathEstimate)
     };
     let open = if held != proven {
         Some(Pending::Control)
-    } else if addresses.iter().any(explicable) && experiments.are_open(estimate) {
+    } else if addresses.iter().any(explicable) && experiments.are_open(test) {
         Some(Pending::Experiments)
     } else if row.probe_name_is_open() && cut_name.is_none() {
         Some(Pending::ProbeName)
@@ -258,18 +250,18 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], estimate: &PathEstimate)
 fn confirmed_by_controls(
     target: &Target,
     attempts: &[&Attempt],
-    estimate: &PathEstimate,
+    test: &SilenceTest,
     proven: &[(IpAddr, AddressState)],
 ) -> Vec<(IpAddr, AddressState)> {
     let accuses = |(_, state): &(IpAddr, AddressState)| matches!(state, AddressState::Blocked(_));
-    if estimate.fresh.is_none() || !proven.iter().any(accuses) {
+    if test.controls.is_none() || !proven.iter().any(accuses) {
         return proven.to_vec();
     }
-    let estimate = estimate.confirmed_by_controls();
-    let in_time = |a: &&&Attempt| !(was_refused(a) && estimate.is_too_late(a));
+    let test = test.confirmed_by_controls();
+    let in_time = |a: &&&Attempt| !(was_refused(a) && test.window.is_over(a.started()));
     let attempts: Vec<_> = attempts.iter().filter(in_time).copied().collect();
-    let row = Row::new(target, &attempts, &estimate);
-    let held = row.states(row.cut_name(&estimate), &estimate);
+    let row = Row::new(target, &attempts, &test);
+    let held = row.states(row.cut_name(&test), &test);
     let pairs = proven.iter().zip(held);
     pairs
         .map(|((address, proven), (_, held))| match held {
@@ -346,14 +338,14 @@ struct Row<'a> {
     transport: Transport,
     tunnel_proven: bool,
     probe_passes: bool,
-    span: f64,
+    span: Duration,
     /// Unanswered tries of all addresses, before a first answer and after one.
     silent: u32,
     stalled: u32,
 }
 
 impl<'a> Row<'a> {
-    fn new(target: &'a Target, attempts: &[&'a Attempt], estimate: &PathEstimate) -> Self {
+    fn new(target: &'a Target, attempts: &[&'a Attempt], test: &SilenceTest) -> Self {
         let mut by_address = BTreeMap::<_, Vec<&Attempt>>::new();
         let deciding = |a: &&&Attempt| Role::of(a, target).decides();
         for attempt in attempts.iter().filter(deciding) {
@@ -378,21 +370,17 @@ impl<'a> Row<'a> {
             probe_passes: passes(Role::Probe),
             everything: tally.with_next_hop(silent_next_hop),
             silent_next_hop,
-            span: estimate.span(everything()),
-            silent: everything().map(|a| estimate.silent_tries(a)).sum(),
-            stalled: everything().map(|a| estimate.stalled_tries(a)).sum(),
+            span: test.span(everything()),
+            silent: everything().map(|a| test.silent_tries(a)).sum(),
+            stalled: everything().map(|a| test.stalled_tries(a)).sum(),
             by_address,
         }
     }
 
     /// What is known of each address.
-    fn states(
-        &self,
-        cut_name: Option<Role>,
-        estimate: &PathEstimate,
-    ) -> Vec<(IpAddr, AddressState)> {
+    fn states(&self, cut_name: Option<Role>, test: &SilenceTest) -> Vec<(IpAddr, AddressState)> {
         let sni_cut = cut_name == Some(Role::Tunnel);
-        let state = |address: &IpAddr| (*address, self.address_state(*address, sni_cut, estimate));
+        let state = |address: &IpAddr| (*address, self.address_state(*address, sni_cut, test));
         self.addresses.iter().map(state).collect()
     }
 
@@ -412,12 +400,7 @@ impl<'a> Row<'a> {
             .any(|attempt| attempt.passed())
     }
 
-    fn address_state(
-        &self,
-        address: IpAddr,
-        sni_cut: bool,
-        estimate: &PathEstimate,
-    ) -> AddressState {
+    fn address_state(&self, address: IpAddr, sni_cut: bool, test: &SilenceTest) -> AddressState {
         let tunnel = self.passes(address, Role::Tunnel);
         let probe = self.passes(address, Role::Probe);
         match (tunnel, probe, self.tunnel_proven, sni_cut) {
@@ -433,14 +416,11 @@ impl<'a> Row<'a> {
                     .copied()
                     .collect();
                 let own = Tally::of(failed.iter().copied()).with_next_hop(self.silent_next_hop);
-                let silent = failed.iter().map(|a| estimate.silent_tries(a)).sum();
-                let stalled = failed.iter().map(|a| estimate.stalled_tries(a)).sum();
-                let own_span = estimate.span(failed.iter().copied());
-                let waits = failed
-                    .iter()
-                    .filter(|a| estimate.silent_tries(a) > 0)
-                    .count();
-                self.proven(&own, (silent, waits), stalled, own_span, estimate)
+                let silent = failed.iter().map(|a| test.silent_tries(a)).sum();
+                let stalled = failed.iter().map(|a| test.stalled_tries(a)).sum();
+                let own_span = test.span(failed.iter().copied());
+                let waits = failed.iter().filter(|a| test.silent_tries(a) > 0).count();
+                self.proven(&own, (silent, waits), stalled, own_span, test)
                     .map(|cause| in_terms_of(self.transport, cause))
                     .map_or(AddressState::Open, AddressState::Blocked)
             }
@@ -463,13 +443,13 @@ impl<'a> Row<'a> {
         own: &Tally,
         (silent, waits): (u32, usize),
         stalled: u32,
-        span: f64,
-        estimate: &PathEstimate,
+        span: Duration,
+        test: &SilenceTest,
     ) -> Option<Cause> {
         let proves = if self.any_pass() {
-            estimate.proves_address(0, silent, span)
+            test.proves_address(0, silent, span)
         } else {
-            silent > 0 && estimate.proves_row(self.silent, self.span)
+            silent > 0 && test.proves_row(self.silent, self.span)
         };
         let silence = match (proves, waits) {
             (true, _) => Silence::Proves,
@@ -477,15 +457,15 @@ impl<'a> Row<'a> {
             (false, _) => Silence::Insufficient,
         };
         let refusals_prove = if self.any_pass() {
-            estimate.proves_address(own.refusals(), silent, span)
+            test.proves_address(own.refusals(), silent, span)
         } else {
-            estimate.proves_refusals(self.everything.refusals(), self.silent, self.span)
+            test.proves_refusals(self.everything.refusals(), self.silent, self.span)
         };
         let around = RowContext {
             row: self.everything,
             any_pass: self.any_pass(),
             silence,
-            hush_proves: self.hush_proves(stalled, span, estimate),
+            stall_proves: self.stall_proves(stalled, span, test),
             refusals_prove,
         };
         proven_cause(own, &around)
@@ -493,16 +473,11 @@ impl<'a> Row<'a> {
 
     /// Whether silence after a first answer proves a cut: of one address among others that pass, or
     /// of a row in which nothing does.
-    fn hush_proves(&self, stalled: u32, span: f64, estimate: &PathEstimate) -> bool {
+    fn stall_proves(&self, stalled: u32, span: Duration, test: &SilenceTest) -> bool {
         if self.any_pass() {
-            // One server of many may be slow; how quick the others are tells nothing of it.
-            let alone = PathEstimate {
-                handshake: None,
-                ..*estimate
-            };
-            return alone.proves_stall(stalled, span, true);
+            return test.proves_stalled_address(stalled, span);
         }
-        stalled > 0 && estimate.proves_stall(self.stalled, self.span, false)
+        stalled > 0 && test.proves_stalled_row(self.stalled, self.span)
     }
 
     /// Whether the probe's name has been tried beside a tunnel's that passes, and has not passed.
@@ -512,19 +487,15 @@ impl<'a> Row<'a> {
     }
 
     /// The name that passes nowhere, and fails too often on addresses on which the other one passes.
-    fn cut_name(&self, estimate: &PathEstimate) -> Option<Role> {
+    fn cut_name(&self, test: &SilenceTest) -> Option<Role> {
         match (self.tunnel_proven, self.probe_passes) {
-            (false, true) if self.proves_cut(Role::Tunnel, Role::Probe, estimate) => {
-                Some(Role::Tunnel)
-            }
-            (true, false) if self.proves_cut(Role::Probe, Role::Tunnel, estimate) => {
-                Some(Role::Probe)
-            }
+            (false, true) if self.proves_cut(Role::Tunnel, Role::Probe, test) => Some(Role::Tunnel),
+            (true, false) if self.proves_cut(Role::Probe, Role::Tunnel, test) => Some(Role::Probe),
             _ => None,
         }
     }
 
-    fn proves_cut(&self, name: Role, other: Role, estimate: &PathEstimate) -> bool {
+    fn proves_cut(&self, name: Role, other: Role, test: &SilenceTest) -> bool {
         let cut: Vec<_> = self
             .by_address
             .iter()
@@ -532,9 +503,9 @@ impl<'a> Row<'a> {
             .flat_map(|(_, attempts)| attempts.iter().copied())
             .collect();
         let tally = Tally::of(cut.iter().copied());
-        let silent = estimate.unanswered_tries(cut.iter().copied());
+        let silent = test.unanswered_tries(cut.iter().copied());
         let tries = tally.cut + tally.refused + tally.icmp + silent;
-        estimate.proves_stall(tries, estimate.span(cut.iter().copied()), true)
+        test.proves_cut_name(tries, test.span(cut.iter().copied()))
     }
 }
 
@@ -549,19 +520,21 @@ const fn in_terms_of(transport: Transport, cause: Cause) -> Cause {
 /// Round-trip times of the answering addresses of a row.
 #[must_use]
 pub(super) fn round_trips(attempts: &[&Attempt]) -> Option<RttRange> {
-    let mut by_address = BTreeMap::<IpAddr, f64>::new();
+    let mut by_address = BTreeMap::<IpAddr, Millis>::new();
     let plain = |a: &&&Attempt| a.passed() && !a.profile.is_experiment();
     for attempt in attempts.iter().filter(plain) {
         if let Some(contact) = attempt.contact_ms {
-            let best = by_address.entry(attempt.address).or_insert(f64::INFINITY);
-            *best = best.min(contact.get());
+            let best = by_address.entry(attempt.address).or_insert(contact);
+            if contact < *best {
+                *best = contact;
+            }
         }
     }
     let mut times: Vec<_> = by_address.into_values().collect();
-    times.sort_by(f64::total_cmp);
+    times.sort_by_key(|time| time.duration());
     Some(RttRange {
-        min: Millis::from(*times.first()?),
-        median: Millis::from(*times.get(times.len() / 2)?),
-        max: Millis::from(*times.last()?),
+        min: *times.first()?,
+        median: *times.get(times.len() / 2)?,
+        max: *times.last()?,
     })
 }

@@ -11,6 +11,7 @@ mod observation;
 mod probe;
 mod report;
 mod status;
+mod time;
 
 pub use dns::{Answer, Lookup, LookupStatus, RecordType, Via};
 pub use environment::{Proxy, ResolverOptions, UdpBuffers};
@@ -24,8 +25,7 @@ pub use forecast::{
     UnitSource,
 };
 pub use network::{
-    Family, FamilyState, Host, Millis, NoFamily, Requirement, Service, Transport,
-    asks_all_resolvers,
+    Family, FamilyState, Host, NoFamily, Requirement, Service, Transport, asks_all_resolvers,
 };
 pub(crate) use observation::is_host_name;
 pub use observation::{
@@ -38,3 +38,4 @@ pub use report::{
     RttRange, SCHEMA_VERSION, SniReport, Source, Tool,
 };
 pub use status::{Cause, Status, Verdict};
+pub use time::{Millis, Moment};

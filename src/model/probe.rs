@@ -1,11 +1,15 @@
 //! One attempt at one address, and how it ended.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ContactFailure, Family, HandshakeFailure, IcmpError, Millis, OsError, Transport};
+use super::{
+    ContactFailure, Family, HandshakeFailure, IcmpError, Millis, Moment, OsError, Service,
+    Transport,
+};
 
 /// One attempt: a fresh flow to one address with one first flight. Retries are attempts of their
 /// own, so that no success erases a failure.
@@ -59,16 +63,51 @@ impl Attempt {
         matches!(self.outcome, Outcome::Secured { .. })
     }
 
-    /// When it ended, in seconds of the run.
+    /// What it speaks.
     #[must_use]
-    pub fn ended(&self) -> f64 {
-        self.started_ms.secs() + self.elapsed_ms.secs()
+    pub const fn service(&self) -> Service {
+        match (self.transport, self.profile) {
+            (Transport::Udp, _) => Service::Quic,
+            (Transport::Tcp, Profile::Https) => Service::Https,
+            (Transport::Tcp, _) => Service::Http2,
+        }
     }
 
-    /// When it was first answered, in seconds of the run.
+    /// When it began.
     #[must_use]
-    pub fn answered(&self) -> Option<f64> {
-        Some(self.started_ms.secs() + self.contact_ms?.secs())
+    pub fn started(&self) -> Moment {
+        Moment::after(self.started_ms.duration())
+    }
+
+    /// How long it lasted, or has lasted so far.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed_ms.duration()
+    }
+
+    /// When it ended.
+    #[must_use]
+    pub fn ended(&self) -> Moment {
+        self.started() + self.elapsed()
+    }
+
+    /// How long its first answer took.
+    #[must_use]
+    pub fn contact(&self) -> Option<Duration> {
+        self.contact_ms.map(Millis::duration)
+    }
+
+    /// When it was first answered.
+    #[must_use]
+    pub fn answered(&self) -> Option<Moment> {
+        Some(self.started() + self.contact()?)
+    }
+
+    /// How long the handshake took once the other side had answered.
+    #[must_use]
+    pub fn handshake_after_contact(&self) -> Option<Duration> {
+        let whole = self.handshake_ms?.duration();
+        Some(whole.saturating_sub(self.contact()?))
     }
 
     /// True when another machine sent an ICMP error on the way that is not about the size.

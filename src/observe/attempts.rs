@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::catalog;
 use crate::diagnose::{RateLimits, Role, RowVerdict};
 use crate::model::{
-    Attempt, ContactFailure, Event, Family, HandshakeFailure, Millis, Outcome, Profile,
+    Attempt, ContactFailure, Event, Family, HandshakeFailure, Millis, Moment, Outcome, Profile,
     RowProgress, Service, Status,
 };
 use crate::net::quic::{self, QuicProbe};
@@ -112,8 +112,8 @@ impl AttemptPool {
         let running = self.running_now(now);
         let seen = self.seen(&running);
         let rate_limits = self.rate_limits(&seen);
-        let elapsed = now.duration_since(self.started).as_secs_f64();
-        let step = Step::of(&self.targets, &seen, &rate_limits, elapsed);
+        let moment = Moment::after(now.duration_since(self.started));
+        let step = Step::of(&self.targets, &seen, &rate_limits, moment);
         let first_running = self.ended.len();
         self.complete = step.complete;
         self.judgements = step.judgements;

@@ -1,16 +1,18 @@
 //! PURE: one look at a run: what all rows prove, what starts, what is given up, and whether it is
 //! enough.
 
+use std::time::Duration;
+
 use super::controls::Controls;
 use super::head_start::{begun, leaders_first};
 use super::pacing::{Candidate, Priority, is_in_vain, next_flow};
 use super::{Launch, Seen, is_exhausted, makes_room, next_starts};
 use crate::catalog;
 use crate::diagnose::{
-    AddressState, FirstSuccesses, PathEstimates, RateLimits, Role, RowVerdict, belongs, judge,
+    AddressState, FirstSuccesses, RateLimits, Role, RowVerdict, SilenceTests, belongs, judge,
 };
-use crate::evidence::PathEstimate;
-use crate::model::Attempt;
+use crate::evidence::SilenceTest;
+use crate::model::{Attempt, Moment};
 use crate::targets::{Target, TargetState};
 
 /// What follows from one look at a run.
@@ -36,11 +38,16 @@ pub enum Cancel {
 }
 
 impl Step {
-    /// Looks at the rows and at all attempts so far, `now` in seconds of the run.
+    /// Looks at the rows and at all attempts so far.
     #[must_use]
-    pub fn of(targets: &[Target], seen: &[Seen<'_>], rate_limits: &RateLimits, now: f64) -> Self {
+    pub fn of(
+        targets: &[Target],
+        seen: &[Seen<'_>],
+        rate_limits: &RateLimits,
+        now: Moment,
+    ) -> Self {
         let attempts = || seen.iter().map(|seen| seen.attempt);
-        let path_estimates = PathEstimates::of(attempts(), rate_limits);
+        let tests = SilenceTests::of(attempts(), rate_limits);
         let passes = FirstSuccesses::of(attempts());
         let rows: Vec<Vec<Seen<'_>>> = targets.iter().map(|t| of_row(seen, t)).collect();
         let begun: Vec<_> = targets
@@ -51,7 +58,7 @@ impl Step {
         let leaders_first = leaders_first(&begun, now);
         let judged = |(target, own): (&Target, &Vec<Seen<'_>>)| {
             let own: Vec<_> = own.iter().map(|seen| seen.attempt).collect();
-            judge(target, &own, &path_estimates.for_target(target))
+            judge(target, &own, &tests.for_target(target))
         };
         let judgements: Vec<_> = targets.iter().zip(&rows).map(judged).collect();
         let controls = Controls::new(targets, seen, &passes, &judgements, now);
@@ -64,9 +71,9 @@ impl Step {
         let mut wanted = Vec::new();
         let each = targets.iter().zip(&rows).zip(&judgements);
         for (row, ((target, own), verdict)) in each.enumerate() {
-            let estimate = path_estimates.for_target(target);
+            let test = tests.for_target(target);
             let rate_limit = rate_limits.on(target.service);
-            let starts = next_starts(target, own, verdict, &estimate, now).into_iter();
+            let starts = next_starts(target, own, verdict, &test, now).into_iter();
             wanted.extend(
                 starts
                     .filter(|_| own.is_empty() || !leaders_first)
@@ -82,16 +89,16 @@ impl Step {
             step.given_up.extend(of_row.filter_map(|(number, seen)| {
                 let attempt = seen.attempt;
                 let why = match rate_limit {
-                    Some(rate_limit) if is_in_vain(attempt, rate_limit, &estimate) => {
+                    Some(rate_limit) if is_in_vain(attempt, rate_limit, &test) => {
                         Some(Cancel::Silent)
                     }
                     _ if control_is_awaited && passes.is_control(attempt) => None,
-                    _ => given_up(target, attempt, verdict, &estimate),
+                    _ => given_up(target, attempt, verdict, &test),
                 };
                 Some((number, why?))
             }));
             step.complete &=
-                is_settled(target, verdict) || is_exhausted(target, own, verdict, &estimate);
+                is_settled(target, verdict) || is_exhausted(target, own, verdict, &test);
         }
         step.complete &= wanted.is_empty() && !controls.may_come();
         // All of what is wanted starts now, or one flow after the other where new ones may meet a limit.
@@ -117,11 +124,11 @@ fn of_row<'a>(seen: &[Seen<'a>], target: &Target) -> Vec<Seen<'a>> {
 
 /// A name that informs is worth a moment, not a wait.
 fn waits_for_documented_name(seen: &[Seen<'_>]) -> bool {
-    const A_MOMENT: f64 = 0.5;
+    const A_MOMENT: Duration = Duration::from_millis(500);
     seen.iter().any(|seen| {
         seen.running
             && seen.attempt.sni == catalog::DOCUMENTED_SNI
-            && seen.attempt.elapsed_ms.secs() < A_MOMENT
+            && seen.attempt.elapsed() < A_MOMENT
     })
 }
 
@@ -136,7 +143,7 @@ fn given_up(
     target: &Target,
     attempt: &Attempt,
     verdict: &RowVerdict,
-    estimate: &PathEstimate,
+    test: &SilenceTest,
 ) -> Option<Cancel> {
     let role = Role::of(attempt, target);
     if role == Role::Documented {
@@ -151,7 +158,7 @@ fn given_up(
         Some(AddressState::Reachable) if role == Role::Probe && verdict.open.is_some() => None,
         Some(AddressState::Reachable) => Some(Cancel::Settled),
         Some(AddressState::Blocked(_)) if verdict.is_settled() => Some(Cancel::Silent),
-        _ if makes_room(target, attempt, verdict, estimate) => Some(Cancel::Silent),
+        _ if makes_room(target, attempt, verdict, test) => Some(Cancel::Silent),
         _ => None,
     }
 }

@@ -321,8 +321,8 @@ fn tried(rows: &[&JudgedRow]) -> String {
     let ran = attempts()
         .filter(|a| !matches!(a.outcome, Outcome::Abandoned))
         .count();
-    let end = attempts().map(Attempt::ended).fold(0.0, f64::max);
-    let start = attempts().map(|a| a.started_ms.secs()).fold(end, f64::min);
+    let end = attempts().map(Attempt::ended).max().unwrap_or_default();
+    let start = attempts().map(Attempt::started).min().unwrap_or(end);
     let sent = match attempts().filter_map(|a| a.sent).sum::<u32>() {
         0 => String::new(),
         sent => format!(", {sent} datagrams"),
@@ -332,7 +332,7 @@ fn tried(rows: &[&JudgedRow]) -> String {
     format!(
         "{}: {blocked} of {total} addresses blocked, {ran} attempts{sent} in {:.1} s",
         named(rows),
-        end - start,
+        end.since(start).as_secs_f64(),
     )
 }
 
