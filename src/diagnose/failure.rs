@@ -147,7 +147,7 @@ pub(super) enum Silence {
     /// More than one attempt went unanswered for long enough to count.
     Insufficient,
     /// Enough went unanswered to prove a block.
-    Proves,
+    Conclusive,
 }
 
 /// The cause that the failures of one address prove.
@@ -159,7 +159,10 @@ pub(super) fn proven_cause(own: &Tally, around: &RowContext) -> Option<Cause> {
         stall_proves,
         refusals_prove,
     } = *around;
-    let (waited, silence_proves) = (silence != Silence::NotYetDue, silence == Silence::Proves);
+    let (waited, silence_proves) = (
+        silence != Silence::NotYetDue,
+        silence == Silence::Conclusive,
+    );
     let firm = |own: u32, row: u32| {
         let recurs = own >= tuning::REPEATED || (own >= 1 && (any_pass || row >= tuning::SEVERAL));
         recurs && refusals_prove
@@ -319,23 +322,23 @@ mod tests {
                 cut: own.cut + more.cut,
                 ..own
             };
-            let around = around(own, false, Silence::Proves);
+            let around = around(own, false, Silence::Conclusive);
             assert_eq!(proven_cause(&own, &around), Some(wanted));
         }
         let other = seen(|t| t.other = 2);
-        let silent = around(other, false, Silence::Proves);
+        let silent = around(other, false, Silence::Conclusive);
         assert_eq!(proven_cause(&other, &silent), Some(Cause::Dropped));
         assert_eq!(cause(other, other, false), Some(Cause::Unknown));
         let cut = seen(|t| t.cut = 2);
         let beside_icmp = Tally { icmp: 1, ..cut };
-        let silent = around(beside_icmp, false, Silence::Proves);
+        let silent = around(beside_icmp, false, Silence::Conclusive);
         assert_eq!(proven_cause(&cut, &silent), Some(Cause::Interrupted));
     }
 
     #[test]
     fn silence_is_the_weakest_evidence() {
         let none = Tally::default();
-        let proven = |row| proven_cause(&none, &around(row, false, Silence::Proves));
+        let proven = |row| proven_cause(&none, &around(row, false, Silence::Conclusive));
         assert_eq!(proven(none), Some(Cause::Dropped));
         let icmp = Tally {
             icmp: 1,
@@ -383,7 +386,7 @@ mod tests {
             ..around(seen(9), true, Silence::Insufficient)
         };
         assert_eq!(proven_cause(&none, &among), None);
-        let silent = around(seen(9), true, Silence::Proves);
+        let silent = around(seen(9), true, Silence::Conclusive);
         assert_eq!(proven_cause(&none, &silent), Some(Cause::Dropped));
     }
 

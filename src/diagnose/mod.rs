@@ -2,6 +2,7 @@
 
 mod causes;
 mod dns;
+mod experiment_words;
 mod experiments;
 mod failure;
 mod findings;
@@ -9,6 +10,7 @@ mod outlook;
 mod platform;
 mod rate_limit;
 mod row;
+mod row_evidence;
 mod silence_tests;
 mod sni;
 mod verdict;

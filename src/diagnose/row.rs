@@ -19,10 +19,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use super::experiments::Experiments;
-use super::failure::{RowContext, Silence, Tally, proven_cause};
+use super::failure::Tally;
+use super::row_evidence::RowEvidence;
 use crate::catalog;
 use crate::evidence::{SilenceTest, was_refused};
 use crate::model::{Attempt, Cause, Millis, Profile, RttRange, Service, Status, Transport};
@@ -198,10 +198,10 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> R
     let attempts: &[&Attempt] = &attempts.iter().filter(own).copied().collect::<Vec<_>>();
     let experiments = Experiments::of(target, attempts);
     let test = &experiments.restrict(test);
-    let row = Row::new(target, attempts, test);
+    let row = RowEvidence::of(target, attempts, test);
     // A row that has seen an ICMP error of its own need not wait for one.
     let test = &SilenceTest {
-        awaits_icmp: test.awaits_icmp && row.everything.icmp == 0,
+        awaits_icmp: test.awaits_icmp && !row.met_icmp(),
         ..*test
     };
     let cut_name = row.cut_name(test);
@@ -260,7 +260,7 @@ fn confirmed_by_controls(
     let test = test.confirmed_by_controls();
     let in_time = |a: &&&Attempt| !(was_refused(a) && test.window.is_over(a.started()));
     let attempts: Vec<_> = attempts.iter().filter(in_time).copied().collect();
-    let row = Row::new(target, &attempts, &test);
+    let row = RowEvidence::of(target, &attempts, &test);
     let held = row.states(row.cut_name(&test), &test);
     let pairs = proven.iter().zip(held);
     pairs
@@ -289,7 +289,7 @@ fn row_cause(states: &[(IpAddr, AddressState)]) -> Option<Cause> {
 /// The states with the causes that experiments prove. The address that they were made on speaks for
 /// those that fail as it does, and, where nothing passes in the row, for all.
 fn explained(
-    row: &Row<'_>,
+    row: &RowEvidence<'_>,
     states: Vec<(IpAddr, AddressState)>,
     experiments: &Experiments<'_>,
 ) -> Vec<(IpAddr, AddressState)> {
@@ -325,195 +325,6 @@ const fn may_be_explained(cause: Cause, transport: Transport) -> bool {
             cause,
             Cause::Interrupted | Cause::Rejected | Cause::NotTheEdge
         ),
-    }
-}
-
-/// The attempts of a row by address and role.
-struct Row<'a> {
-    addresses: &'a [IpAddr],
-    by_address: BTreeMap<(IpAddr, Role), Vec<&'a Attempt>>,
-    everything: Tally,
-    /// Whether the next hop was waited for in vain: errors of this host itself are no firewall's then.
-    silent_next_hop: bool,
-    transport: Transport,
-    tunnel_proven: bool,
-    probe_passes: bool,
-    span: Duration,
-    /// Unanswered tries of all addresses, before a first answer and after one.
-    silent: u32,
-    stalled: u32,
-}
-
-impl<'a> Row<'a> {
-    fn new(target: &'a Target, attempts: &[&'a Attempt], test: &SilenceTest) -> Self {
-        let mut by_address = BTreeMap::<_, Vec<&Attempt>>::new();
-        let deciding = |a: &&&Attempt| Role::of(a, target).decides();
-        for attempt in attempts.iter().filter(deciding) {
-            by_address
-                .entry((attempt.address, Role::of(attempt, target)))
-                .or_default()
-                .push(attempt);
-        }
-        let passes = |role| {
-            by_address
-                .iter()
-                .any(|((_, r), list)| *r == role && list.iter().any(|a| a.passed()))
-        };
-        let tunnel_proven = passes(Role::Tunnel);
-        let everything = || by_address.values().flatten().copied();
-        let tally = Tally::of(everything());
-        let silent_next_hop = tally.no_route > 0;
-        Self {
-            addresses: &target.addresses,
-            transport: target.service.transport(),
-            tunnel_proven,
-            probe_passes: passes(Role::Probe),
-            everything: tally.with_next_hop(silent_next_hop),
-            silent_next_hop,
-            span: test.span(everything()),
-            silent: everything().map(|a| test.silent_tries(a)).sum(),
-            stalled: everything().map(|a| test.stalled_tries(a)).sum(),
-            by_address,
-        }
-    }
-
-    /// What is known of each address.
-    fn states(&self, cut_name: Option<Role>, test: &SilenceTest) -> Vec<(IpAddr, AddressState)> {
-        let sni_cut = cut_name == Some(Role::Tunnel);
-        let state = |address: &IpAddr| (*address, self.address_state(*address, sni_cut, test));
-        self.addresses.iter().map(state).collect()
-    }
-
-    fn any_pass(&self) -> bool {
-        self.tunnel_proven || self.probe_passes
-    }
-
-    fn attempts(&self, address: IpAddr, role: Role) -> &[&'a Attempt] {
-        self.by_address
-            .get(&(address, role))
-            .map_or(&[], Vec::as_slice)
-    }
-
-    fn passes(&self, address: IpAddr, role: Role) -> bool {
-        self.attempts(address, role)
-            .iter()
-            .any(|attempt| attempt.passed())
-    }
-
-    fn address_state(&self, address: IpAddr, sni_cut: bool, test: &SilenceTest) -> AddressState {
-        let tunnel = self.passes(address, Role::Tunnel);
-        let probe = self.passes(address, Role::Probe);
-        match (tunnel, probe, self.tunnel_proven, sni_cut) {
-            (true, ..) | (_, true, true, _) => AddressState::Reachable,
-            (_, true, false, true) => AddressState::Blocked(Cause::SniFiltered),
-            (_, true, false, false) => AddressState::Open,
-            (false, false, ..) => {
-                let failed: Vec<_> = self
-                    .telling_names()
-                    .iter()
-                    .copied()
-                    .flat_map(|role| self.attempts(address, role))
-                    .copied()
-                    .collect();
-                let own = Tally::of(failed.iter().copied()).with_next_hop(self.silent_next_hop);
-                let silent = failed.iter().map(|a| test.silent_tries(a)).sum();
-                let stalled = failed.iter().map(|a| test.stalled_tries(a)).sum();
-                let own_span = test.span(failed.iter().copied());
-                let waits = failed.iter().filter(|a| test.silent_tries(a) > 0).count();
-                self.proven(&own, (silent, waits), stalled, own_span, test)
-                    .map(|cause| in_terms_of(self.transport, cause))
-                    .map_or(AddressState::Open, AddressState::Blocked)
-            }
-        }
-    }
-
-    /// The names whose failures accuse an address: where the tunnel's passes and the probe's nowhere
-    /// does, the name may be to blame for its failures.
-    const fn telling_names(&self) -> &'static [Role] {
-        if self.tunnel_proven && !self.probe_passes {
-            &[Role::Tunnel]
-        } else {
-            &[Role::Tunnel, Role::Probe]
-        }
-    }
-
-    /// What the failures of one address prove, with the row's evidence beside.
-    fn proven(
-        &self,
-        own: &Tally,
-        (silent, waits): (u32, usize),
-        stalled: u32,
-        span: Duration,
-        test: &SilenceTest,
-    ) -> Option<Cause> {
-        let proves = if self.any_pass() {
-            test.proves_address(0, silent, span)
-        } else {
-            silent > 0 && test.proves_row(self.silent, self.span)
-        };
-        let silence = match (proves, waits) {
-            (true, _) => Silence::Proves,
-            (false, 0 | 1) => Silence::NotYetDue,
-            (false, _) => Silence::Insufficient,
-        };
-        let refusals_prove = if self.any_pass() {
-            test.proves_address(own.refusals(), silent, span)
-        } else {
-            test.proves_refusals(self.everything.refusals(), self.silent, self.span)
-        };
-        let around = RowContext {
-            row: self.everything,
-            any_pass: self.any_pass(),
-            silence,
-            stall_proves: self.stall_proves(stalled, span, test),
-            refusals_prove,
-        };
-        proven_cause(own, &around)
-    }
-
-    /// Whether silence after a first answer proves a cut: of one address among others that pass, or
-    /// of a row in which nothing does.
-    fn stall_proves(&self, stalled: u32, span: Duration, test: &SilenceTest) -> bool {
-        if self.any_pass() {
-            return test.proves_stalled_address(stalled, span);
-        }
-        stalled > 0 && test.proves_stalled_row(self.stalled, self.span)
-    }
-
-    /// Whether the probe's name has been tried beside a tunnel's that passes, and has not passed.
-    fn probe_name_is_open(&self) -> bool {
-        let mut roles = self.by_address.keys().map(|(_, role)| *role);
-        self.tunnel_proven && !self.probe_passes && roles.any(|role| role == Role::Probe)
-    }
-
-    /// The name that passes nowhere, and fails too often on addresses on which the other one passes.
-    fn cut_name(&self, test: &SilenceTest) -> Option<Role> {
-        match (self.tunnel_proven, self.probe_passes) {
-            (false, true) if self.proves_cut(Role::Tunnel, Role::Probe, test) => Some(Role::Tunnel),
-            (true, false) if self.proves_cut(Role::Probe, Role::Tunnel, test) => Some(Role::Probe),
-            _ => None,
-        }
-    }
-
-    fn proves_cut(&self, name: Role, other: Role, test: &SilenceTest) -> bool {
-        let cut: Vec<_> = self
-            .by_address
-            .iter()
-            .filter(|((address, role), _)| *role == name && self.passes(*address, other))
-            .flat_map(|(_, attempts)| attempts.iter().copied())
-            .collect();
-        let tally = Tally::of(cut.iter().copied());
-        let silent = test.unanswered_tries(cut.iter().copied());
-        let tries = tally.cut + tally.refused + tally.icmp + silent;
-        test.proves_cut_name(tries, test.span(cut.iter().copied()))
-    }
-}
-
-/// A QUIC handshake that is cut after a first answer has a name of its own.
-const fn in_terms_of(transport: Transport, cause: Cause) -> Cause {
-    match (transport, cause) {
-        (Transport::Udp, Cause::Interrupted) => Cause::QuicFiltered,
-        (_, cause) => cause,
     }
 }
 

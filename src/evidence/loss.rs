@@ -51,7 +51,7 @@ impl Rates {
 
 /// What answers at some time.
 struct Answering<'a> {
-    answering: HashSet<Peer<'a>>,
+    peers: HashSet<Peer<'a>>,
     passing: HashSet<Peer<'a>>,
     quic_passes: bool,
 }
@@ -64,7 +64,7 @@ impl<'a> Answering<'a> {
         };
         let passing = peers(Attempt::passed);
         Self {
-            answering: peers(|a| a.contact_ms.is_some()),
+            peers: peers(|a| a.contact_ms.is_some()),
             quic_passes: passing.iter().any(|peer| peer.2 == Transport::Udp),
             passing,
         }
@@ -73,7 +73,7 @@ impl<'a> Answering<'a> {
     fn includes(&self, attempt: &Attempt) -> bool {
         match attempt.transport {
             Transport::Udp if self.quic_passes => self.passing.contains(&peer(attempt)),
-            Transport::Udp | Transport::Tcp => self.answering.contains(&peer(attempt)),
+            Transport::Udp | Transport::Tcp => self.peers.contains(&peer(attempt)),
         }
     }
 }

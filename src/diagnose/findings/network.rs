@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Draft, Platform, remedies};
 use crate::diagnose::verdict::Conclusion;
-use crate::diagnose::{Diagnosis, JudgedRow, causes, words};
+use crate::diagnose::{Diagnosis, JudgedRow, causes, experiment_words, words};
 use crate::model::{
     Attempt, Cause, DistrustKind, Evidence, Finding, FindingCode, Forecast, Outcome, Requirement,
     Service, Severity, Status, Transport, Verdict,
@@ -291,7 +291,7 @@ fn evidence(group: &[&JudgedRow], rows: &[JudgedRow], platform: Platform) -> Vec
         .iter()
         .map(|(cause, rows)| format!("{}: {cause}", tried(rows)))
         .collect();
-    lines.extend(causes::experiment_results(group));
+    lines.extend(experiment_words::experiment_results(group));
     let other = rows.iter().find(|row| {
         group.iter().any(|blocked| {
             blocked.target.host == row.target.host
