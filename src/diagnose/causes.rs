@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use super::JudgedRow;
 use super::experiment_words::{experiments, made_in_vain};
 use super::platform::Platform;
-use super::row::Role;
 use crate::catalog;
 use crate::model::{
-    Attempt, Cause, ContactFailure, HandshakeFailure, IcmpError, Outcome, Profile, Service,
+    Attempt, Cause, ContactFailure, HandshakeFailure, IcmpError, Outcome, Profile, Role, Service,
     UntrustedChain,
 };
 
@@ -81,8 +80,11 @@ fn tunnel_fails(row: &JudgedRow) -> Option<&'static str> {
     let by_name = row.verdict.cut_name == Some(Role::Tunnel);
     let blocked: Vec<_> = row.verdict.blocked().collect();
     let told = row.attempts.iter().filter(|attempt| {
-        let role = Role::of(attempt, &row.target);
-        let concerned = role == Role::Tunnel || (role == Role::Probe && !by_name);
+        let concerned = match attempt.role {
+            Role::Tunnel => true,
+            Role::Probe => !by_name,
+            Role::Documented | Role::Experiment(_) => false,
+        };
         concerned && !attempt.passed() && blocked.contains(&attempt.address)
     });
     let mut ways = BTreeMap::<(bool, &str), usize>::new();

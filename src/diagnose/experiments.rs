@@ -19,9 +19,8 @@
 
 use std::net::IpAddr;
 
-use super::row::Role;
 use crate::evidence::{SilenceTest, tuning};
-use crate::model::{Attempt, Cause, HandshakeFailure, Outcome, Profile, Transport};
+use crate::model::{Attempt, Cause, HandshakeFailure, Outcome, Profile, Role, Transport};
 use crate::targets::Target;
 
 /// The experiments for a transport, those first that explain most.
@@ -70,9 +69,9 @@ impl<'a> Experiments<'a> {
         Self {
             transport: target.service.transport(),
             attempts: all().filter(|a| was_made(a)).collect(),
-            tunnel_is_cut: all().any(|a| Role::of(a, target) == Role::Tunnel && is_cut(a)),
+            tunnel_is_cut: all().any(|a| a.role == Role::Tunnel && is_cut(a)),
             post_quantum_is_refused: target.post_quantum
-                && all().any(|a| Role::of(a, target).decides() && is_alerted(a)),
+                && all().any(|a| a.role.decides() && is_alerted(a)),
         }
     }
 

@@ -124,7 +124,7 @@ impl Tally {
     }
 }
 
-/// What stands around the failures of one address.
+/// What the failures of one address are seen together with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RowContext {
     /// The failures of the whole row.
@@ -151,14 +151,14 @@ pub(super) enum Silence {
 }
 
 /// The cause that the failures of one address prove.
-pub(super) fn proven_cause(own: &Tally, around: &RowContext) -> Option<Cause> {
+pub(super) fn proven_cause(own: &Tally, context: &RowContext) -> Option<Cause> {
     let RowContext {
         row,
         any_pass,
         silence,
         stall_proves,
         refusals_prove,
-    } = *around;
+    } = *context;
     let (waited, silence_proves) = (
         silence != Silence::NotYetDue,
         silence == Silence::Conclusive,

@@ -18,7 +18,8 @@ mod words;
 
 pub use experiments::experiments;
 pub use rate_limit::{FirstSuccesses, RateLimit, RateLimits};
-pub use row::{AddressState, Pending, Role, RowVerdict, belongs, judge};
+pub use row::{Pending, RowVerdict, judge};
+pub use row_evidence::AddressState;
 pub use silence_tests::SilenceTests;
 
 use std::collections::BTreeMap;
@@ -138,16 +139,10 @@ fn judged(target: Target, attempts: &[Attempt], tests: &SilenceTests) -> JudgedR
     let test = tests.for_target(&target);
     let mut own: Vec<_> = attempts
         .iter()
-        .filter(|a| belongs(a, &target))
+        .filter(|a| target.includes(a))
         .cloned()
         .collect();
-    // Ties are broken by what identifies an attempt, so that the order of the input never shows.
-    own.sort_by(|a, b| {
-        let key = |a: &Attempt| (a.address, a.sni.clone(), a.profile, a.attempt);
-        let by_time = a.started_ms.get().total_cmp(&b.started_ms.get());
-        let by_length = a.elapsed_ms.get().total_cmp(&b.elapsed_ms.get());
-        by_time.then_with(|| key(a).cmp(&key(b))).then(by_length)
-    });
+    own.sort_by(|a, b| place(a).cmp(&place(b)));
     let verdict = judge(&target, &own.iter().collect::<Vec<_>>(), &test);
     JudgedRow {
         target,
@@ -155,6 +150,13 @@ fn judged(target: Target, attempts: &[Attempt], tests: &SilenceTests) -> JudgedR
         attempts: own,
         estimate: test.estimate,
     }
+}
+
+/// The place of an attempt among those of its row: by its start. Ties are broken by what identifies an
+/// attempt, so that the order of the input never shows.
+fn place(attempt: &Attempt) -> impl Ord + use<'_> {
+    let flow = (attempt.address, attempt.sni.as_str(), attempt.profile);
+    (attempt.started(), flow, attempt.attempt, attempt.elapsed())
 }
 
 /// This program, as it signs what it writes.

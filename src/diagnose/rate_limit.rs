@@ -11,7 +11,6 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::row::{Role, belongs};
 use crate::evidence::{
     Peer, SilenceTest, loss_bound, peer, sorted, tuning, upper_quartile, was_refused,
 };
@@ -218,8 +217,8 @@ struct FirstFlow<'a> {
 
 /// The first flow to each address of a row, if anything passes in it.
 fn first_flows<'a>(attempts: &[&'a Attempt], target: &Target) -> Vec<FirstFlow<'a>> {
-    let own = attempts.iter().copied().filter(|a| belongs(a, target));
-    let own: Vec<_> = own.filter(|a| Role::of(a, target).decides()).collect();
+    let own = attempts.iter().copied().filter(|a| target.includes(a));
+    let own: Vec<_> = own.filter(|a| a.role.decides()).collect();
     if !own.iter().any(|a| a.passed()) {
         return Vec::new();
     }
@@ -228,7 +227,7 @@ fn first_flows<'a>(attempts: &[&'a Attempt], target: &Target) -> Vec<FirstFlow<'
         let attempt = here().min_by_key(|a| a.started())?;
         Some(FirstFlow {
             attempt,
-            recovers: here().any(|a| a.passed() && a.sni == attempt.sni),
+            recovers: here().any(|a| a.passed() && a.role == attempt.role),
         })
     };
     target.addresses.iter().filter_map(first).collect()

@@ -22,10 +22,9 @@ use std::net::IpAddr;
 
 use super::experiments::Experiments;
 use super::failure::Tally;
-use super::row_evidence::RowEvidence;
-use crate::catalog;
+use super::row_evidence::{AddressState, RowEvidence};
 use crate::evidence::{SilenceTest, was_refused};
-use crate::model::{Attempt, Cause, Millis, Profile, RttRange, Service, Status, Transport};
+use crate::model::{Attempt, Cause, Millis, Role, RttRange, Status, Transport};
 use crate::targets::{Target, TargetState};
 
 /// What the attempts at one row prove.
@@ -55,20 +54,9 @@ pub enum Pending {
     /// How the row is blocked: experiments are under way.
     Experiments,
     /// Whether an answer that cannot be right leads to the right place.
-    StandIns,
+    SuspiciousAnswers,
     /// Whether new flows to what has passed still pass: failures are held against a fresh one.
     Control,
-}
-
-/// What is known of one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AddressState {
-    /// It passes.
-    Reachable,
-    /// It is proven blocked.
-    Blocked(Cause),
-    /// The evidence does not suffice.
-    Open,
 }
 
 impl RowVerdict {
@@ -97,69 +85,6 @@ impl RowVerdict {
     }
 }
 
-/// The role of a server name in a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// The name that decides: the tunnel's own, or the HTTPS host's.
-    Tunnel,
-    /// The name of cloudflared's pre-checks.
-    Probe,
-    /// A documented name that decides nothing.
-    Documented,
-    /// A first flight that differs from the tunnel's on purpose, and decides nothing.
-    Experiment(Profile),
-}
-
-impl Role {
-    /// The role that an attempt's server name has in the row.
-    #[must_use]
-    pub fn of(attempt: &Attempt, target: &Target) -> Self {
-        match attempt.sni.as_str() {
-            _ if attempt.profile.is_experiment() => Self::Experiment(attempt.profile),
-            sni if sni == target.deciding_sni() => Self::Tunnel,
-            catalog::PROBE_SNI => Self::Probe,
-            _ => Self::Documented,
-        }
-    }
-
-    /// The server name that plays the role in the row.
-    #[must_use]
-    pub fn sni(self, target: &Target) -> &str {
-        match self {
-            Self::Experiment(Profile::VersionPing) => "",
-            Self::Experiment(Profile::ControlName) => catalog::CONTROL_SNI,
-            Self::Tunnel | Self::Experiment(_) => target.deciding_sni(),
-            Self::Probe => catalog::PROBE_SNI,
-            Self::Documented => catalog::DOCUMENTED_SNI,
-        }
-    }
-
-    /// The first flight that plays the role in the row.
-    #[must_use]
-    pub fn profile(self, target: &Target) -> Profile {
-        match (self, target.service) {
-            (Self::Experiment(profile), _) => profile,
-            (_, Service::Https) => Profile::Https,
-            _ => Profile::Cloudflared,
-        }
-    }
-
-    /// Whether attempts in this role say whether an address is blocked.
-    pub(super) const fn decides(self) -> bool {
-        matches!(self, Self::Tunnel | Self::Probe)
-    }
-}
-
-/// Whether an attempt belongs to the row.
-#[must_use]
-pub fn belongs(attempt: &Attempt, target: &Target) -> bool {
-    attempt.port == target.port
-        && attempt.transport == target.service.transport()
-        && (target.addresses.contains(&attempt.address)
-            || target.suspicious_answers.contains(&attempt.address))
-        && (target.service != Service::Https || attempt.sni == target.host)
-}
-
 /// Judges a row by the attempts that belong to it.
 #[must_use]
 pub fn judge(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> RowVerdict {
@@ -177,11 +102,11 @@ pub fn judge(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> RowV
         tunnel_proven: false,
         probe_passes: false,
         cut_name: None,
-        open: suspicious_answers_open(target, attempts, test).then_some(Pending::StandIns),
+        open: suspicious_answers_open(target, attempts, test).then_some(Pending::SuspiciousAnswers),
     }
 }
 
-/// Whether a stand-in has neither passed nor failed yet. It takes less than to accuse: it is accused of
+/// Whether a suspicious answer has neither passed nor failed yet. It takes less than to accuse: it is accused of
 /// nothing that its address does not say already.
 fn suspicious_answers_open(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> bool {
     target.suspicious_answers.iter().any(|address| {
@@ -193,7 +118,7 @@ fn suspicious_answers_open(target: &Target, attempts: &[&Attempt], test: &Silenc
 }
 
 fn judge_probed(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> RowVerdict {
-    let open_stand_ins = suspicious_answers_open(target, attempts, test);
+    let open_answers = suspicious_answers_open(target, attempts, test);
     let own = |a: &&&Attempt| target.addresses.contains(&a.address) && test.window.admits(a);
     let attempts: &[&Attempt] = &attempts.iter().filter(own).copied().collect::<Vec<_>>();
     let experiments = Experiments::of(target, attempts);
@@ -219,7 +144,7 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> R
     } else if row.probe_name_is_open() && cut_name.is_none() {
         Some(Pending::ProbeName)
     } else {
-        open_stand_ins.then_some(Pending::StandIns)
+        open_answers.then_some(Pending::SuspiciousAnswers)
     };
     let reachable = addresses
         .iter()

@@ -5,10 +5,20 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::failure::{RowContext, Silence, Tally, proven_cause};
-use super::row::{AddressState, Role};
 use crate::evidence::SilenceTest;
-use crate::model::{Attempt, Cause, Transport};
+use crate::model::{Attempt, Cause, Role, Transport};
 use crate::targets::Target;
+
+/// What is known of one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressState {
+    /// It passes.
+    Reachable,
+    /// It is proven blocked.
+    Blocked(Cause),
+    /// The evidence does not suffice.
+    Open,
+}
 
 /// The attempts of a row by address and role.
 pub(super) struct RowEvidence<'a> {
@@ -51,10 +61,10 @@ impl Failures {
 impl<'a> RowEvidence<'a> {
     pub(super) fn of(target: &'a Target, attempts: &[&'a Attempt], test: &SilenceTest) -> Self {
         let mut by_address = BTreeMap::<_, Vec<&Attempt>>::new();
-        let deciding = |a: &&&Attempt| Role::of(a, target).decides();
+        let deciding = |a: &&&Attempt| a.role.decides();
         for attempt in attempts.iter().filter(deciding) {
             by_address
-                .entry((attempt.address, Role::of(attempt, target)))
+                .entry((attempt.address, attempt.role))
                 .or_default()
                 .push(attempt);
         }

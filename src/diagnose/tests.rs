@@ -9,7 +9,7 @@ use crate::evidence::{ControlResult, SilenceTest};
 use crate::model::{
     Cause, ContactFailure, DistrustKind, Ended, FamilyState, FindingCode, HandshakeFailure,
     IcmpError, Lookup, LookupStatus, Millis, Moment, NoFamily, Outcome, Profile, RecordType,
-    Requirement, Secured, Source, Transport, UntrustedChain, Verdict,
+    Requirement, Role, Secured, Source, Transport, UntrustedChain, Verdict,
 };
 use crate::targets::TargetState;
 
@@ -53,6 +53,8 @@ pub(crate) fn attempt(row: &Target, address: usize, outcome: Outcome) -> Attempt
     };
     let passed = matches!(outcome, Outcome::Secured { .. });
     Attempt {
+        host: row.host.clone(),
+        role: Role::Tunnel,
         address: row.addresses[address],
         port: row.port,
         transport: row.service.transport(),
@@ -71,21 +73,24 @@ pub(crate) fn attempt(row: &Target, address: usize, outcome: Outcome) -> Attempt
 }
 
 fn experiment(row: &Target, profile: Profile, outcome: Outcome) -> Attempt {
-    let sni = if profile == Profile::ControlName {
-        catalog::CONTROL_SNI
-    } else {
-        row.deciding_sni()
-    };
+    let role = Role::Experiment(profile);
     Attempt {
+        role,
         profile,
-        sni: sni.to_owned(),
+        sni: row.sni(role).to_owned(),
         elapsed_ms: Millis::from(20.0),
         ..attempt(row, 0, outcome)
     }
 }
 
 pub(crate) fn named(name: &str, attempt: Attempt) -> Attempt {
+    let role = match name {
+        TUNNEL => Role::Tunnel,
+        PROBE => Role::Probe,
+        _ => Role::Documented,
+    };
     Attempt {
+        role,
         sni: name.to_owned(),
         ..attempt
     }
@@ -458,10 +463,10 @@ fn failures_are_held_against_fresh_flows() {
 }
 
 #[test]
-fn a_row_waits_for_its_stand_ins() {
+fn a_row_waits_for_suspicious_answers() {
     let mut row = row_of(Service::Http2);
     row.suspicious_answers = vec!["198.18.0.7".parse().unwrap()];
-    let open = Some(Pending::StandIns);
+    let open = Some(Pending::SuspiciousAnswers);
     for state in [TargetState::Probed, TargetState::Unresolved] {
         row.state = state;
         let mut attempts = each(&row, 10, &passed());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::platform::Platform;
-use super::row::AddressState;
+use super::row_evidence::AddressState;
 use super::verdict::Conclusion;
 use super::{Diagnosis, JudgedRow, causes, findings};
 use crate::model::{

@@ -1,12 +1,12 @@
-use proptest::prelude::*;
-
 use std::time::Duration;
+
+use proptest::prelude::*;
 
 use super::*;
 use crate::diagnose::tests::passed;
 use crate::model::{
     Attempt, ContactFailure, HandshakeFailure, IcmpError, Millis, Moment, OsError, Outcome,
-    Profile, StrayError, Transport,
+    Profile, Role, StrayError, Transport,
 };
 
 pub(super) fn secs(seconds: f64) -> Duration {
@@ -15,6 +15,8 @@ pub(super) fn secs(seconds: f64) -> Duration {
 
 pub(super) fn attempt(transport: Transport, elapsed: f64, contact: Option<f64>) -> Attempt {
     Attempt {
+        host: "region1.v2.argotunnel.com".to_owned(),
+        role: Role::Probe,
         address: "198.41.192.7".parse().unwrap(),
         port: 7844,
         transport,
@@ -68,7 +70,7 @@ fn by_turns(one: &Attempt, other: &Attempt) -> PathEstimate {
 }
 
 #[test]
-fn silence_alone_needs_the_patience_of_a_satellite_path() {
+fn silence_alone_needs_the_timeout_of_a_satellite_path() {
     let unknown = test_of(&[]);
     assert_eq!(unknown.silent_tries(&attempt(Transport::Tcp, 1.7, None)), 0);
     assert_eq!(unknown.silent_tries(&attempt(Transport::Tcp, 1.9, None)), 1);
@@ -181,7 +183,7 @@ fn the_least_loss_asks_for_as_many_tries_as_are_told() {
 #[test]
 fn spans_grow_with_the_path_and_the_server() {
     let far = near(200, 0.8);
-    // Patience is 0.15 s and three round trips, and a link may be down for 1.5 s.
+    // The timeout is 0.15 s and three round trips, and a link may be down for 1.5 s.
     assert!(!far.proves_row(100, secs(4.0)));
     assert!(far.proves_row(100, secs(4.1)));
     let nearer = near(200, 0.3);

@@ -9,6 +9,7 @@ mod forecast;
 mod network;
 mod observation;
 mod probe;
+mod recorded;
 mod report;
 mod status;
 mod time;
@@ -32,7 +33,7 @@ pub use observation::{
     EdgeAddress, Ended, IpVersionChoice, Observations, OptionalHost, Options, ProtocolChoice,
     Region,
 };
-pub use probe::{Attempt, Outcome, Profile, Secured, StrayError};
+pub use probe::{Attempt, Outcome, Profile, Role, Secured, StrayError};
 pub use report::{
     AddressCount, Destination, DnsReport, ProtocolReport, Protocols, RegionReport, Report,
     RttRange, SCHEMA_VERSION, SniReport, Source, Tool,

@@ -15,6 +15,13 @@ use super::{
 /// own, so that no success erases a failure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
+    /// The host of the destination that it was made for. Read from the report's destinations where a
+    /// report was written before attempts knew it.
+    #[serde(default)]
+    pub host: String,
+    /// What it was made to find out; as for `host`.
+    #[serde(default)]
+    pub role: Role,
     /// Where the flow went.
     pub address: IpAddr,
     /// The destination port.
@@ -26,7 +33,7 @@ pub struct Attempt {
     pub sni: String,
     /// Which first flight was sent.
     pub profile: Profile,
-    /// The how-manieth attempt at this address with this name and profile, from 1.
+    /// The ordinal of the attempt at this address with this name and profile, from 1.
     pub attempt: u32,
     /// Start, since the start of the run.
     pub started_ms: Millis,
@@ -139,6 +146,44 @@ pub struct StrayError {
     pub local: bool,
     /// The error as the system put it.
     pub error: OsError,
+}
+
+/// What an attempt is made to find out. It decides the server name and the first flight.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Whether the destination passes: with the tunnel's own server name, or the HTTPS host's.
+    #[default]
+    Tunnel,
+    /// Whether the server name of cloudflared's pre-checks passes.
+    Probe,
+    /// Whether a documented server name passes that decides nothing.
+    Documented,
+    /// How the destination is blocked: a first flight that differs from the tunnel's on purpose, and
+    /// decides nothing. Written as the name of the flight.
+    #[serde(untagged)]
+    Experiment(Profile),
+}
+
+impl Role {
+    /// Whether attempts in this role say whether an address is blocked.
+    #[must_use]
+    pub const fn decides(self) -> bool {
+        matches!(self, Self::Tunnel | Self::Probe)
+    }
 }
 
 /// Which first flight a probe sends.

@@ -48,6 +48,7 @@ pub struct Report {
     /// Name resolution.
     pub dns: DnsReport,
     /// One row for each host, transport and family.
+    #[serde(deserialize_with = "super::recorded::destinations")]
     pub destinations: Vec<Destination>,
     /// One row for each documented server name and transport.
     pub sni: Vec<SniReport>,

@@ -10,10 +10,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 use crate::catalog;
-use crate::diagnose::{RateLimits, Role, RowVerdict};
+use crate::diagnose::{RateLimits, RowVerdict};
 use crate::model::{
     Attempt, ContactFailure, Event, Family, HandshakeFailure, Millis, Moment, Outcome, Profile,
-    RowProgress, Service, Status,
+    Role, RowProgress, Service, Status,
 };
 use crate::net::quic::{self, QuicProbe};
 use crate::net::stream::{self, StreamProbe};
@@ -233,11 +233,13 @@ impl AttemptPool {
             let ended = self.ended.iter().map(|a| (a, a.contact_ms.is_some()));
             ended.chain(running)
         };
-        if known().any(|(attempt, _)| attempt.sni == catalog::DOCUMENTED_SNI) {
+        if known().any(|(attempt, _)| attempt.role == Role::Documented) {
             return;
         }
         let mut answered = known().filter(|(_, is_answered)| *is_answered);
-        let proven = answered.find(|(attempt, _)| attempt.sni == catalog::HTTP2_SNI);
+        let by_tunnel =
+            |attempt: &Attempt| attempt.service() == Service::Http2 && attempt.role == Role::Tunnel;
+        let proven = answered.find(|(attempt, _)| by_tunnel(attempt));
         let proven = proven.map(|(attempt, _)| attempt);
         let Some(address) = proven.map(|attempt| attempt.address) else {
             return;

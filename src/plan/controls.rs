@@ -11,9 +11,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Launch, Seen};
-use crate::diagnose::{FirstSuccesses, Pending, Role, RowVerdict, belongs};
+use crate::diagnose::{FirstSuccesses, Pending, RowVerdict};
 use crate::evidence::CONTROLS_AT_ONCE;
-use crate::model::{Attempt, Moment, Service};
+use crate::model::{Attempt, Moment, Role, Service};
 use crate::targets::Target;
 
 /// Between a control that goes unanswered and the next: at first, and at most.
@@ -146,7 +146,7 @@ fn again(
     let own = seen
         .iter()
         .map(|seen| seen.attempt)
-        .filter(|a| a.address == address && belongs(a, target) && Role::of(a, target) == role);
+        .filter(|a| a.address == address && a.role == role && target.includes(a));
     let own: Vec<_> = own.collect();
     let latest = own.iter().map(|a| a.started()).max()?;
     let number = u32::try_from(own.len() + 1).ok()?;

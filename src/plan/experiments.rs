@@ -14,9 +14,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::PlannedRow;
-use crate::diagnose::{AddressState, Role, experiments};
+use crate::diagnose::{AddressState, experiments};
 use crate::evidence::tuning;
-use crate::model::{Attempt, ContactFailure, HandshakeFailure, Outcome, Service};
+use crate::model::{Attempt, ContactFailure, HandshakeFailure, Outcome, Role, Service};
 
 /// Attempts at one experiment.
 const MOST_ATTEMPTS: usize = 3;

@@ -19,7 +19,7 @@ pub(super) enum FirstAttempt {
 
 /// Whether only canaries may start now: names resolve within moments of each other, and the burst of
 /// one row would take the ICMP errors that a router grants the canary of another.
-pub(super) fn leaders_first(rows: &[FirstAttempt], now: Moment) -> bool {
+pub(super) fn canaries_first(rows: &[FirstAttempt], now: Moment) -> bool {
     /// A name that takes longer than this is not waited for.
     const MOMENTS: Duration = Duration::from_millis(150);
     let starts = || {

@@ -24,9 +24,9 @@ pub use step::{Cancel, Step, is_settled};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::diagnose::{AddressState, Role, RowVerdict};
+use crate::diagnose::{AddressState, RowVerdict};
 use crate::evidence::SilenceTest;
-use crate::model::{Attempt, HandshakeFailure, Millis, Moment, Outcome, Service, Transport};
+use crate::model::{Attempt, HandshakeFailure, Millis, Moment, Outcome, Role, Service, Transport};
 use crate::targets::{Target, TargetState};
 
 /// How long the canary goes before the rest.
@@ -59,7 +59,7 @@ pub struct Seen<'a> {
 pub struct Launch {
     /// Where to.
     pub address: IpAddr,
-    /// With which server name.
+    /// What for.
     pub role: Role,
     /// The ordinal, from 1.
     pub number: u32,
@@ -70,11 +70,13 @@ impl Launch {
     #[must_use]
     pub fn attempt(&self, target: &Target, started: Millis) -> Attempt {
         Attempt {
+            host: target.host.clone(),
+            role: self.role,
             address: self.address,
             port: target.port,
             transport: target.service.transport(),
-            sni: self.role.sni(target).to_owned(),
-            profile: self.role.profile(target),
+            sni: target.sni(self.role).to_owned(),
+            profile: target.profile(self.role),
             attempt: self.number,
             started_ms: started,
             elapsed_ms: Millis::from(0.0),
@@ -106,7 +108,7 @@ fn next_starts(
     if verdict.is_settled() {
         return Vec::new();
     }
-    let mut starts = row.stand_in_starts();
+    let mut starts = row.suspicious_answer_starts();
     if target.state == TargetState::Probed {
         starts.extend(row.own_starts());
     }
@@ -180,7 +182,7 @@ impl<'a> PlannedRow<'a> {
     }
 
     /// What to start where DNS leads astray, or through a proxy.
-    fn stand_in_starts(&self) -> Vec<Launch> {
+    fn suspicious_answer_starts(&self) -> Vec<Launch> {
         const MOST_ATTEMPTS: usize = 3;
         let suspicious_answers = self.target.suspicious_answers.iter().copied();
         suspicious_answers
@@ -202,9 +204,9 @@ impl<'a> PlannedRow<'a> {
     }
 
     fn tries(&self, address: IpAddr, role: Role) -> impl Iterator<Item = &Seen<'a>> {
-        self.seen.iter().filter(move |seen| {
-            seen.attempt.address == address && Role::of(seen.attempt, self.target) == role
-        })
+        self.seen
+            .iter()
+            .filter(move |seen| seen.attempt.address == address && seen.attempt.role == role)
     }
 
     /// Attempts in a role that says whether the address is blocked.
@@ -307,7 +309,7 @@ impl<'a> PlannedRow<'a> {
     /// The tunnel's name passes in the row, the probe's has failed and passes nowhere.
     fn probe_name_is_cut(&self) -> bool {
         const LONG: Duration = Duration::from_secs(1);
-        let probe = |seen: &&Seen<'_>| Role::of(seen.attempt, self.target) == Role::Probe;
+        let probe = |seen: &&Seen<'_>| seen.attempt.role == Role::Probe;
         let failed = |seen: &Seen<'_>| {
             let waited = seen.attempt.elapsed() > LONG;
             !seen.attempt.passed() && (!seen.running || waited)

@@ -14,9 +14,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::diagnose::{AddressState, FirstSuccesses, RateLimit, RateLimits, Role, RowVerdict};
+use crate::diagnose::{AddressState, FirstSuccesses, RateLimit, RateLimits, RowVerdict};
 use crate::evidence::{SilenceTest, first_packet_schedule};
-use crate::model::{Attempt, Moment, Service, Transport};
+use crate::model::{Attempt, Moment, Role, Service, Transport};
 use crate::targets::Target;
 
 use super::{Launch, Seen, controls};

@@ -4,15 +4,12 @@
 use std::time::Duration;
 
 use super::controls::Controls;
-use super::head_start::{begun, leaders_first};
+use super::head_start::{begun, canaries_first};
 use super::pacing::{Candidate, Priority, is_in_vain, next_flow};
 use super::{Launch, Seen, is_exhausted, makes_room, next_starts};
-use crate::catalog;
-use crate::diagnose::{
-    AddressState, FirstSuccesses, RateLimits, Role, RowVerdict, SilenceTests, belongs, judge,
-};
+use crate::diagnose::{AddressState, FirstSuccesses, RateLimits, RowVerdict, SilenceTests, judge};
 use crate::evidence::SilenceTest;
-use crate::model::{Attempt, Moment};
+use crate::model::{Attempt, Moment, Role};
 use crate::targets::{Target, TargetState};
 
 /// What follows from one look at a run.
@@ -93,7 +90,7 @@ impl Look<'_> {
 
     fn only_canaries_may_start(&self) -> bool {
         let begun: Vec<_> = self.rows.iter().map(|r| begun(r.target, &r.seen)).collect();
-        leaders_first(&begun, self.now)
+        canaries_first(&begun, self.now)
     }
 
     /// Whether every row is settled, or has nothing left to start.
@@ -142,7 +139,7 @@ impl Look<'_> {
     fn given_up(&self, seen: &[Seen<'_>]) -> Vec<(usize, Cancel)> {
         let each = self.rows().flat_map(|(row, verdict)| {
             let running = seen.iter().enumerate().filter(|(_, seen)| seen.running);
-            let of_row = running.filter(|(_, seen)| belongs(seen.attempt, row.target));
+            let of_row = running.filter(|(_, seen)| row.target.includes(seen.attempt));
             of_row.filter_map(|(number, seen)| {
                 let why = self.why_given_up(row, verdict, seen.attempt)?;
                 Some((number, why))
@@ -179,7 +176,7 @@ struct Row<'a> {
 
 impl<'a> Row<'a> {
     fn of(target: &'a Target, seen: &[Seen<'a>], tests: &SilenceTests) -> Self {
-        let own = seen.iter().filter(|seen| belongs(seen.attempt, target));
+        let own = seen.iter().filter(|seen| target.includes(seen.attempt));
         Self {
             target,
             seen: own.copied().collect(),
@@ -197,9 +194,7 @@ impl<'a> Row<'a> {
 fn waits_for_documented_name(seen: &[Seen<'_>]) -> bool {
     const A_MOMENT: Duration = Duration::from_millis(500);
     seen.iter().any(|seen| {
-        seen.running
-            && seen.attempt.sni == catalog::DOCUMENTED_SNI
-            && seen.attempt.elapsed() < A_MOMENT
+        seen.running && seen.attempt.role == Role::Documented && seen.attempt.elapsed() < A_MOMENT
     })
 }
 
@@ -216,8 +211,7 @@ fn given_up(
     verdict: &RowVerdict,
     test: &SilenceTest,
 ) -> Option<Cancel> {
-    let role = Role::of(attempt, target);
-    if role == Role::Documented {
+    if attempt.role == Role::Documented {
         return None;
     }
     let state = verdict
@@ -226,7 +220,9 @@ fn given_up(
         .find(|(address, _)| *address == attempt.address);
     match state.map(|(_, state)| *state) {
         // The probe's name is wanted even where the tunnel's has passed.
-        Some(AddressState::Reachable) if role == Role::Probe && verdict.open.is_some() => None,
+        Some(AddressState::Reachable) if attempt.role == Role::Probe && verdict.open.is_some() => {
+            None
+        }
         Some(AddressState::Reachable) => Some(Cancel::Settled),
         Some(AddressState::Blocked(_)) if verdict.is_settled() => Some(Cancel::Silent),
         _ if makes_room(target, attempt, verdict, test) => Some(Cancel::Silent),

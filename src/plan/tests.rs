@@ -28,7 +28,7 @@ fn is_experiment(start: &Launch) -> bool {
 }
 
 #[test]
-fn the_leader_goes_first() {
+fn the_canary_goes_first() {
     let row = row_of(Service::Http2);
     let alone = starts(&row, &[], 0.0);
     assert_eq!(alone.len(), 1);
@@ -46,24 +46,27 @@ fn the_leader_goes_first() {
 }
 
 #[test]
-fn the_leaders_of_all_rows_go_before_the_rest() {
+fn the_canaries_of_all_rows_go_before_the_rest() {
     use super::head_start::FirstAttempt::{At, Never, NotYet};
-    use super::head_start::leaders_first;
-    assert!(!leaders_first(&[NotYet, NotYet], at(0.0)));
-    assert!(leaders_first(&[At(at(0.0)), NotYet], at(0.1)));
+    use super::head_start::canaries_first;
+    assert!(!canaries_first(&[NotYet, NotYet], at(0.0)));
+    assert!(canaries_first(&[At(at(0.0)), NotYet], at(0.1)));
     assert!(
-        !leaders_first(&[At(at(0.0)), NotYet], at(0.2)),
+        !canaries_first(&[At(at(0.0)), NotYet], at(0.2)),
         "not for ever"
     );
-    assert!(leaders_first(&[At(at(0.0)), At(at(0.05)), Never], at(0.07)));
-    assert!(!leaders_first(
+    assert!(canaries_first(
+        &[At(at(0.0)), At(at(0.05)), Never],
+        at(0.07)
+    ));
+    assert!(!canaries_first(
         &[At(at(0.0)), At(at(0.05)), Never],
         at(0.09)
     ));
 }
 
 #[test]
-fn where_icmp_errors_are_seen_the_leader_alone_goes_on() {
+fn where_icmp_errors_are_seen_only_the_canary_goes_on() {
     let row = row_of(Service::Http2);
     let probe = |address, start| {
         let attempt = named(PROBE, lasting(0.01, attempt(&row, address, prohibited())));
@@ -174,6 +177,7 @@ fn an_experiment_is_made_three_times() {
     for count in 1..=3 {
         let unanswered = lasting(0.1, tunnel.clone());
         attempts.push(Attempt {
+            role: Role::Experiment(crate::model::Profile::SmallPackets),
             profile: crate::model::Profile::SmallPackets,
             ..unanswered
         });

@@ -11,7 +11,8 @@ use std::net::IpAddr;
 
 use crate::catalog;
 use crate::model::{
-    Answer, Family, Host, IpVersionChoice, Options, ProtocolChoice, Requirement, Service, Source,
+    Answer, Attempt, Family, Host, IpVersionChoice, Options, Profile, ProtocolChoice, Requirement,
+    Role, Service, Source,
 };
 
 /// One row: a host over one transport and one family.
@@ -51,6 +52,40 @@ impl Target {
     #[must_use]
     pub fn deciding_sni(&self) -> &str {
         catalog::tunnel_sni(self.service).unwrap_or(&self.host)
+    }
+
+    /// The server name of an attempt in a role.
+    #[must_use]
+    pub fn sni(&self, role: Role) -> &str {
+        match role {
+            Role::Experiment(Profile::VersionPing) => "",
+            Role::Experiment(Profile::ControlName) => catalog::CONTROL_SNI,
+            Role::Tunnel | Role::Experiment(_) => self.deciding_sni(),
+            Role::Probe => catalog::PROBE_SNI,
+            Role::Documented => catalog::DOCUMENTED_SNI,
+        }
+    }
+
+    /// The first flight of an attempt in a role.
+    #[must_use]
+    pub const fn profile(&self, role: Role) -> Profile {
+        match (role, self.service) {
+            (Role::Experiment(profile), _) => profile,
+            (_, Service::Https) => Profile::Https,
+            _ => Profile::Cloudflared,
+        }
+    }
+
+    /// Whether the attempt counts here: it was made for this destination, or for another one of the edge
+    /// that shares the address. What an address answers does not depend on the name that led there, but
+    /// for an HTTPS host's.
+    #[must_use]
+    pub fn includes(&self, attempt: &Attempt) -> bool {
+        let shared = |known: &[IpAddr]| known.contains(&attempt.address);
+        attempt.port == self.port
+            && attempt.service() == self.service
+            && (shared(&self.addresses) || shared(&self.suspicious_answers))
+            && (self.service != Service::Https || attempt.host == self.host)
     }
 }
 

@@ -116,7 +116,7 @@ impl<'a> Names<'a> {
     /// is spoken to passed there.
     fn vouches_for(&self, lookup: &Lookup) -> bool {
         let spoken_to = |attempt: &Attempt| match attempt.profile {
-            Profile::Https => attempt.sni == lookup.name,
+            Profile::Https => attempt.host == lookup.name,
             profile => !profile.is_experiment() && !self.is_optional(&lookup.name),
         };
         lookup.status == LookupStatus::Suspicious
@@ -128,7 +128,7 @@ impl<'a> Names<'a> {
 
     /// Whether a name is an optional host's: a known one, or one that was spoken to as such.
     fn is_optional(&self, name: &str) -> bool {
-        let spoken_to = |a: &Attempt| a.profile == Profile::Https && a.sni == name;
+        let spoken_to = |a: &Attempt| a.profile == Profile::Https && a.host == name;
         catalog::is_optional_host(name) || self.attempts.iter().any(spoken_to)
     }
 

@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::diagnose::JudgedRow;
-use crate::diagnose::row::{AddressState, belongs};
+use crate::diagnose::{AddressState, JudgedRow};
 use crate::forecast::{Dial, QUIC_DIAL_S, TCP_DIAL_S};
-use crate::model::{Attempt, Cause, ContactFailure, HandshakeFailure, Outcome, Service};
+use crate::model::{Attempt, Cause, ContactFailure, HandshakeFailure, Outcome, Role, Service};
 
 /// How an address takes a dial, by what is known of it.
 pub(super) fn dial(row: &JudgedRow, address: IpAddr, state: AddressState) -> Dial {
@@ -29,12 +28,11 @@ pub(super) fn dial(row: &JudgedRow, address: IpAddr, state: AddressState) -> Dia
 fn telling(row: &JudgedRow, address: IpAddr) -> Vec<&Attempt> {
     let own = row.attempts.iter().filter(|attempt| {
         attempt.address == address
-            && belongs(attempt, &row.target)
+            && row.target.includes(attempt)
             && !attempt.profile.is_experiment()
             && !matches!(attempt.outcome, Outcome::Abandoned)
     });
-    let (tunnel, other): (Vec<_>, Vec<_>) =
-        own.partition(|attempt| attempt.sni == row.target.deciding_sni());
+    let (tunnel, other): (Vec<_>, Vec<_>) = own.partition(|attempt| attempt.role == Role::Tunnel);
     if tunnel.is_empty() { other } else { tunnel }
 }
 
