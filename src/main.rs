@@ -6,47 +6,60 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tunnelcheck::CheckError;
-use tunnelcheck::cli::{self, paper};
-use tunnelcheck::deliver::{self, Told};
-use tunnelcheck::diagnose::diagnose;
-use tunnelcheck::exit::ExitStatus;
-use tunnelcheck::live::Live;
-use tunnelcheck::model::Report;
 #[cfg(target_os = "linux")]
-use tunnelcheck::rehearse::{self, Rehearsal, RehearsalError};
-use tunnelcheck::report::{self, Progress, Style, Topic, escape};
-use tunnelcheck::rules::Egress;
-use tunnelcheck::rules::check::Check;
-use tunnelcheck::settings::{
-    DiffSettings, Presentation, Request, RulesSettings, RulesTask, Settings, ShowSettings,
-    UsageError,
+use tunnelcheck::internal::rehearse::{self, Rehearsal, RehearsalError};
+use tunnelcheck::internal::{
+    app::{
+        args,
+        egress::{self, EgressError},
+        man,
+        output::{self, Told},
+        run,
+        settings::{
+            DiffSettings, Presentation, Request, RulesSettings, RulesTask, Settings, ShowSettings,
+            UsageError,
+        },
+        terminal::{Terminal, Window},
+        watch::Live,
+    },
+    diagnose::diagnose,
+    model::{ExitStatus, Report},
+    report::{self, Progress, Style, Topic, escape},
+    rules::{Egress, check::Check},
 };
-use tunnelcheck::terminal::{Terminal, Window};
 
 fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
-    if let Some(code) = tunnelcheck::oracle::serve_if_asked() {
+    if let Some(code) = tunnelcheck::internal::oracle::serve_if_asked() {
         return code;
     }
-    let cli = match cli::parse() {
+    let cli = match args::parse() {
         Ok(cli) => cli,
         Err(error) => return answer_or_refuse(&error),
     };
     let told = Request::new(cli, Terminal::detect()).and_then(|request| match request {
-        Request::Check(settings) => Ok(run(&settings)),
+        Request::Check(settings) => Ok(check(&settings)),
         Request::Show(settings) => show(&settings),
         Request::Diff(settings) => Ok(diff(settings)),
         Request::Explain { topics, style } => Ok(explain(&topics, style)),
-        Request::Completions(shell) => Ok(print(&paper::completions(shell))),
+        Request::Completions(shell) => Ok(print(&man::completions(shell))),
         Request::Manual(folder) => Ok(manual(folder.as_deref())),
         Request::Rules(settings) => Ok(rules(&settings)),
         #[cfg(target_os = "linux")]
-        Request::Rehearse(rehearsal) => Ok(rehearse(&rehearsal)),
+        Request::Rehearse(rehearsal, to) => Ok(rehearse(&rehearsal, &to)),
         #[cfg(target_os = "linux")]
         Request::Restore => Ok(or_complain(rehearse::restore(&mut io::stderr()))),
         #[cfg(target_os = "linux")]
         Request::Guard { deadline } => Ok(guard(deadline)),
+        #[cfg(target_os = "linux")]
+        Request::Script { inside } => {
+            if inside {
+                rehearse::script::work();
+            } else {
+                rehearse::script::begin();
+            }
+            Ok(ExitStatus::Ready)
+        }
     });
     match told {
         Ok(status) => status.into(),
@@ -71,12 +84,12 @@ fn answer_or_refuse(error: &clap::Error) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn run(settings: &Settings) -> ExitStatus {
+fn check(settings: &Settings) -> ExitStatus {
     if let Some(interval) = settings.watch {
         return watch(settings, interval);
     }
     let mut progress = Progress::new(settings.presentation.progress);
-    let report = tunnelcheck::check(settings, &mut |event| progress.on(&event));
+    let report = run::check(settings, &mut |event| progress.on(&event));
     progress.finish();
     match report {
         Ok(report) => tell(report, settings.baseline.as_deref(), &settings.presentation),
@@ -91,7 +104,7 @@ fn run(settings: &Settings) -> ExitStatus {
 fn watch(settings: &Settings, interval: Duration) -> ExitStatus {
     let mut live = Live::new(settings, interval);
     let mut told = Ok(());
-    let watched = tunnelcheck::watch(settings, interval, &mut |checked| {
+    let watched = run::watch(settings, interval, &mut |checked| {
         told = match checked {
             Ok(report) => live.tell(report, Window::detect(), &mut io::stdout().lock()),
             Err(error) => {
@@ -114,20 +127,18 @@ fn watch(settings: &Settings, interval: Duration) -> ExitStatus {
 
 /// The report with the new rules in force is printed and written as that of a check is.
 #[cfg(target_os = "linux")]
-fn rehearse(rehearsal: &Rehearsal) -> ExitStatus {
-    let ending = rehearse::run(rehearsal, &mut io::stderr());
-    or_complain(ending.map(|ending| {
-        if let Some(report) = ending.after {
-            tell(report, None, &rehearsal.check.presentation);
-        }
-        ending.status
-    }))
+fn rehearse(rehearsal: &Rehearsal, to: &Presentation) -> ExitStatus {
+    let mut deliver = |report: Report| {
+        tell(report, None, to);
+    };
+    or_complain(rehearse::run(rehearsal, &mut deliver, &mut io::stderr()))
 }
 
 #[cfg(target_os = "linux")]
 fn or_complain(ending: Result<ExitStatus, RehearsalError>) -> ExitStatus {
     ending.unwrap_or_else(|error| {
-        complain(&error.to_string());
+        let line = format!("tunnelcheck: {}", escape(&error.to_string()));
+        let _ = writeln!(io::stderr(), "{}", rehearse::fit(line));
         error.status()
     })
 }
@@ -161,10 +172,10 @@ fn diff(settings: DiffSettings) -> ExitStatus {
         after,
         presentation,
     } = settings;
-    let status = deliver::exit_status(&after, Some(&before));
+    let status = output::exit_status(&after, Some(&before));
     let mut out = io::stdout().lock();
     let told = Told::new(*after, Some(&before), &presentation)
-        .and_then(|told| deliver::deliver(told.difference(), &presentation, &mut out));
+        .and_then(|told| output::deliver(told.difference(), &presentation, &mut out));
     settle(told, status)
 }
 
@@ -174,12 +185,12 @@ fn explain(topics: &[Topic], style: Style) -> ExitStatus {
 
 fn manual(folder: Option<&Path>) -> ExitStatus {
     let Some(folder) = folder else {
-        return paper::manual().map_or_else(
+        return man::manual().map_or_else(
             |error| settle(Err(error), ExitStatus::Usage),
             |page| print(&page),
         );
     };
-    match paper::write_manual(folder) {
+    match man::write_manual(folder) {
         Ok(()) => ExitStatus::Ready,
         Err(error) => {
             complain(&format!(
@@ -193,13 +204,13 @@ fn manual(folder: Option<&Path>) -> ExitStatus {
 
 /// Rules that had to do without DNS are rules all the same; the warning stands in the file as well.
 fn rules(settings: &RulesSettings) -> ExitStatus {
-    let egress = match tunnelcheck::egress(settings) {
+    let egress = match egress::egress(settings) {
         Ok(Some(egress)) => egress,
         Ok(None) => {
             complain("interrupted before all names were looked up; no rules are printed");
             return ExitStatus::Inconclusive;
         }
-        Err(error @ CheckError::HiddenResolvers(_)) => {
+        Err(error @ EgressError::HiddenResolvers(_)) => {
             complain(&error.to_string());
             return ExitStatus::Usage;
         }
@@ -210,7 +221,8 @@ fn rules(settings: &RulesSettings) -> ExitStatus {
     };
     if settings.guesses_ssh() {
         complain(
-            "no SSH session is known here: SSH stays open on port 22 alone; where sshd listens on another port, give it with --ssh-port, or the rules lock you out",
+            "no SSH session was found: SSH stays open on port 22 only. If sshd listens on another port, \
+             give it with --ssh-port, or the rules lock you out",
         );
     }
     for note in &egress.notes {
@@ -232,7 +244,7 @@ fn compare(
     check: &Check,
     printed: Option<&RulesSettings>,
 ) -> ExitStatus {
-    match tunnelcheck::compare(settings, egress, check, printed) {
+    match egress::compare(settings, egress, check, printed) {
         Ok(Some(comparison)) => match print(&comparison.to_string()) {
             ExitStatus::Ready => comparison.status(),
             status => status,
@@ -250,16 +262,16 @@ fn compare(
 
 fn print(text: &str) -> ExitStatus {
     let mut out = io::stdout().lock();
-    settle(deliver::write_text(text, &mut out), ExitStatus::Ready)
+    settle(output::write_text(text, &mut out), ExitStatus::Ready)
 }
 
 /// Prints and writes the report, and returns what it says to the caller: its verdict, or what is
 /// different from the baseline.
 fn tell(report: Report, baseline: Option<&Report>, presentation: &Presentation) -> ExitStatus {
-    let status = deliver::exit_status(&report, baseline);
+    let status = output::exit_status(&report, baseline);
     let mut out = io::stdout().lock();
     let told = Told::new(report, baseline, presentation)
-        .and_then(|told| deliver::deliver(told.content(), presentation, &mut out));
+        .and_then(|told| output::deliver(told.content(), presentation, &mut out));
     settle(told, status)
 }
 

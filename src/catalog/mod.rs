@@ -6,6 +6,7 @@
 mod addresses;
 mod optional;
 mod roots;
+mod special_use;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub use optional::{
     counts_when_strict, has_rule, is_optional_host, optional_hosts, purpose,
 };
 pub use roots::{cloudflare_roots, trust_anchor};
+pub use special_use::made_up_by;
 
 use crate::model::{Family, Region, Service};
 
@@ -144,6 +146,25 @@ pub fn is_usual_target(target: &str) -> bool {
     [None, Some(Region::Us), Some(Region::Fed)]
         .into_iter()
         .any(|region| usual_targets(region).iter().any(|usual| usual == target))
+}
+
+/// Whether the name is one that every host with cloudflared knows: of the edge, its server names, DNS
+/// records and optional hosts. A team's own host is not.
+#[must_use]
+pub fn is_documented_name(name: &str) -> bool {
+    const SERVERS: [&str; 6] = [
+        HTTP2_SNI,
+        QUIC_SNI,
+        PROBE_SNI,
+        DOCUMENTED_SNI,
+        CONTROL_SNI,
+        DOT_SERVER_NAME,
+    ];
+    let regions = [None, Some(Region::Us), Some(Region::Fed)];
+    SERVERS.contains(&name)
+        || is_usual_target(name)
+        || regions.into_iter().any(|region| srv_name(region) == name)
+        || (is_optional_host(name) && !name.ends_with(".cloudflareaccess.com"))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::JudgedRow;
 use super::experiment_words::{experiments, made_in_vain};
+use super::own_rules;
 use super::platform::Platform;
 use crate::catalog;
 use crate::model::{
@@ -11,10 +12,28 @@ use crate::model::{
     UntrustedChain,
 };
 
-/// What the evidence for a cause says in words.
+/// What the evidence for a cause says in words, with what is known of this host's own rules.
 pub(super) fn detail(cause: Cause, row: &JudgedRow, platform: Platform) -> String {
-    let text = match cause {
-        Cause::Dropped => return dropped(row, platform),
+    let text = evidence(cause, row, platform);
+    let note = match cause {
+        Cause::LocalFirewall => own_rules::words(row),
+        _ => own_rules::note(row),
+    };
+    match (text, note) {
+        (Some(text), Some(note)) => format!("{text}; {note}"),
+        (None, Some(note)) => note,
+        (text, None) => text.unwrap_or_else(|| cause.to_string()),
+    }
+}
+
+fn evidence(cause: Cause, row: &JudgedRow, platform: Platform) -> Option<String> {
+    match cause {
+        Cause::Dropped => Some(dropped(row, platform)),
+        Cause::Reset if own_rules::all_pass(row) => Some(
+            "a TCP reset answered the SYN; this host's own rules let it out, so a firewall on the way or \
+             the other side itself sent it"
+                .to_owned(),
+        ),
         Cause::Rejected => rejections(row, platform),
         Cause::Reset => Some(reset_words(platform)),
         Cause::LocalFirewall => local_refusal(row),
@@ -33,8 +52,7 @@ pub(super) fn detail(cause: Cause, row: &JudgedRow, platform: Platform) -> Strin
         Cause::Mtu => small_datagrams_pass(row).or_else(|| too_big(row)),
         Cause::Unknown if refuses_post_quantum(row) => Some(post_quantum_refused(row)),
         Cause::Dns | Cause::Unknown => first(row, other_error),
-    };
-    text.unwrap_or_else(|| cause.to_string())
+    }
 }
 
 fn reset_words(platform: Platform) -> String {
@@ -52,8 +70,11 @@ fn dropped(row: &JudgedRow, platform: Platform) -> String {
     let nothing = match row.target.service {
         Service::Quic => platform.pick(
             "no reply, no ICMP, no error",
-            "no reply, no error (of ICMP errors Windows tells a port unreachable alone)",
+            "no reply, no error (Windows reports only ICMP port unreachable)",
         ),
+        Service::Http2 | Service::Https if own_rules::all_pass(row) => {
+            return "no reply, no ICMP, no reset; this host's own rules let it out".to_owned();
+        }
         Service::Http2 | Service::Https => {
             let own = platform.pick(
                 "a rule on this host's own OUTPUT chain looks the same (`nft list ruleset` shows it)",
@@ -70,8 +91,8 @@ fn dropped(row: &JudgedRow, platform: Platform) -> String {
         format!(", and none to {}", experiments.join(", "))
     };
     format!(
-        "{nothing}{in_vain}; a rule against UDP, one against the port and a filter that drops every \
-         QUIC long header look the same, the counters of the firewall tell them apart"
+        "{nothing}{in_vain}. A drop rule for UDP, for the port or for QUIC long headers looks the same; \
+         the firewall's counters show which"
     )
 }
 
@@ -163,8 +184,8 @@ fn quic_filtered(row: &JudgedRow) -> String {
         "something answers over UDP"
     };
     format!(
-        "{answer}, and no handshake completes; a filter that reads the handshake and a server that \
-         speaks another QUIC version look the same: a run from another network tells them apart"
+        "{answer}, and no handshake completes; a filter that reads the handshake or a server with another \
+         QUIC version looks the same. A run from another network shows which"
     )
 }
 
@@ -178,16 +199,16 @@ fn large_hello_dropped(row: &JudgedRow) -> Option<String> {
     let segments = match row.target.service {
         Service::Quic => "",
         _ if loses_segments(row) && how.ends_with("ICMP error") => {
-            ", and cloudflared's passes in segments of 1000 octets: something on the path refuses large \
+            ", and cloudflared's passes in segments of 1000 bytes: something on the path refuses large \
              segments"
         }
         _ if loses_segments(row) => {
-            ", and cloudflared's passes in segments of 1000 octets: the path loses large segments, as \
-             one with a smaller MTU does whose ICMP errors are filtered"
+            ", and cloudflared's passes in segments of 1000 bytes: the path loses large segments, like one \
+             with a smaller MTU and filtered ICMP errors"
         }
         _ if experiments(row).result(Profile::SmallPackets).is_none() => {
-            "; whether cloudflared's passes in smaller segments, which would tell a path that loses \
-             large ones from something that reads it, was not tried"
+            "; smaller segments, which would show whether the path loses large ones or something reads it, \
+             were not tried"
         }
         _ => ", and cloudflared's does not pass in smaller segments either: something reads it",
     };
@@ -211,7 +232,7 @@ fn small_datagrams_pass(row: &JudgedRow) -> Option<String> {
         |icmp| format!("; {icmp}"),
     );
     Some(format!(
-        "datagrams of {size} octets go unanswered, those of {} are answered{icmp}",
+        "datagrams of {size} bytes go unanswered, those of {} are answered{icmp}",
         catalog::SMALLEST_INITIAL
     ))
 }
@@ -222,7 +243,7 @@ fn too_big(row: &JudgedRow) -> Option<String> {
         .filter_map(|stray| stray.icmp.as_ref())
         .find(|icmp| icmp.is_too_big());
     let said = by_icmp.map(|icmp| match icmp.mtu {
-        Some(mtu) => format!("{icmp}, which leaves {mtu} octets for a packet"),
+        Some(mtu) => format!("{icmp}, which leaves {mtu} bytes for a packet"),
         None => icmp.to_string(),
     });
     said.or_else(|| {
@@ -272,7 +293,10 @@ fn rejections(row: &JudgedRow, platform: Platform) -> Option<String> {
         Some(from) if row.target.addresses.contains(&from) => {
             ", the destination's own address, which a firewall on the way can use"
         }
-        None => platform.pick("", " by its error number; Windows does not tell the sender"),
+        None => platform.pick(
+            "",
+            " by its error number; Windows does not report the sender",
+        ),
         Some(_) => "",
     };
     let text: Vec<_> = errors

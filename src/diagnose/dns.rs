@@ -1,9 +1,19 @@
 //! PURE: what the lookups mean for cloudflared.
 
-use super::verdict::Usable;
 use crate::catalog;
 use crate::model::{Family, FamilyState, Host, IpVersionChoice, LookupStatus, Options, RecordType};
 use crate::targets::{Names, Resolution, services, uses_family};
+
+/// Whether cloudflared gets a connection somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Usable {
+    /// Proven not.
+    No,
+    /// Not known.
+    Unknown,
+    /// Proven.
+    Yes,
+}
 
 /// What discovery gives cloudflared to work with.
 #[derive(Debug, Clone, PartialEq)]

@@ -26,8 +26,8 @@ pub(super) fn made_in_vain(row: &JudgedRow) -> Vec<&'static str> {
 /// What an experiment's first flight has of its own.
 const fn difference(profile: Profile, service: Service) -> &'static str {
     match (profile, service) {
-        (Profile::SmallPackets, Service::Quic) => "datagrams of 1200 octets",
-        (Profile::SmallPackets, _) => "segments of 1000 octets",
+        (Profile::SmallPackets, Service::Quic) => "datagrams of 1200 bytes",
+        (Profile::SmallPackets, _) => "segments of 1000 bytes",
         (Profile::SmallHello, _) => "a classical ClientHello in one packet",
         (Profile::ControlName, _) => "another server name",
         (Profile::VersionPing, _) => "an unknown QUIC version",

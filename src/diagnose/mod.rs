@@ -7,6 +7,7 @@ mod experiments;
 mod failure;
 mod findings;
 mod outlook;
+mod own_rules;
 mod platform;
 mod rate_limit;
 mod row;
@@ -26,8 +27,8 @@ use std::collections::BTreeMap;
 
 use crate::evidence::PathEstimate;
 use crate::model::{
-    AddressCount, Attempt, Destination, DnsReport, Family, Forecast, Observations, ProtocolReport,
-    Protocols, RegionReport, Report, SCHEMA_VERSION, Service, Status, Tool,
+    AddressCount, Attempt, Destination, DnsReport, Family, Forecast, Observations, OwnFlow,
+    ProtocolReport, Protocols, RegionReport, Report, SCHEMA_VERSION, Service, Status, Tool,
 };
 use crate::targets::{Names, Target, targets};
 
@@ -58,7 +59,7 @@ pub fn diagnose(seen: Observations) -> Report {
         summary: words::summary(diagnosis, &findings),
         scope: words::scope(&seen.host),
         verdict,
-        exit_code: crate::exit::exit_code(verdict, allow_degraded),
+        exit_code: crate::model::exit_code(verdict, allow_degraded),
         suggested_protocol: conclusion.suggested,
         forecast: forecast.cloned(),
         protocols: Protocols {
@@ -68,6 +69,7 @@ pub fn diagnose(seen: Observations) -> Report {
         sni: sni::sni(&rows),
         destinations: rows.iter().map(|row| destination(row, &seen)).collect(),
         findings,
+        own_rules: seen.own_rules,
         dns: DnsReport {
             resolvers: seen.resolvers,
             lookups: seen.lookups,
@@ -113,7 +115,12 @@ fn judged_rows(seen: &Observations, names: Names<'_>) -> (Vec<JudgedRow>, RateLi
     let targets = targets(&seen.options, &seen.host, names);
     let rate_limits = RateLimits::of(&seen.attempts.iter().collect::<Vec<_>>(), &targets);
     let tests = SilenceTests::of(seen.attempts.iter(), &rate_limits);
-    let judge = |target| judged(target, &seen.attempts, &tests);
+    let judge = |target| {
+        let mut row = judged(target, &seen.attempts, &tests);
+        row.own = own_rules::of_row(&row.target, seen.own_rules.as_ref());
+        own_rules::attribute(&mut row.verdict, &row.attempts, &row.own);
+        row
+    };
     (targets.into_iter().map(judge).collect(), rate_limits)
 }
 
@@ -123,6 +130,8 @@ pub(crate) struct JudgedRow {
     pub(crate) verdict: RowVerdict,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) estimate: PathEstimate,
+    /// What this host's own rules do with its flows, as far as that was asked.
+    pub(crate) own: Vec<OwnFlow>,
 }
 
 impl JudgedRow {
@@ -149,6 +158,7 @@ fn judged(target: Target, attempts: &[Attempt], tests: &SilenceTests) -> JudgedR
         verdict,
         attempts: own,
         estimate: test.estimate,
+        own: Vec::new(),
     }
 }
 

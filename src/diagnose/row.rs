@@ -197,7 +197,7 @@ fn confirmed_by_controls(
 }
 
 /// The cause that most blocked addresses share; of equals the one that is stronger evidence.
-fn row_cause(states: &[(IpAddr, AddressState)]) -> Option<Cause> {
+pub(super) fn row_cause(states: &[(IpAddr, AddressState)]) -> Option<Cause> {
     let mut counts = BTreeMap::<Cause, usize>::new();
     for (_, state) in states {
         if let AddressState::Blocked(cause) = state {

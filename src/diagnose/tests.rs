@@ -621,6 +621,7 @@ fn judged_row(row: &Target, attempts: &[Attempt]) -> JudgedRow {
         verdict: judged(row, attempts),
         attempts: attempts.to_vec(),
         estimate: NEAR.estimate,
+        own: Vec::new(),
     }
 }
 

@@ -15,7 +15,7 @@
 //! cloudflared on this host is always killed before its first connection.
 
 use super::JudgedRow;
-use super::dns::{Discovery, Resolves, SrvState};
+use super::dns::{Discovery, Resolves, SrvState, Usable};
 use crate::model::{
     Ended, Forecast, Killed, Observations, Requirement, Service, Status, UnitSource, Verdict,
 };
@@ -62,17 +62,6 @@ impl Conclusion {
 pub(super) struct ProtocolState {
     pub(super) status: Verdict,
     pub(super) usable: bool,
-}
-
-/// Whether cloudflared gets a connection somewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Usable {
-    /// Proven not.
-    No,
-    /// Not known.
-    Unknown,
-    /// Proven.
-    Yes,
 }
 
 /// Concludes from the rows and from discovery.

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use super::platform::Platform;
 use super::row_evidence::AddressState;
 use super::verdict::Conclusion;
-use super::{Diagnosis, JudgedRow, causes, findings};
+use super::{Diagnosis, JudgedRow, causes};
+use crate::catalog;
 use crate::model::{
     Ended, Family, FamilyState, Finding, FindingCode, Host, Killed, Service, Severity, Source,
     Span, Status, Transport, UnitSource, Verdict,
@@ -202,8 +203,8 @@ pub(super) fn scope(host: &Host) -> String {
              programs, users or containers may differ."
         ),
         Platform::Windows => format!(
-            "Holds for this program and this user{place}; rules for other programs or services, such \
-             as those for cloudflared.exe alone, may differ."
+            "Holds for this program and this user{place}; rules for other programs or services, such as \
+             those only for cloudflared.exe, may differ."
         ),
     }
 }
@@ -275,7 +276,7 @@ pub(super) fn tuples(rows: &[&JudgedRow]) -> Vec<String> {
         };
         // No rule leads to the edge by way of an address that cannot be its own.
         let edge = target.service != Service::Https && target.source == Source::Dns;
-        let misled = |a: &IpAddr| edge && findings::is_made_up(*a);
+        let misled = |a: &IpAddr| edge && catalog::made_up_by(*a).is_some();
         let addresses = addresses.into_iter().filter(|a| !misled(a)).collect();
         let flows = (target.port, target.family, target.host.clone(), addresses);
         let transports = lines.entry(flows).or_default();

@@ -31,13 +31,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use caveat::Caveat;
+#[cfg(feature = "cli")]
 pub(crate) use facts::counts;
 pub use facts::{DestinationState, Facts, Level, Standing, State, Subject};
 pub use words::lines;
 
 use self::crossed::Crossed;
-use crate::exit::ExitStatus;
-use crate::model::{Family, Report, Tool, Verdict};
+use crate::model::{ExitStatus, Family, Report, Tool, Verdict};
 
 /// The version of the JSON layout of a difference.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Millis;
+use super::{Family, Millis};
 
 /// One question to one resolver.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +57,17 @@ pub enum RecordType {
     Aaaa,
     /// A service location (RFC 2782).
     Srv,
+}
+
+impl RecordType {
+    /// The type that holds a family's addresses.
+    #[must_use]
+    pub const fn of(family: Family) -> Self {
+        match family {
+            Family::Ipv4 => Self::A,
+            Family::Ipv6 => Self::Aaaa,
+        }
+    }
 }
 
 impl fmt::Display for RecordType {

@@ -3,13 +3,16 @@
 mod dns;
 mod environment;
 mod event;
+mod exit;
 mod failure;
 mod finding;
 mod forecast;
+mod host;
 mod network;
 mod observation;
+mod options;
+mod own_rules;
 mod probe;
-mod recorded;
 mod report;
 mod status;
 mod time;
@@ -17,6 +20,7 @@ mod time;
 pub use dns::{Answer, Lookup, LookupStatus, RecordType, Via};
 pub use environment::{Proxy, ResolverOptions, UdpBuffers};
 pub use event::{Event, RowProgress};
+pub use exit::{ExitStatus, exit_code};
 pub use failure::{
     ContactFailure, DistrustKind, HandshakeFailure, IcmpError, OsError, UntrustedChain,
 };
@@ -25,14 +29,15 @@ pub use forecast::{
     Forecast, ForecastStep, Killed, Prospect, ServiceStart, ServiceUnit, Span, StepKind, Systemd,
     UnitSource,
 };
-pub use network::{
-    Family, FamilyState, Host, NoFamily, Requirement, Service, Transport, asks_all_resolvers,
+pub use host::{FamilyState, Host, NoFamily, asks_all_resolvers};
+pub use network::{Family, Requirement, Service, Transport};
+pub use observation::{Ended, Observations};
+#[cfg(feature = "cli")]
+pub(crate) use options::is_host_name;
+pub use options::{
+    EdgeAddress, IpVersionChoice, OptionalHost, Options, ProtocolChoice, Region, UnknownChoice,
 };
-pub(crate) use observation::is_host_name;
-pub use observation::{
-    EdgeAddress, Ended, IpVersionChoice, Observations, OptionalHost, Options, ProtocolChoice,
-    Region,
-};
+pub use own_rules::{OwnFate, OwnFlow, OwnRule, OwnRules};
 pub use probe::{Attempt, Outcome, Profile, Role, Secured, StrayError};
 pub use report::{
     AddressCount, Destination, DnsReport, ProtocolReport, Protocols, RegionReport, Report,

@@ -1,13 +1,11 @@
 //! Everything that a run saw: the whole input of the diagnosis.
 
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use clap::ValueEnum;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Attempt, Host, Lookup, Millis};
+use super::{Attempt, Host, Lookup, Millis, Options, OwnRules};
 
 /// Everything that a run saw. A saved report holds all of it, so that it can be diagnosed again.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +28,8 @@ pub struct Observations {
     pub over_tcp: Vec<Lookup>,
     /// All attempts, in the order in which they ended.
     pub attempts: Vec<Attempt>,
+    /// What this host's own rules do with flows that failed, if that was asked.
+    pub own_rules: Option<OwnRules>,
 }
 
 /// Why a run stopped looking.
@@ -42,185 +42,4 @@ pub enum Ended {
     Budget,
     /// The user or the system asked it to stop.
     Interrupted,
-}
-
-/// The options of the run that decide what is probed and how it is judged.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is an option of the command line and a member of the report"
-)]
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Options {
-    /// Which transports cloudflared may use.
-    pub protocol: ProtocolChoice,
-    /// Which families cloudflared may use.
-    pub edge_ip_version: IpVersionChoice,
-    /// The regional service, if not the global one.
-    pub region: Option<Region>,
-    /// Edge addresses given by hand, which replace discovery.
-    pub edge: Vec<EdgeAddress>,
-    /// The local address to bind probes of the edge to.
-    pub edge_bind_address: Option<IpAddr>,
-    /// The file of certificate authorities that replaces all others, if any.
-    pub cacert: Option<String>,
-    /// The Zero Trust team whose Access host is probed too.
-    pub team: Option<String>,
-    /// Whether the optional hosts are probed; those of `--optional-host` are in any case.
-    pub optional: bool,
-    /// The optional hosts that are probed, but for the team's, in the order of the report. Absent in
-    /// reports that were written before this list was part of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub optional_hosts: Option<Vec<OptionalHost>>,
-    /// Whether the key exchange must be post-quantum (`--post-quantum`).
-    #[serde(default)]
-    pub post_quantum: bool,
-    /// Resolvers given by hand, which replace the system's.
-    pub resolver: Vec<SocketAddr>,
-    /// The budget of the whole check in seconds.
-    pub timeout_s: f64,
-    /// `degraded` exits 0.
-    pub allow_degraded: bool,
-    /// An optional destination counts like a required one.
-    pub strict: bool,
-}
-
-/// An optional host of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct OptionalHost {
-    /// The host's name.
-    pub name: String,
-    /// Whether the user named it (`--optional-host`), so that it counts for `--strict`.
-    pub asked: bool,
-}
-
-/// Which transports cloudflared may use (`--protocol`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ProtocolChoice {
-    /// QUIC first, HTTP/2 when it fails.
-    Auto,
-    /// QUIC only.
-    Quic,
-    /// HTTP/2 only.
-    Http2,
-}
-
-/// Which families cloudflared may use (`--edge-ip-version`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
-pub enum IpVersionChoice {
-    /// The family that RFC 6724 sorts first; from IPv6 it falls back to IPv4.
-    #[value(name = "auto")]
-    #[serde(rename = "auto")]
-    Auto,
-    /// IPv4 only.
-    #[value(name = "4")]
-    #[serde(rename = "4")]
-    V4,
-    /// IPv6 only.
-    #[value(name = "6")]
-    #[serde(rename = "6")]
-    V6,
-}
-
-/// A regional service (`--region`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Region {
-    /// United States.
-    Us,
-    /// FedRAMP.
-    Fed,
-}
-
-impl fmt::Display for Region {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Us => "us",
-            Self::Fed => "fed",
-        })
-    }
-}
-
-/// A `HOST:PORT` of `--edge`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
-pub struct EdgeAddress {
-    /// A host name or an address.
-    pub host: String,
-    /// The port, never 0.
-    pub port: u16,
-}
-
-impl fmt::Display for EdgeAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
-impl From<EdgeAddress> for String {
-    fn from(edge: EdgeAddress) -> Self {
-        edge.to_string()
-    }
-}
-
-impl TryFrom<String> for EdgeAddress {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl std::str::FromStr for EdgeAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(address) = text.parse::<SocketAddr>() {
-            return match address.port() {
-                0 => Err(format!(
-                    "`{text}` has port 0; cloudflared's edge listens on 7844"
-                )),
-                port => Ok(Self {
-                    host: address.ip().to_string(),
-                    port,
-                }),
-            };
-        }
-        let (host, port) = text
-            .rsplit_once(':')
-            .filter(|(host, _)| !host.contains(':'))
-            .ok_or_else(|| {
-                format!("`{text}` is not HOST:PORT, such as region1.v2.argotunnel.com:7844")
-            })?;
-        let port = match port.parse() {
-            Ok(0) | Err(_) => return Err(format!("`{port}` is no port number from 1 to 65535")),
-            Ok(port) => port,
-        };
-        let host = host.trim_end_matches('.');
-        if !is_host_name(host) {
-            return Err(format!("`{host}` is not a host name"));
-        }
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-        })
-    }
-}
-
-/// Letters, digits, hyphens and underscores in labels of 1 to 63, 253 bytes in all (RFC 1035, 2782).
-pub(crate) fn is_host_name(name: &str) -> bool {
-    name.len() <= 253
-        && name.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-        })
 }

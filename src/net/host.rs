@@ -3,13 +3,13 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use super::{classify, dns, environment, os, service};
+use super::{classify, environment, os, service};
 use crate::catalog;
 use crate::model::{Family, FamilyState, Host, NoFamily, Options, ResolverOptions};
 
-/// Describes this host.
+/// Describes this host, with the `resolver` options of its configuration.
 #[must_use]
-pub fn describe(options: &Options, trusted_roots: usize) -> Host {
+pub fn describe(options: &Options, resolver: ResolverOptions, trusted_roots: usize) -> Host {
     let own = os::interface_addresses();
     Host {
         name: os::host_name(),
@@ -20,7 +20,7 @@ pub fn describe(options: &Options, trusted_roots: usize) -> Host {
         trusted_roots,
         proxies: environment::proxies(),
         udp_buffers: environment::udp_buffers(),
-        resolver_options: Some(dns::system_options()).filter(|o| *o != ResolverOptions::default()),
+        resolver_options: Some(resolver).filter(|o| *o != ResolverOptions::default()),
         systemd: service::systemd(),
     }
 }

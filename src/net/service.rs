@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::ValueEnum;
 use jiff::SignedDuration;
 
 use crate::model::{ServiceUnit, Systemd};
@@ -235,11 +235,11 @@ impl Section {
     }
 
     /// An option of the command line, else of the environment. An error where its value is not one.
-    fn option<T: ValueEnum>(&self, flag: &str, variable: &str) -> Result<Option<T>, ()> {
+    fn option<T: FromStr>(&self, flag: &str, variable: &str) -> Result<Option<T>, ()> {
         let value = self
             .flag(flag)
             .or_else(|| self.environment.get(variable).map(String::as_str));
-        let known = |text| T::from_str(text, true).map_err(|_| ());
+        let known = |text: &str| text.to_ascii_lowercase().parse().map_err(|_| ());
         value.map(known).transpose()
     }
 

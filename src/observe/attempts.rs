@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
+use super::OnEvent;
 use crate::catalog;
 use crate::diagnose::{RateLimits, RowVerdict};
 use crate::model::{
@@ -106,7 +107,7 @@ impl AttemptPool {
         &mut self,
         targets: Vec<Target>,
         now: Instant,
-        on_event: &mut dyn FnMut(Event),
+        on_event: &mut OnEvent<'_>,
     ) {
         self.targets = targets;
         let running = self.running_now(now);
@@ -322,7 +323,7 @@ impl AttemptPool {
         ended.chain(running).collect()
     }
 
-    fn tell(&mut self, on_event: &mut dyn FnMut(Event)) {
+    fn tell(&mut self, on_event: &mut OnEvent<'_>) {
         for (target, verdict) in self.targets.iter().zip(&self.judgements) {
             let settled = plan::is_settled(target, verdict);
             let row = RowProgress {

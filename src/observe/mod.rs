@@ -25,7 +25,10 @@ use crate::net::awake;
 use crate::net::dns::{self, Hosts, Progress, Question, Resolvers};
 use crate::net::host;
 use crate::net::trust::Trust;
-use crate::targets::{Asked, Names, Resolution, optional_hosts, record_type};
+use crate::targets::{Asked, Names, Resolution, optional_hosts};
+
+/// Who hears of what a run learns, as it learns it.
+pub type OnEvent<'a> = dyn FnMut(Event) + Send + 'a;
 
 /// Looks at the network until every question is settled, the budget is used up, or `interrupted`
 /// comes true.
@@ -33,7 +36,7 @@ pub async fn observe(
     options: Options,
     trust: Arc<Trust>,
     interrupted: impl Future<Output = ()>,
-    on_event: &mut dyn FnMut(Event),
+    on_event: &mut OnEvent<'_>,
 ) -> Observations {
     let started = Instant::now();
     let started_at = now_to_the_millisecond();
@@ -74,6 +77,7 @@ pub async fn observe(
         lookups: run.lookups,
         over_tcp: run.over_tcp,
         attempts: run.board.into_attempts(),
+        own_rules: None,
     }
 }
 
@@ -131,7 +135,7 @@ enum OverTls {
 
 impl Run {
     fn begin(options: Options, trust: Arc<Trust>, started: Instant) -> Self {
-        let host = host::describe(&options, trust.system_roots);
+        let host = host::describe(&options, dns::system_options(), trust.system_roots);
         let resolvers = Resolvers::of(&options);
         let (tell, answers) = unbounded_channel();
         let board = AttemptPool::new(options.edge_bind_address, Arc::clone(&trust), started);
@@ -184,7 +188,7 @@ impl Run {
             return;
         }
         for family in crate::model::Family::BOTH {
-            self.ask(name, record_type(family));
+            self.ask(name, RecordType::of(family));
         }
     }
 
@@ -219,7 +223,7 @@ impl Run {
             .where_any_counts(self.host.asks_all_resolvers())
     }
 
-    fn learn(&mut self, progress: Option<Progress>, on_event: &mut dyn FnMut(Event)) {
+    fn learn(&mut self, progress: Option<Progress>, on_event: &mut OnEvent<'_>) {
         match progress {
             Some(Progress::Lookup(lookup)) if lookup.via == Via::Dot => {
                 self.over_tls = OverTls::Answered(Box::new(lookup));
@@ -264,12 +268,7 @@ impl Run {
 
     /// Reads the clock. Where this process did not run since `before`, what has come in is read first, and
     /// the silence in between is forgotten: `known` attempts had ended by then.
-    async fn look(
-        &mut self,
-        before: Instant,
-        known: usize,
-        on_event: &mut dyn FnMut(Event),
-    ) -> Instant {
+    async fn look(&mut self, before: Instant, known: usize, on_event: &mut OnEvent<'_>) -> Instant {
         let now = awake::catch_up(before).await;
         self.board.note_ends();
         while let Ok(progress) = self.answers.try_recv() {
@@ -285,7 +284,7 @@ impl Run {
         now
     }
 
-    fn advance(&mut self, now: Instant, on_event: &mut dyn FnMut(Event)) {
+    fn advance(&mut self, now: Instant, on_event: &mut OnEvent<'_>) {
         self.ask_over_tls(on_event);
         self.ask_over_tcp();
         self.ask_edge_addresses();
@@ -299,7 +298,7 @@ impl Run {
 
     /// DNS over TLS, once the system's resolvers have failed the SRV record or hesitate; its answer
     /// counts only if theirs does not come.
-    fn ask_over_tls(&mut self, on_event: &mut dyn FnMut(Event)) {
+    fn ask_over_tls(&mut self, on_event: &mut OnEvent<'_>) {
         let name = catalog::srv_name(self.options.region);
         let system = match self.names().resolution(&name, RecordType::Srv) {
             _ if !self.options.edge.is_empty() => return,

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::catalog;
 use crate::model::{Family, Lookup, Options, RecordType, asks_all_resolvers};
 use crate::net::dns::{self, Hosts, Progress, Question, Resolvers};
-use crate::targets::{Asked, Names, hosts_with_a_rule, record_type};
+use crate::targets::{Asked, Names, hosts_with_a_rule};
 
 /// Asks for the names of the edge, and of the optional hosts that get a rule, until all questions are settled, or the
 /// time of the run is used up; none when `interrupted` comes true before.
@@ -68,7 +68,7 @@ fn questions(options: &Options, lookups: &[Lookup]) -> Vec<Asked> {
     }
     let to_ask = |host: &String| host.parse::<std::net::IpAddr>().is_err();
     for host in hosts.into_iter().filter(to_ask) {
-        questions.extend(Family::BOTH.map(|family| (host.clone(), record_type(family))));
+        questions.extend(Family::BOTH.map(|family| (host.clone(), RecordType::of(family))));
     }
     questions
 }

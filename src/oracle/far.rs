@@ -11,8 +11,12 @@ use nix::sys::socket::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::scratch::has_ipv6;
 use crate::model::Transport;
+
+/// Whether the kernel speaks IPv6 at all.
+pub(super) fn has_ipv6() -> bool {
+    Socket::new(Domain::IPV6, Type::DGRAM, None).is_ok()
+}
 
 /// How many flows may wait to be accepted.
 const BACKLOG: i32 = 512;

@@ -12,6 +12,7 @@
 
 mod answer;
 mod conditions;
+mod error;
 mod far;
 mod guard;
 mod judge;
@@ -30,5 +31,7 @@ mod worker;
 pub use answer::{
     Answer, Answers, Closing, Condition, Direction, On, Rule, Silence, StandIn, What,
 };
+pub use error::OracleError;
 pub use question::{Context, Entry, Flow, Format, Part, Question, User};
-pub use run::{OracleError, ask, serve_if_asked};
+pub(crate) use run::can_be_asked;
+pub use run::{ask, serve_if_asked};

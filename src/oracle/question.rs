@@ -1,6 +1,6 @@
 //! What the oracle is asked.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use serde::{Deserialize, Serialize};
 
@@ -152,6 +152,48 @@ impl Context {
     /// Nothing is sent.
     #[must_use]
     pub fn of_host(user: User) -> Self {
-        super::run::own_context(user)
+        own_context(user)
     }
+}
+
+/// An address of the Internet for each family. Nothing is sent to it: a route is looked up.
+const ELSEWHERE: [&str; 2] = ["198.41.192.7:7844", "[2606:4700:a0::1]:7844"];
+
+fn own_context(user: User) -> Context {
+    let [ipv4, ipv6] = ELSEWHERE.map(own_address);
+    let first = ipv4.or(ipv6);
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let interface = interfaces.into_iter().find_map(|interface| {
+        let address = interface.address?;
+        let ip = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+        let ip = ip.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())));
+        (ip.is_some() && ip == first).then_some(interface.interface_name)
+    });
+    let default = (
+        Ipv4Addr::new(192, 0, 2, 2),
+        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2),
+    );
+    Context {
+        user,
+        interface: interface.unwrap_or_else(|| "eth0".to_owned()),
+        ipv4: match ipv4 {
+            Some(IpAddr::V4(ip)) => ip,
+            _ => default.0,
+        },
+        ipv6: match ipv6 {
+            Some(IpAddr::V6(ip)) => ip,
+            _ => default.1,
+        },
+        entry: None,
+    }
+}
+
+/// The address from which this host would reach another.
+fn own_address(to: &str) -> Option<IpAddr> {
+    let to: SocketAddr = to.parse().ok()?;
+    let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(from).ok()?;
+    socket.connect(to).ok()?;
+    let ip = socket.local_addr().ok()?.ip();
+    (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
 }

@@ -15,9 +15,10 @@ use rustix::thread::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::OracleError;
+use super::far::{self, has_ipv6};
 use super::question::{Context, Entry, Flow, Question};
 use super::tools::Tools;
-use super::{OracleError, far};
 use crate::model::Transport;
 
 /// A user by number.
@@ -254,11 +255,6 @@ fn open(transport: Transport, from: IpAddr) -> std::io::Result<Socket> {
 /// Both ends have the same hardware address, so that without ARP and neighbour discovery each is the
 /// other's neighbour.
 const HARDWARE: &str = "02:00:00:00:00:01";
-
-/// Whether the kernel speaks IPv6 at all.
-pub(super) fn has_ipv6() -> bool {
-    Socket::new(Domain::IPV6, Type::DGRAM, None).is_ok()
-}
 
 /// The lines without those that a kernel without IPv6 refuses.
 fn loadable(lines: &str) -> String {

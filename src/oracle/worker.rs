@@ -16,7 +16,7 @@ use super::scratch::{self, Scratch};
 use super::tools::Tools;
 use super::trace::Trace;
 use super::trial::{self, Probe, Seen};
-use super::{Answer, Answers, OracleError, guard};
+use super::{Answer, Answers, OracleError, far, guard};
 use crate::model::{Family, Transport};
 
 /// Marks every packet before any rule sees it.
@@ -40,7 +40,7 @@ const FEW: usize = 6;
 
 /// Answers a question, in namespaces that end with this process.
 pub(super) fn answer(mut question: Question) -> Result<Answers, OracleError> {
-    if scratch::has_ipv6() {
+    if far::has_ipv6() {
         return try_all(question);
     }
     let asked = question.flows.clone();

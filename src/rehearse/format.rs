@@ -4,14 +4,13 @@
 //! | --- | --- |
 //! | `#!…nft`, or a command of nft (`table`, `add`, `flush`, …) | a script for `nft -f` |
 //! | `*filter`, `*nat`, … | what `iptables-save` prints; the family is that of its header or addresses |
-//! | `#!…sh`, or a command of iptables or nft | a shell script, if it changes nothing but the kernel's rules (`shell.rs`) |
+//! | anything else | a script, which is run where it can change nothing (`script.rs`) |
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::shell;
 use crate::model::Family;
 
 /// Rules that can be rehearsed.
@@ -43,42 +42,6 @@ pub enum FormatError {
     /// Bytes that are no text.
     #[error("is not text; give an nft script or what iptables-save prints")]
     Binary,
-    /// None of the kinds.
-    #[error(
-        "line {line} (`{text}`) is neither a command of nft nor what iptables-save prints; give one of these"
-    )]
-    Unknown {
-        /// The line's number, from 1.
-        line: usize,
-        /// Its beginning.
-        text: String,
-    },
-    /// A script for a tool that has files of its own beside the kernel's rules.
-    #[error(
-        "line {line} calls {tool}, which changes files that a rehearsal cannot bring back; rehearse the same rules as `tunnelcheck rules --format nftables` prints them, then apply this file"
-    )]
-    OwnFiles {
-        /// The line's number, from 1.
-        line: usize,
-        /// `ufw` or `firewalld`.
-        tool: &'static str,
-    },
-    /// A shell script that does more than to change the kernel's rules.
-    #[error(
-        "line {line} (`{text}`): a rehearsal can bring back what iptables and nft change, and nothing else that a shell script does; leave that line out"
-    )]
-    Shell {
-        /// The line's number, from 1.
-        line: usize,
-        /// Its beginning.
-        text: String,
-    },
-    /// A here-document without an end.
-    #[error("the here-document of line {line} does not end; give the whole script")]
-    Endless {
-        /// The line's number, from 1.
-        line: usize,
-    },
     /// Addresses of both families where one is possible.
     #[error(
         "holds addresses of both families; give the IPv4 rules here and the IPv6 rules with --ipv6"
@@ -102,9 +65,8 @@ pub fn recognise(bytes: &[u8]) -> Result<Rules, FormatError> {
     if shebang.is_some_and(|line| line.contains("nft")) {
         return Ok(Rules::Nft(text.to_owned()));
     }
-    let (line, first) = significant(text).next().ok_or(FormatError::Empty)?;
-    if shebang.is_some() || shell::looks_like(first) {
-        shell::judge(text)?;
+    let (_, first) = significant(text).next().ok_or(FormatError::Empty)?;
+    if shebang.is_some() {
         return Ok(Rules::Script(text.to_owned()));
     }
     if is_table_header(first) {
@@ -113,10 +75,7 @@ pub fn recognise(bytes: &[u8]) -> Result<Rules, FormatError> {
     if is_nft_command(first) {
         return Ok(Rules::Nft(text.to_owned()));
     }
-    Err(FormatError::Unknown {
-        line,
-        text: beginning(first),
-    })
+    Ok(Rules::Script(text.to_owned()))
 }
 
 /// Recognises a file for each family, the second one from `--ipv6`. The inner result tells which
@@ -185,14 +144,6 @@ fn is_nft_command(line: &str) -> bool {
 
 fn first_word(line: &str) -> &str {
     line.split_whitespace().next().unwrap_or_default()
-}
-
-pub(super) fn beginning(line: &str) -> String {
-    let mut shown: String = line.chars().take(40).collect();
-    if shown.len() < line.len() {
-        shown.push('…');
-    }
-    shown
 }
 
 fn part(text: &str) -> Result<Part, FormatError> {
@@ -290,32 +241,29 @@ mod tests {
     }
 
     #[test]
-    fn shell_scripts_are_known_by_their_first_line_or_command() {
+    fn everything_else_is_a_script() {
         for text in [
             "#!/bin/sh\niptables -P OUTPUT DROP\n",
             "# from a guide\niptables -P OUTPUT DROP\n",
             "sudo ip6tables -P OUTPUT DROP\n",
             "IPT=iptables\n$IPT -P OUTPUT DROP\n",
             "nft flush ruleset\n",
+            "ufw default deny outgoing\n",
         ] {
             assert_eq!(of(text), Ok(Rules::Script(text.to_owned())), "{text}");
         }
-        let error = of("ufw default deny outgoing\n").unwrap_err();
-        assert!(matches!(error, FormatError::OwnFiles { line: 1, .. }));
     }
 
     #[test]
-    fn what_is_none_of_them_is_named() {
+    fn what_holds_no_rules_is_refused() {
         assert_eq!(of(" \n# x\n"), Err(FormatError::Empty));
         assert_eq!(of("#!/bin/sh\n"), Err(FormatError::Empty));
         assert_eq!(recognise(b"\xff\xfe"), Err(FormatError::Binary));
         assert_eq!(recognise(b"table\0"), Err(FormatError::Binary));
-        let error = of("# x\nhello world\n").unwrap_err();
-        assert!(error.to_string().starts_with("line 2 (`hello world`)"));
     }
 
     #[test]
-    fn what_rules_prints_can_be_rehearsed_or_is_refused_for_its_files() {
+    fn what_rules_prints_can_be_rehearsed() {
         use crate::rules::{Dialect, samples};
         let lockdown = samples::lockdown();
         for lockdown in [None, Some(&lockdown)] {
@@ -324,18 +272,6 @@ mod tests {
             assert_eq!(of(&nft), Ok(Rules::Nft(nft.clone())));
             let iptables = printed(Dialect::Iptables);
             assert_eq!(of(&iptables), Ok(Rules::Script(iptables.clone())));
-            for dialect in [Dialect::Ufw, Dialect::Firewalld] {
-                let error = of(&printed(dialect)).unwrap_err();
-                assert!(matches!(error, FormatError::OwnFiles { .. }), "{error}");
-            }
-            for dialect in [
-                Dialect::Windows,
-                Dialect::Aws,
-                Dialect::Kubernetes,
-                Dialect::Csv,
-            ] {
-                assert!(of(&printed(dialect)).is_err(), "{}", dialect.as_str());
-            }
         }
     }
 }

@@ -30,11 +30,11 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::setsid;
 use thiserror::Error;
 
-use super::format::Rules;
 use super::kin;
 use super::run::{complaint, end};
 use super::snapshot::Snapshot;
 use super::state::{State, StateError};
+use super::steps::Step;
 use super::tools::{ToolError, Tools};
 use super::words::{Order, Said};
 
@@ -75,7 +75,7 @@ pub fn stand(deadline: Duration) -> Result<(), GuardError> {
         ears,
         tools: Tools::find()?,
         snapshot: state.snapshot()?,
-        rules: state.rules()?,
+        steps: state.steps()?,
         state,
         touched: false,
     };
@@ -90,7 +90,7 @@ struct Guard {
     state: State,
     /// In memory, so that no file is needed any more.
     snapshot: Snapshot,
-    rules: Rules,
+    steps: Vec<Step>,
     /// Whether rules may be others than before.
     touched: bool,
 }
@@ -147,17 +147,10 @@ impl Guard {
     }
 
     fn commands(&self) -> Vec<Result<Command, ToolError>> {
-        match &self.rules {
-            Rules::Nft(_) => vec![Ok(self.tools.apply_nft(&self.state.nft_file()))],
-            Rules::Iptables(parts) => {
-                let parts = parts.iter().enumerate();
-                let command = |(index, part): (usize, &super::format::Part)| {
-                    Tools::apply_iptables(part, &self.state.part_file(index, part.family))
-                };
-                parts.map(command).collect()
-            }
-            Rules::Script(_) => vec![Ok(Tools::apply_script(&self.state.script_file()))],
-        }
+        let steps = self.steps.iter().enumerate();
+        steps
+            .map(|(index, step)| self.tools.command(step, &self.state.step_file(index)))
+            .collect()
     }
 
     /// Runs a tool to its end, or until something is heard that ends the rehearsal.

@@ -1,47 +1,56 @@
 //! `tunnelcheck rehearse RULES`: tries firewall rules, and keeps them only if nothing is lost.
 //!
 //! ```text
-//! lock -> test -> check -> save -> guard -> apply -> check -> difference -> keep, or restore
+//! lock -> save -> make the rules where nothing can happen -> judge them -> check
+//!      -> guard -> apply -> check -> difference -> keep, or restore
 //! ```
 //!
 //! Two processes share the work. The rehearsal checks and asks; the [`guard`] alone changes rules.
 //! Each brings the old rules back when the other one goes, and the guard also at the deadline.
 
+mod closed;
+pub mod effect;
 pub mod format;
 pub mod guard;
 mod hold;
 mod kin;
+mod links;
+mod made;
 mod mend;
 pub mod ruleset;
 mod run;
-mod shell;
+pub mod script;
 pub mod snapshot;
 pub mod state;
+pub mod steps;
 mod tell;
 pub mod tools;
 mod trouble;
 pub mod words;
 
 use std::io::{self, IsTerminal, Write};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::termios::{FlushArg, tcflush};
-use nix::unistd::geteuid;
+use nix::unistd::{Uid, User, geteuid, setfsgid, setfsuid};
 use thiserror::Error;
 
 use self::format::Rules;
 use self::hold::{Back, Event, Events, Hold};
+use self::script::ScriptError;
 use self::snapshot::{Snapshot, SnapshotError};
 use self::state::{Lock, State, StateError};
-use self::tell::{Tell, differ, kept, kind, saved, told, unrestored, warn};
+pub use self::tell::fit;
+use self::tell::{Tell, differ, kept, kind, told, unrestored, warn};
 use self::tools::{ToolError, Tools};
 use self::trouble::{Trouble, judge, ran_out};
+use crate::blocking::{self, RunError};
+use crate::check::Check;
 use crate::diff;
-use crate::exit::ExitStatus;
-use crate::model::{Ended, Report};
+use crate::model::{Ended, ExitStatus, Report};
 use crate::report::Progress;
-use crate::settings::Settings;
-use crate::{CheckError, check_until};
+use crate::rules::Session;
 
 /// What a second check leaves of the time before the deadline, for what comes after it.
 const RESERVE: Duration = Duration::from_secs(2);
@@ -50,26 +59,40 @@ const RESERVE: Duration = Duration::from_secs(2);
 const AMPLE: f64 = 10.0;
 
 /// What is rehearsed, and how.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the command line"
+)]
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct Rehearsal {
-    /// What is checked before and after, and how it is told.
-    pub check: Box<Settings>,
+    /// What is checked before and after.
+    pub check: Check,
+    /// Whether progress is shown on standard error.
+    pub progress: bool,
     /// The new rules.
     pub rules: Rules,
     /// How long the new rules may be in force without having been confirmed.
     pub deadline: Duration,
     /// Whether rules that lose nothing are kept without asking.
     pub yes: bool,
+    /// The tables that the rules may delete for good, with their family or without.
+    pub may_remove: Vec<String>,
+    /// Whether the rules may close SSH.
+    pub may_close_ssh: bool,
+    /// The SSH session that this process is in.
+    pub session: Option<Session>,
+    /// Whose connections the checks make; this process's own where there is none.
+    pub as_user: Option<String>,
+    /// Whether only the question and the outcome are shown.
+    pub quiet: bool,
 }
 
-/// How a rehearsal ended.
-#[derive(Debug)]
-pub struct Ending {
-    /// For the caller.
-    pub status: ExitStatus,
-    /// The report with the new rules in force, if there is one.
-    pub after: Option<Report>,
-}
+/// Where the report of a check with the new rules in force goes.
+pub type Deliver<'a> = &'a mut dyn FnMut(Report);
 
 /// Why no rehearsal took place. Nothing was touched.
 #[derive(Debug, Error)]
@@ -85,13 +108,43 @@ pub enum RehearsalError {
     Tool(#[from] ToolError),
     /// A tool does not take the rules.
     #[error("the rules are not valid, and nothing was touched: {0}")]
-    Rules(ToolError),
+    Rules(String),
+    /// A script gives no rules.
+    #[error("{0}; nothing was touched")]
+    Script(#[from] ScriptError),
+    /// What the rules make does not come back exactly from its own listing.
+    #[error("what the new rules make cannot be made again exactly, so nothing was touched: {0}")]
+    Made(SnapshotError),
+    /// No packet can meet the rules.
+    #[error(
+        "the rules do nothing: no chain of theirs has a hook with a rule or a policy of drop, and no chain that has one jumps to them; nothing was touched"
+    )]
+    Idle,
+    /// What cloudflared needs would be closed.
+    #[error("the rules close what cloudflared needs: {0}; nothing was touched")]
+    Closed(String),
+    /// Nobody could log in any more.
+    #[error(
+        "the rules close SSH: {0}; nothing was touched. If you reach this host in another way, add --may-close-ssh"
+    )]
+    ClosesSsh(String),
+    /// `--as-user` names nobody.
+    #[error("--as-user: this host has no user `{0}`; give a name of /etc/passwd")]
+    NoUser(String),
+    /// Connections cannot be made as that user.
+    #[error(
+        "--as-user: connections cannot be made as `{0}` here; run it as root outside of containers"
+    )]
+    AsUser(String),
+    /// Rules of others would be gone.
+    #[error("{0}; nothing was touched")]
+    Removes(String),
     /// The present rules cannot be saved.
-    #[error(transparent)]
+    #[error("the present rules would not surely come back, so nothing was touched: {0}")]
     Snapshot(#[from] SnapshotError),
     /// The check cannot be made.
     #[error(transparent)]
-    Check(#[from] CheckError),
+    Check(#[from] RunError),
     /// Signals cannot be listened to.
     #[error("signals cannot be listened to: {0}")]
     Signals(io::Error),
@@ -119,12 +172,17 @@ impl RehearsalError {
     }
 }
 
-/// Rehearses. How it gets on goes to `log`.
+/// Rehearses. How it gets on goes to `log`, and the reports of checks with the new rules in force to
+/// `deliver`, before anything is asked.
 ///
 /// # Errors
 /// Only before anything is touched.
-pub fn run(rehearsal: &Rehearsal, log: &mut dyn Write) -> Result<Ending, RehearsalError> {
-    let mut tell = Tell(log);
+pub fn run(
+    rehearsal: &Rehearsal,
+    deliver: Deliver,
+    log: &mut dyn Write,
+) -> Result<ExitStatus, RehearsalError> {
+    let mut tell = Tell::new(log, rehearsal.quiet);
     if !geteuid().is_root() {
         return Err(RehearsalError::NotRoot);
     }
@@ -136,10 +194,10 @@ pub fn run(rehearsal: &Rehearsal, log: &mut dyn Write) -> Result<Ending, Rehears
         // Without rules that were touched the files are of no use.
         let _ = state.remove();
     })?;
-    Ok(prepared.finish(rehearsal, &tools, &state, &mut tell))
+    Ok(prepared.finish(rehearsal, &tools, &state, deliver, &mut tell))
 }
 
-/// Everything that has to stand before rules may be touched.
+/// Everything that must be there before rules may be touched.
 fn prepare(
     rehearsal: &Rehearsal,
     tools: &Tools,
@@ -147,23 +205,28 @@ fn prepare(
     state: &State,
     tell: &mut Tell,
 ) -> Result<Prepared, RehearsalError> {
-    tools
-        .test(&rehearsal.rules)
-        .map_err(RehearsalError::Rules)?;
-    tell.step(
-        "rules",
-        &format!("{}; their syntax is valid", kind(&rehearsal.rules)),
-    );
     let events = Events::listen().map_err(RehearsalError::Signals)?;
+    let user = rehearsal.as_user.as_deref().map(user).transpose()?;
+    let snapshot = Snapshot::take(tools)?;
+    let made = made::make(&rehearsal.rules, &snapshot, tools)?;
+    made.judge(&rehearsal.may_remove)?;
+    tell.step(
+        "saved",
+        "the present rules; tried out, they come back exactly",
+    );
+    tell.step("rules", kind(&rehearsal.rules));
+    made.tell(tell);
     tell.step("before", "checking");
-    let before = check(&rehearsal.check, &events, None)?;
+    let before = check(rehearsal, &rehearsal.check, user.as_ref(), &events, None)?;
     if before.ended == Ended::Interrupted || events.interrupted() {
         return Err(RehearsalError::Interrupted);
     }
     tell.step("before", &told(&before));
-    let (snapshot, trial) = Snapshot::take(tools)?;
-    state.store(&snapshot, &rehearsal.rules)?;
-    tell.step("saved", &saved(&trial));
+    for note in closed::judge(&made.rules, &snapshot, &before, rehearsal)? {
+        tell.step("note", &note);
+    }
+    let snapshot = snapshot.again(tools)?;
+    state.store(&snapshot, &made.steps)?;
     let hold = Hold::arm(lock, &events, rehearsal.deadline)?;
     tell.step(
         "guard",
@@ -176,26 +239,62 @@ fn prepare(
     Ok(Prepared {
         before,
         snapshot,
+        user,
         events,
         hold,
     })
 }
 
+/// The user of that name or number.
+fn user(name: &str) -> Result<User, RehearsalError> {
+    let number = name.parse().map(Uid::from_raw);
+    let found = match number {
+        Ok(number) => User::from_uid(number),
+        Err(_) => User::from_name(name),
+    };
+    let nobody = || RehearsalError::NoUser(name.to_owned());
+    let user = found.ok().flatten().ok_or_else(nobody)?;
+    // The system does not say whether it worked; the next call does.
+    let works = thread::scope(|scope| {
+        let tried = scope.spawn(|| {
+            setfsuid(user.uid);
+            setfsuid(user.uid)
+        });
+        tried.join().is_ok_and(|now| now == user.uid)
+    });
+    let user = works.then_some(user);
+    user.ok_or_else(|| RehearsalError::AsUser(name.to_owned()))
+}
+
+/// Checks, on a thread whose sockets are the user's: rules look at whom the file system knows.
 fn check(
-    settings: &Settings,
+    rehearsal: &Rehearsal,
+    check: &Check,
+    user: Option<&User>,
     events: &Events,
     until: Option<Instant>,
-) -> Result<Report, CheckError> {
-    let mut progress = Progress::new(settings.presentation.progress);
+) -> Result<Report, RunError> {
     let stop = events.stopped(until);
-    let report = check_until(settings, stop, &mut |event| progress.on(&event));
-    progress.finish();
-    report
+    let work = move || {
+        if let Some(user) = user {
+            setfsgid(user.gid);
+            setfsuid(user.uid);
+        }
+        let mut progress = Progress::new(rehearsal.progress);
+        let report = blocking::check(check, stop, &mut |event| progress.on(&event));
+        progress.finish();
+        report
+    };
+    thread::scope(|scope| {
+        let ended = || RunError::Runtime(io::Error::other("the check ended early"));
+        scope.spawn(work).join().unwrap_or_else(|_| Err(ended()))
+    })
 }
 
 struct Prepared {
     before: Report,
     snapshot: Snapshot,
+    user: Option<User>,
     events: Events,
     hold: Hold,
 }
@@ -207,23 +306,22 @@ impl Prepared {
         rehearsal: &Rehearsal,
         tools: &Tools,
         state: &State,
+        deliver: Deliver,
         tell: &mut Tell,
-    ) -> Ending {
-        let mut after = None;
-        let tried = self.attempt(rehearsal, &mut after, tell);
-        let status = match tried {
+    ) -> ExitStatus {
+        let tried = self.attempt(rehearsal, deliver, tell);
+        match tried {
             Ok(()) if self.hold.keep(&self.events) => kept(&rehearsal.rules, tell),
             Ok(()) => self.back(&Trouble::Expired, tools, state, tell),
             Err(trouble) => self.back(&trouble, tools, state, tell),
-        };
-        Ending { status, after }
+        }
     }
 
     /// Applies, checks, compares, asks.
     fn attempt(
         &mut self,
         rehearsal: &Rehearsal,
-        after: &mut Option<Report>,
+        deliver: Deliver,
         tell: &mut Tell,
     ) -> Result<(), Trouble> {
         self.hold.well(&self.events)?;
@@ -232,18 +330,20 @@ impl Prepared {
             "applied",
             "the new rules are in force; checking with new connections",
         );
-        match self.check_after(&rehearsal.check, after, tell) {
-            Err(Trouble::Unknown) if ran_out(after.as_ref()) => {
-                let Some(longer) = self.with_more_time(&rehearsal.check) else {
-                    return Err(Trouble::Unknown);
-                };
-                let time = longer.options.timeout_s;
-                let text = format!("the time ran out; checking again, for at most {time:.0} s");
-                tell.step("after", &text);
-                self.check_after(&longer, after, tell)?;
-            }
-            judged => judged?,
+        let mut after = self.check_after(rehearsal, &rehearsal.check)?;
+        let mut judged = self.judge(&after, tell);
+        if judged == Err(Trouble::Unknown)
+            && ran_out(Some(&after))
+            && let Some(longer) = self.with_more_time(&rehearsal.check)
+        {
+            let time = longer.options().timeout_s;
+            let text = format!("the time ran out; checking again, for at most {time:.0} s");
+            tell.step("after", &text);
+            after = self.check_after(rehearsal, &longer)?;
+            judged = self.judge(&after, tell);
         }
+        deliver(after);
+        judged?;
         warn(tell);
         if rehearsal.yes {
             return Ok(());
@@ -251,31 +351,28 @@ impl Prepared {
         self.confirm(tell)
     }
 
-    /// Checks with the new rules in force, and holds the report against the one from before.
-    fn check_after(
-        &mut self,
-        settings: &Settings,
-        after: &mut Option<Report>,
-        tell: &mut Tell,
-    ) -> Result<(), Trouble> {
-        let report = check(settings, &self.events, Some(self.hold.limit()));
+    /// Checks with the new rules in force.
+    fn check_after(&mut self, rehearsal: &Rehearsal, settings: &Check) -> Result<Report, Trouble> {
+        let until = Some(self.hold.limit());
+        let report = check(rehearsal, settings, self.user.as_ref(), &self.events, until);
         self.hold.well(&self.events)?;
-        let report = report.map_err(|why| Trouble::Unchecked(why.to_string()))?;
-        tell.step("after", &told(&report));
-        let difference = diff::compare(&self.before, after.insert(report));
+        report.map_err(|why| Trouble::Unchecked(why.to_string()))
+    }
+
+    /// Holds a report against the one from before.
+    fn judge(&self, after: &Report, tell: &mut Tell) -> Result<(), Trouble> {
+        tell.step("after", &told(after));
+        let difference = diff::compare(&self.before, after);
         differ(&difference, tell);
-        judge(&difference, after.as_ref())
+        judge(&difference, Some(after))
     }
 
     /// The same check with more time, as far as the deadline leaves it.
-    fn with_more_time(&self, check: &Settings) -> Option<Settings> {
+    fn with_more_time(&self, check: &Check) -> Option<Check> {
         let left = self.hold.left().saturating_sub(RESERVE).as_secs_f64();
-        let longer = (check.options.timeout_s * 3.0).max(AMPLE).min(left);
-        (longer > check.options.timeout_s).then(|| {
-            let mut settings = check.clone();
-            settings.options.timeout_s = longer;
-            settings
-        })
+        let given = check.options().timeout_s;
+        let longer = (given * 3.0).max(AMPLE).min(left);
+        (longer > given).then(|| check.clone().timeout(Duration::from_secs_f64(longer)))
     }
 
     fn confirm(&mut self, tell: &mut Tell) -> Result<(), Trouble> {
@@ -288,7 +385,7 @@ impl Prepared {
         let _ = tcflush(io::stdin(), FlushArg::TCIFLUSH);
         let left = self.hold.left().as_secs();
         let question = format!("keep the new rules? [y/N] ({left} s left)");
-        tell.step("confirm", &question);
+        tell.outcome("confirm", &question);
         self.events.read_answer();
         loop {
             if let Event::Answer(answer) = self.hold.trouble(&self.events)? {
@@ -316,7 +413,7 @@ impl Prepared {
                     Back::Restored => "the old rules are back, as they were",
                     Back::Untouched => "the old rules were not touched",
                 };
-                tell.step("restored", &format!("{how}: {}", trouble.words()));
+                tell.outcome("restored", &format!("{how}: {}", trouble.words()));
                 trouble.status()
             }
             Err(why) => unrestored(&why, tell),
@@ -329,7 +426,7 @@ impl Prepared {
 /// # Errors
 /// Where nothing was left, or a rehearsal is under way.
 pub fn restore(log: &mut dyn Write) -> Result<ExitStatus, RehearsalError> {
-    let mut tell = Tell(log);
+    let mut tell = Tell::new(log, false);
     if !geteuid().is_root() {
         return Err(RehearsalError::NotRoot);
     }
@@ -340,7 +437,7 @@ pub fn restore(log: &mut dyn Write) -> Result<ExitStatus, RehearsalError> {
         return Ok(unrestored(&why.to_string(), &mut tell));
     }
     state.remove()?;
-    tell.step(
+    tell.outcome(
         "restored",
         "the rules from before the rehearsal are back, as they were",
     );

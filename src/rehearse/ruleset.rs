@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use self::mask::mask;
-pub use self::plan::{Piece, Plan, plan, plan_blind, remake};
+pub use self::plan::{Piece, Plan, plan, plan_blind};
 
 /// Everything that packets meet, as the tools print it, with counters.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +92,7 @@ impl Ruleset {
         tables.map(|table| table.id).collect()
     }
 
-    /// These tables of nftables alone, as if there were no others.
+    /// These tables of nftables, as if there were no others.
     #[must_use]
     pub fn only(&self, wanted: impl Fn(&TableId) -> bool) -> Self {
         let tables = self.tables().into_iter();
@@ -113,14 +113,17 @@ impl Ruleset {
         }
     }
 
-    /// Whether iptables and ip6tables show nothing of it that they do not show of the other one.
+    /// The tables with what changes by itself left out: the listing of nft, and the rules that iptables
+    /// shows of a table that nft cannot read.
     #[must_use]
-    pub fn shows_part_of(&self, other: &Self) -> bool {
-        [View::Ipv4, View::Ipv6].into_iter().all(|view| {
-            let (own, whole) = (self.comparable(view), other.comparable(view));
-            let lines: BTreeSet<&str> = whole.lines().collect();
-            own.lines().all(|line| lines.contains(line))
-        })
+    pub fn plain_tables(&self) -> Vec<(TableId, String, String)> {
+        let tables = self.tables().into_iter();
+        let plain = tables.map(|table| {
+            let lines = self.section(&table.id).filter(|_| table.needs_iptables());
+            let rules = mask(&lines.unwrap_or_default().join("\n"));
+            (table.id, mask(&table.text), rules)
+        });
+        plain.collect()
     }
 
     /// The rules of the old interface alone.
@@ -232,8 +235,10 @@ fn without_empty(save: &str) -> String {
         let open = |line: &&str| line.starts_with(':') && line.contains(" ACCEPT ");
         !lines.iter().all(open)
     };
-    let names = table_names(save).into_iter().filter(filled);
-    let tables = names.flat_map(|name| {
+    let mut names: Vec<&str> = table_names(save).into_iter().filter(filled).collect();
+    // The kernel lists the one that was made last first.
+    names.sort_unstable();
+    let tables = names.into_iter().flat_map(|name| {
         let mut lines = section(save, name).unwrap_or_default();
         lines.insert(0, name);
         lines

@@ -7,9 +7,12 @@ use nix::sched::{CloneFlags, unshare};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::links;
 use super::mend::Setback;
-use super::ruleset::{Plan, Ruleset, Table, TableId, View, plan, plan_blind, remake};
+use super::ruleset::{Plan, Ruleset, TableId, View, plan, plan_blind};
+use super::steps::Step;
 use super::tools::{Look, ToolError, Tools};
+use crate::oracle::{Format, Part};
 
 /// How often a restoration looks again: something else may change rules at the same time, such as
 /// a tool that outlives the process that started it.
@@ -30,19 +33,17 @@ pub enum SnapshotError {
     /// A tool failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// Tried out in an empty network namespace, a table does not come back as it was.
+    /// Loaded into an empty network namespace, a table is not as it was.
     #[error(
-        "the present rules cannot be brought back exactly (table {0} {1}), so nothing was touched; make that table with one tool alone, nft or iptables"
+        "table {0} {1} is not the same when it is loaded again; make it with one tool only, nft or iptables"
     )]
     Unfaithful(String, String),
-}
-
-/// What was tried out.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trial {
-    /// What could not be, and why: it may name interfaces or sets of this namespace. Everything else
-    /// came back exactly in an empty network namespace.
-    pub untried: Vec<(String, String)>,
+    /// Something else changes rules at the same time.
+    #[error("they have changed meanwhile ({0}); try again")]
+    Changing(String),
+    /// They cannot be loaded there.
+    #[error("they cannot be loaded into an empty network namespace: {0}")]
+    Untried(String),
 }
 
 /// Why the rules from before are not in force again: everything that was tried in vain.
@@ -55,107 +56,96 @@ impl Snapshot {
     ///
     /// # Errors
     /// Where they do not, or a tool fails.
-    pub fn take(tools: &Tools) -> Result<(Self, Trial), SnapshotError> {
-        let ruleset = tools.look()?;
-        if let Found::Way(by_iptables) = way(&ruleset, tools) {
-            let snapshot = Self {
+    pub fn take(tools: &Tools) -> Result<Self, SnapshotError> {
+        Self::of(tools.look()?, tools)
+    }
+
+    /// A ruleset, once it is certain that it can be made.
+    ///
+    /// # Errors
+    /// Where it cannot.
+    pub fn of(ruleset: Ruleset, tools: &Tools) -> Result<Self, SnapshotError> {
+        match way(&ruleset, tools) {
+            Found::Way(by_iptables) => Ok(Self {
                 ruleset,
                 by_iptables,
-            };
-            return Ok((snapshot, Trial::default()));
+            }),
+            Found::Departing((family, name)) => Err(SnapshotError::Unfaithful(family, name)),
+            Found::Impossible(why) => Err(SnapshotError::Untried(why)),
         }
-        Self::piece_by_piece(ruleset, tools)
     }
 
-    /// Tries one table after the other, and then all of those together that could be tried.
-    fn piece_by_piece(ruleset: Ruleset, tools: &Tools) -> Result<(Self, Trial), SnapshotError> {
-        let mut snapshot = Self {
-            by_iptables: BTreeSet::new(),
-            ruleset,
+    /// Looks again shortly before it counts, so that no counter goes back further than it must.
+    ///
+    /// # Errors
+    /// Where other rules are in force by now.
+    pub fn again(self, tools: &Tools) -> Result<Self, SnapshotError> {
+        let ruleset = tools.look()?;
+        match self.ruleset.difference(&ruleset) {
+            None => Ok(Self { ruleset, ..self }),
+            Some(difference) => Err(SnapshotError::Changing(difference)),
+        }
+    }
+
+    /// The tables whose rules iptables brings back.
+    #[must_use]
+    pub const fn by_iptables(&self) -> &BTreeSet<TableId> {
+        &self.by_iptables
+    }
+
+    /// The same for the oracle: each table by the tool that makes it.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        let by_iptables = self.ruleset.only(|id| self.by_iptables.contains(id));
+        let by_nft = self.ruleset.only(|id| !self.by_iptables.contains(id));
+        // The rules of the old interface are judged like those of the new one, if these are none.
+        let either = |new: String, old: &String| if new.is_empty() { old.clone() } else { new };
+        let legacy = &self.ruleset;
+        let part = |(name, format, text): (&str, Format, String)| Part {
+            name: name.to_owned(),
+            format,
+            text,
         };
-        let mut trial = Trial::default();
-        let mut tried = BTreeSet::new();
-        for table in snapshot.ruleset.tables() {
-            match way(&snapshot.ruleset.only(|id| *id == table.id), tools) {
-                Found::Way(by_iptables) => {
-                    snapshot.by_iptables.extend(by_iptables);
-                    tried.insert(table.id);
-                }
-                Found::Departing((family, name)) => {
-                    return Err(SnapshotError::Unfaithful(family, name));
-                }
-                Found::Impossible(why) => {
-                    trial.untried.push((table.name(), why));
-                    match snapshot.likely_tool(&table, tools) {
-                        Some(Tool::Nft) => {}
-                        Some(Tool::Iptables) => drop(snapshot.by_iptables.insert(table.id)),
-                        None => {
-                            let (family, name) = table.id;
-                            return Err(SnapshotError::Unfaithful(family, name));
-                        }
-                    }
-                }
+        let (v4, v6) = (&legacy.legacy_ipv4, &legacy.legacy_ipv6);
+        let parts = [
+            ("nft", Format::Nft, by_nft.nft),
+            ("iptables", Format::Iptables, either(by_iptables.ipv4, v4)),
+            ("ip6tables", Format::Ip6tables, either(by_iptables.ipv6, v6)),
+        ];
+        let parts = parts.into_iter().filter(|(_, _, text)| !text.is_empty());
+        parts.map(part).collect()
+    }
+
+    /// Whether the kernel tracks connections for these rules.
+    #[must_use]
+    pub fn tracks(&self) -> bool {
+        let Ruleset {
+            nft,
+            legacy_ipv4,
+            legacy_ipv6,
+            ..
+        } = &self.ruleset;
+        let words = ["ct ", "conntrack", "type nat ", "*nat"];
+        let tracks = |text: &String| words.iter().any(|word| text.contains(word));
+        [nft, legacy_ipv4, legacy_ipv6].into_iter().any(tracks)
+    }
+
+    /// What nft or iptables make of these rules, tried in an empty network namespace.
+    ///
+    /// # Errors
+    /// What the tool has against them.
+    pub fn with(&self, tools: &Tools, steps: &[Step]) -> Result<Ruleset, String> {
+        in_scratch(|| {
+            let nothing = Ruleset::default();
+            let setbacks = tools.carry_out(&plan(&self.ruleset, &self.by_iptables, &nothing));
+            if let Some(setback) = setbacks.first() {
+                return Err(setback.to_string());
             }
-        }
-        let together = Self {
-            ruleset: snapshot.ruleset.only(|id| tried.contains(id)),
-            by_iptables: snapshot.by_iptables.clone(),
-        };
-        match in_scratch(|| together.departures(tools)) {
-            Ok(departing) => {
-                if let Some((family, name)) = departing.into_iter().next() {
-                    return Err(SnapshotError::Unfaithful(family, name));
-                }
+            for step in steps {
+                tools.load(step).map_err(|why| why.to_string())?;
             }
-            Err(why) => trial.untried.push(("all tables together".to_owned(), why)),
-        }
-        trial.untried.extend(snapshot.untried_legacy(tools));
-        // The kernel here, with its interfaces and sets, says whether it would take them.
-        tools.test_plan(&remake(&snapshot.ruleset, &snapshot.by_iptables))?;
-        Ok((snapshot, trial))
-    }
-
-    /// What brings a table back that cannot be tried out; nothing where nft has made one part of it,
-    /// and iptables another that nft makes differently.
-    fn likely_tool(&self, table: &Table, tools: &Tools) -> Option<Tool> {
-        if !self.ruleset.of_iptables().contains(&table.id) {
-            return Some(Tool::Nft);
-        }
-        if table.needs_iptables() {
-            return Some(Tool::Iptables);
-        }
-        // Without the lines that cannot be loaded there, iptables should show of nft's table what it
-        // shows of it here.
-        let alone = Self {
-            ruleset: self.ruleset.only(|id| *id == table.id),
-            by_iptables: BTreeSet::new(),
-        };
-        let trial = in_scratch(|| {
-            let setbacks = tools.carry_out(&plan(
-                &alone.ruleset,
-                &alone.by_iptables,
-                &Ruleset::default(),
-            ));
-            let shown = tools.look().ok();
-            let whole = setbacks.iter().any(|setback| setback.line.is_none());
-            Ok(!whole && shown.is_some_and(|now| now.shows_part_of(&alone.ruleset)))
-        });
-        match trial {
-            Ok(true) => Some(Tool::Nft),
-            Ok(false) => None,
-            // No namespaces at all.
-            Err(_) => Some(Tool::Iptables),
-        }
-    }
-
-    /// The rules of the old interface, if they cannot be tried.
-    fn untried_legacy(&self, tools: &Tools) -> Option<(String, String)> {
-        let alone = Self {
-            ruleset: self.ruleset.legacy(),
-            by_iptables: BTreeSet::new(),
-        };
-        let why = in_scratch(|| alone.departures(tools)).err()?;
-        Some(("the rules of iptables-legacy".to_owned(), why))
+            tools.look().map_err(|why| why.to_string())
+        })
     }
 
     /// Tries this way, and with nft those tables that do not come back by it.
@@ -263,6 +253,13 @@ impl Snapshot {
 /// By which tools a ruleset comes back. Iptables lists tables of nft too, and what it prints of those
 /// may be wrong. So both ways are tried, that of iptables first: it knows its own rules best.
 fn way(ruleset: &Ruleset, tools: &Tools) -> Found {
+    match both(ruleset, tools) {
+        Found::Impossible(_) => one_by_one(ruleset, tools),
+        found => found,
+    }
+}
+
+fn both(ruleset: &Ruleset, tools: &Tools) -> Found {
     let mut found = Found::Impossible(String::new());
     for by_iptables in [ruleset.of_iptables(), ruleset.unreadable_for_nft()] {
         let snapshot = Snapshot {
@@ -277,10 +274,23 @@ fn way(ruleset: &Ruleset, tools: &Tools) -> Found {
     found
 }
 
-/// What brings back the rules of a table.
-enum Tool {
-    Nft,
-    Iptables,
+/// The ways of all tables, each found without the others, together.
+fn one_by_one(ruleset: &Ruleset, tools: &Tools) -> Found {
+    let mut by_iptables = BTreeSet::new();
+    for table in ruleset.tables() {
+        match both(&ruleset.only(|id| *id == table.id), tools) {
+            Found::Way(way) => by_iptables.extend(way),
+            Found::Impossible(why) => {
+                return Found::Impossible(format!("{}: {why}", table.name()));
+            }
+            departing @ Found::Departing(_) => return departing,
+        }
+    }
+    let snapshot = Snapshot {
+        ruleset: ruleset.clone(),
+        by_iptables,
+    };
+    snapshot.refined(tools)
 }
 
 /// What trying a way found.
@@ -304,10 +314,13 @@ impl Found {
     }
 }
 
-/// Runs work in a network namespace of its own, which ends with it. Namespaces belong to threads.
+/// Runs work in a network namespace of its own with interfaces of this host's names, which ends with
+/// it. Namespaces belong to threads.
 fn in_scratch<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+    let interfaces = links::of_this_host();
     let worker = || {
         unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| format!("no namespace: {errno}"))?;
+        links::make(&interfaces).map_err(|why| why.to_string())?;
         work()
     };
     thread::scope(|scope| {

@@ -12,9 +12,8 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use thiserror::Error;
 
-use super::format::Rules;
 use super::snapshot::Snapshot;
-use crate::model::Family;
+use super::steps::Step;
 
 /// The directory of all rehearsals of a host.
 const HOME: &str = "/run/tunnelcheck";
@@ -31,7 +30,7 @@ pub enum StateError {
         why: io::Error,
     },
     /// Somebody else could write there.
-    #[error("{HOME} is not a directory of root's alone; remove it")]
+    #[error("{HOME} is not a directory that only root can write to; remove it")]
     NotOurs,
     /// Another rehearsal is under way.
     #[error("{0} is rehearsing rules; wait for its end")]
@@ -46,7 +45,8 @@ pub enum StateError {
     NothingLeft,
     /// The rules that were left are of another network namespace.
     #[error(
-        "--restore: the rules that were left are those of another network namespace; run it where the rehearsal ran"
+        "--restore: the rules that were left are those of another network namespace; run it in the one of \
+         the rehearsal"
     )]
     Elsewhere,
     /// What was left cannot be read.
@@ -169,7 +169,7 @@ impl State {
     ///
     /// # Errors
     /// The system's.
-    pub fn store(&self, snapshot: &Snapshot, rules: &Rules) -> Result<(), StateError> {
+    pub fn store(&self, snapshot: &Snapshot, steps: &[Step]) -> Result<(), StateError> {
         let json = serde_json::to_vec(snapshot).map_err(StateError::Unreadable)?;
         self.write("snapshot.json", &json)?;
         self.write("namespace", namespace()?.as_bytes())?;
@@ -184,38 +184,17 @@ impl State {
         ] {
             self.write(name, text.as_bytes())?;
         }
-        let json = serde_json::to_vec(rules).map_err(StateError::Unreadable)?;
-        self.write("rules.json", &json)?;
-        match rules {
-            Rules::Nft(text) => self.write("new.nft", text.as_bytes()),
-            Rules::Iptables(parts) => parts.iter().enumerate().try_for_each(|(index, part)| {
-                let name = Self::part_name(index, part.family);
-                self.write(&name, part.text.as_bytes())
-            }),
-            Rules::Script(text) => self.write("new.sh", text.as_bytes()),
-        }
+        let json = serde_json::to_vec(steps).map_err(StateError::Unreadable)?;
+        self.write("steps.json", &json)?;
+        let mut steps = steps.iter().enumerate();
+        steps
+            .try_for_each(|(index, step)| self.write(&format!("new.{index}"), step.text.as_bytes()))
     }
 
-    /// The file of an nft script.
+    /// The file that a step reads.
     #[must_use]
-    pub fn nft_file(&self) -> PathBuf {
-        self.path("new.nft")
-    }
-
-    /// The file of a shell script.
-    #[must_use]
-    pub fn script_file(&self) -> PathBuf {
-        self.path("new.sh")
-    }
-
-    /// The file of a part of iptables.
-    #[must_use]
-    pub fn part_file(&self, index: usize, family: Family) -> PathBuf {
-        self.path(&Self::part_name(index, family))
-    }
-
-    fn part_name(index: usize, family: Family) -> String {
-        format!("new.{index}.{family}").to_lowercase()
+    pub fn step_file(&self, index: usize) -> PathBuf {
+        self.path(&format!("new.{index}"))
     }
 
     /// The rules from before.
@@ -226,12 +205,12 @@ impl State {
         serde_json::from_str(&self.read("snapshot.json")?).map_err(StateError::Unreadable)
     }
 
-    /// The rules that are rehearsed.
+    /// What puts the rehearsed rules into force.
     ///
     /// # Errors
-    /// Where they cannot be read.
-    pub fn rules(&self) -> Result<Rules, StateError> {
-        serde_json::from_str(&self.read("rules.json")?).map_err(StateError::Unreadable)
+    /// Where it cannot be read.
+    pub fn steps(&self) -> Result<Vec<Step>, StateError> {
+        serde_json::from_str(&self.read("steps.json")?).map_err(StateError::Unreadable)
     }
 
     /// Marks that rules are touched from now on.

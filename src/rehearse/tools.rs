@@ -5,15 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::format::{Part, Rules};
 use super::mend::{Setback, load};
 use super::ruleset::{Piece, Plan, Ruleset, View};
 pub use super::run::ToolError;
 use super::run::{command, find, run};
+use super::steps::{Loader, Step};
 use crate::model::Family;
-
-/// What runs scripts.
-const SHELL: &str = "/bin/sh";
 
 /// The tools that are here.
 #[derive(Debug, Clone)]
@@ -63,44 +60,43 @@ impl Tools {
         })
     }
 
-    /// Tries rules without applying them.
+    /// The command of a step, which reads this file.
     ///
     /// # Errors
-    /// What the tool has against them, and a tool that is missing.
-    pub fn test(&self, rules: &Rules) -> Result<(), ToolError> {
-        match rules {
-            Rules::Nft(text) => run(&self.nft, &["-c", "-f", "-"], text).map(drop),
-            Rules::Iptables(parts) => parts.iter().try_for_each(|part| {
-                run(&restore_of(part.family)?, &["--test"], &part.text).map(drop)
-            }),
-            Rules::Script(text) => run(Path::new(SHELL), &["-n"], text).map(drop),
-        }
-    }
-
-    /// The command that applies an nft script.
-    #[must_use]
-    pub fn apply_nft(&self, file: &Path) -> Command {
-        let mut command = command(&self.nft);
-        command.arg("-f").arg(file);
-        command
-    }
-
-    /// The command that applies a part of iptables, by the program that an administrator would run.
-    ///
-    /// # Errors
-    /// Where it is missing.
-    pub fn apply_iptables(part: &Part, file: &Path) -> Result<Command, ToolError> {
-        let mut command = command(&restore_of(part.family)?);
-        command.arg(file);
+    /// Where its program is missing.
+    pub fn command(&self, step: &Step, file: &Path) -> Result<Command, ToolError> {
+        let (tool, arguments) = self.called(step)?;
+        let mut command = command(&tool);
+        command.args(arguments).arg(file);
         Ok(command)
     }
 
-    /// The command that applies a shell script.
-    #[must_use]
-    pub fn apply_script(file: &Path) -> Command {
-        let mut command = command(Path::new(SHELL));
-        command.arg(file);
-        command
+    /// Does a step in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// What the tool has against it, and one that is missing.
+    pub fn load(&self, step: &Step) -> Result<(), ToolError> {
+        let (tool, mut arguments) = self.called(step)?;
+        if step.loader == Loader::Nft {
+            arguments.push("-");
+        }
+        run(&tool, &arguments, &step.text).map(drop)
+    }
+
+    fn called(&self, step: &Step) -> Result<(PathBuf, Vec<&'static str>), ToolError> {
+        let refilled = |tools: &[Option<Xtables>; 2], family| {
+            let tool = tools[at(family)].as_ref().map(|tool| tool.restore.clone());
+            tool.map_or_else(|| restore_of(family), Ok)
+        };
+        Ok(match step.loader {
+            Loader::Nft => (self.nft.clone(), vec!["-f"]),
+            Loader::Restore(family) => (restore_of(family)?, vec![]),
+            Loader::Refill(family) => {
+                let tool = refilled(&self.over_nftables, family)?;
+                (tool, vec!["--counters", "--noflush"])
+            }
+            Loader::Legacy(family) => (refilled(&self.legacy, family)?, vec!["--counters"]),
+        })
     }
 
     /// Everything that packets meet now.
@@ -156,15 +152,6 @@ impl Tools {
             package: "iptables (iptables-legacy)",
         };
         run(&tool.ok_or_else(missing)?.save, &["-c"], "")
-    }
-
-    /// Tries whether the kernel takes a transaction, without making it.
-    ///
-    /// # Errors
-    /// What it has against it.
-    pub fn test_plan(&self, plan: &Plan) -> Result<(), ToolError> {
-        let transaction = plan.delete.concat() + &Piece::joined(&plan.create);
-        run(&self.nft, &["-c", "-f", "-"], &transaction).map(drop)
     }
 
     /// Carries out a plan, and returns what could not be done. Everything is tried, whatever fails

@@ -1,8 +1,7 @@
 //! PURE: why new rules go, and which exit code that is.
 
 use crate::diff::Difference;
-use crate::exit::ExitStatus;
-use crate::model::{Ended, Report, Verdict};
+use crate::model::{Ended, ExitStatus, Report, Verdict};
 
 /// Why new rules go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +34,7 @@ impl Trouble {
             Self::Unchecked(why) => return format!("the check could not be made: {why}"),
             Self::Lost => "something required was lost",
             Self::Unknown => {
-                "something required is not known any more; more time may tell (--timeout, --deadline)"
+                "something required is not known any more; more time may help (--timeout, --deadline)"
             }
             Self::Unconfirmed(why) => why,
         };

@@ -5,7 +5,7 @@ use super::style::Paint;
 use super::table::page::Page;
 use crate::model::{Cause, FindingCode};
 
-/// The page that has a section for each finding; `tests/docs` holds it and the codes together.
+/// The page that has a section for each finding; `tests/it/docs` holds it and the codes together.
 const PAGE: &str = include_str!("../../docs/findings.md");
 
 /// What is to be explained: the findings that one word stands for, never none.
@@ -94,7 +94,7 @@ fn list(page: &mut Page) {
     page.paragraph(
         2,
         "",
-        "`tunnelcheck explain CODE` tells more about one of them.",
+        "For details about one of them: `tunnelcheck explain CODE`.",
     );
 }
 

@@ -23,10 +23,12 @@ pub enum ReadError {
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
     /// The file is larger than [`MAX_REPORT_BYTES`].
-    #[error("is larger than {} MiB, so it is no report of tunnelcheck", MAX_REPORT_BYTES >> 20)]
+    #[error("is larger than {} MiB, so it is not a report of tunnelcheck", MAX_REPORT_BYTES >> 20)]
     TooLarge,
     /// Not JSON, or not an object with a schema version.
-    #[error("is no JSON report of tunnelcheck: {0}; `tunnelcheck --output FILE.json` writes one")]
+    #[error(
+        "is not a JSON report of tunnelcheck: {0}; `tunnelcheck --output FILE.json` writes one"
+    )]
     NotAReport(String),
     /// Written by a version of the program that knows more.
     #[error(
@@ -147,6 +149,24 @@ pub fn read(bytes: &[u8]) -> Result<Report, ReadError> {
     }
 }
 
+impl Report {
+    /// Reads a report that this program wrote, also one of an earlier version.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ReadError> {
+        read(bytes)
+    }
+
+    /// Writes the report as `tunnelcheck --format json` does. Whatever a terminal would act on is escaped.
+    ///
+    /// # Errors
+    /// None that a report can cause.
+    pub fn to_json(&self) -> io::Result<String> {
+        write(self)
+    }
+}
+
 /// The upgrades that a report of this version has before it.
 fn steps(version: u64, upgrades: &[Upgrade]) -> &[Upgrade] {
     let done = usize::try_from(version - 1).unwrap_or(usize::MAX);
@@ -230,20 +250,20 @@ mod tests {
                 "",
                 "it is empty; `tunnelcheck --output FILE.json` writes one",
             ),
-            ("hello \x1b[31m", "no JSON report"),
-            ("[]", "no JSON report"),
+            ("hello \x1b[31m", "not a JSON report"),
+            ("[]", "not a JSON report"),
             ("{}", "missing field `schema_version`"),
-            (r#"{"schema_version": "1"}"#, "no JSON report"),
-            (r#"{"schema_version": 0}"#, "no JSON report"),
-            (r#"{"schema_version": -1}"#, "no JSON report"),
-            (r#"{"schema_version": 1e400}"#, "no JSON report"),
+            (r#"{"schema_version": "1"}"#, "not a JSON report"),
+            (r#"{"schema_version": 0}"#, "not a JSON report"),
+            (r#"{"schema_version": -1}"#, "not a JSON report"),
+            (r#"{"schema_version": 1e400}"#, "not a JSON report"),
             (r#"{"schema_version": 1}"#, "is damaged: missing field"),
             (
                 r#"{"schema_version": 1, "outcome": "worse"}"#,
                 "it is a comparison of two",
             ),
             (huge, "number out of range"),
-            (deep.as_str(), "no JSON report"),
+            (deep.as_str(), "not a JSON report"),
             (nested.as_str(), "recursion limit"),
         ] {
             let error = read(text.as_bytes()).unwrap_err().to_string();

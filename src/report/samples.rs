@@ -313,7 +313,7 @@ fn base(verdict: Verdict, summary: &str) -> Report {
         },
         options: options(),
         verdict,
-        exit_code: crate::exit::exit_code(verdict, false),
+        exit_code: exit_code(verdict, false),
         summary: summary.to_owned(),
         scope: "This holds for this program, user and network namespace; rules for other programs, users or containers may differ.".to_owned(),
         suggested_protocol: Some(Service::Quic),
@@ -321,6 +321,7 @@ fn base(verdict: Verdict, summary: &str) -> Report {
         protocols: Protocols { quic: protocol(Verdict::Ready), http2: protocol(verdict) },
         dns: dns(),
         destinations: Vec::new(),
+        own_rules: None,
         sni: vec![SniReport {
             name: "quic.cftunnel.com".to_owned(),
             transport: Transport::Udp,

@@ -73,6 +73,18 @@ impl Style {
     }
 }
 
+/// How much the forms for people tell: the table, Markdown and annotations. The forms for programs
+/// always tell everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// The line with the verdict.
+    Quiet,
+    /// What is needed to act.
+    Normal,
+    /// Every lookup and every attempt as well.
+    Verbose,
+}
+
 /// What a colour says; never the only thing that says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Paint {
@@ -123,7 +135,7 @@ impl Paint {
 }
 
 /// Breaks a text at its spaces into lines of at most `width` columns; a word that is longer is cut.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace().flat_map(|word| pieces(word, width)) {
         let Some(line) = lines.last_mut() else { break };

@@ -12,10 +12,10 @@ use super::distribution::Distribution;
 use super::text::HostName;
 use crate::catalog;
 use crate::model::{
-    Family, IpVersionChoice, Lookup, LookupStatus, Options, ProtocolChoice, Requirement, Service,
-    Transport, asks_all_resolvers,
+    Family, IpVersionChoice, Lookup, LookupStatus, Options, ProtocolChoice, RecordType,
+    Requirement, Service, Transport, asks_all_resolvers,
 };
-use crate::targets::{Names, hosts_with_a_rule, is_wanted, optional_hosts, record_type};
+use crate::targets::{Names, hosts_with_a_rule, is_wanted, optional_hosts};
 
 /// What a firewall has to let out for cloudflared with given options.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,11 +107,11 @@ impl Egress {
         let (today, why) = if self.surroundings.offline {
             (Today::NotAsked, "DNS was not asked")
         } else {
-            (Today::NotTold, "DNS has not told any address")
+            (Today::NotTold, "DNS gave no address")
         };
         self.today = today;
         self.notes.push(format!(
-            "{why}: the documented addresses alone are listed, and some of them may be out of date."
+            "{why}: only the documented addresses are listed, and some of them may be out of date."
         ));
     }
 
@@ -128,7 +128,8 @@ impl Egress {
         let is_stub = |server: &SocketAddr| server.ip().is_loopback();
         if resolvers.iter().all(is_stub) {
             self.notes.push(
-                "This host asks a resolver on itself, and whom that one asks in turn is not known here: add a rule for its upstream resolvers, UDP and TCP 53."
+                "This host asks a resolver on itself, and which servers that one asks is not known here. \
+                 Add a rule for its upstream resolvers, UDP and TCP 53."
                     .to_owned(),
             );
         }
@@ -214,7 +215,7 @@ impl Egress {
             if found.iter().all(Vec::is_empty) {
                 let name = HostName::sanitised(&host);
                 self.notes.push(format!(
-                    "{name} ({}) has no documented addresses and DNS has told none: it has no rule here.",
+                    "{name} ({}) has no documented addresses and DNS gave none: it has no rule here.",
                     catalog::purpose(&host)
                 ));
             }
@@ -349,7 +350,7 @@ fn addresses_of(lookups: &[Lookup], host: &str, family: Family) -> Vec<Address> 
     }
     let answered: Vec<IpAddr> = lookups
         .iter()
-        .filter(|l| l.name == host && l.record_type == record_type(family))
+        .filter(|l| l.name == host && l.record_type == RecordType::of(family))
         .filter(|l| l.status == LookupStatus::Ok)
         .flat_map(Lookup::addresses)
         .collect();

@@ -33,15 +33,13 @@ mod proofs;
 #[cfg(test)]
 pub(crate) mod samples;
 
-use clap::ValueEnum;
-
 pub use csv::COLUMNS as CSV_COLUMNS;
 pub use distribution::Distribution;
 pub use egress::{Address, Egress, Entry, Origin, Purpose, Surroundings, Today};
 pub use lockdown::{Cidr, Lockdown, Session, Sources, Ssh};
 
 /// The language of a rule file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// A file for nft --file
     Nftables,
@@ -70,6 +68,22 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// All of them, in the order of the help.
+    pub const ALL: [Self; 12] = [
+        Self::Nftables,
+        Self::Iptables,
+        Self::Ufw,
+        Self::Firewalld,
+        Self::Windows,
+        Self::Pf,
+        Self::Gcloud,
+        Self::Aws,
+        Self::Azure,
+        Self::Kubernetes,
+        Self::Cilium,
+        Self::Csv,
+    ];
+
     /// Whether the rules are for other machines than the one that prints them, so that the SSH session in
     /// which they are printed tells nothing of theirs.
     #[must_use]
@@ -113,7 +127,7 @@ impl Dialect {
     /// The words of `--format`, for messages.
     #[must_use]
     pub fn words() -> String {
-        let words: Vec<_> = Self::value_variants().iter().map(|d| d.as_str()).collect();
+        let words: Vec<_> = Self::ALL.into_iter().map(Self::as_str).collect();
         words.join(", ")
     }
 
@@ -168,7 +182,7 @@ mod tests {
     #[test]
     fn a_hostile_name_stands_in_no_rule_file() {
         let hostile = with_target("$(reboot)`id`';\"\n--><x>.example");
-        for dialect in Dialect::value_variants() {
+        for dialect in Dialect::ALL {
             for lockdown in [None, Some(samples::lockdown())] {
                 let text = dialect.render(&hostile, lockdown.as_ref());
                 assert!(text.contains("__reboot__id_"), "{text}");
@@ -184,7 +198,7 @@ mod tests {
         fn no_name_adds_a_line_to_a_rule_file(target in "\\PC{1,40}|[\u{0}-\u{7f}]{1,40}") {
             prop_assume!(!target.ends_with("argotunnel.com") && target.parse::<std::net::IpAddr>().is_err());
             let (plain, other) = (with_target("plain.example"), with_target(&target));
-            for dialect in Dialect::value_variants() {
+            for dialect in Dialect::ALL {
                 let (plain, other) = (dialect.render(&plain, None), dialect.render(&other, None));
                 prop_assert!(acting(&other) <= acting(&plain));
                 prop_assert!(other.chars().all(|c| matches!(c, '\n' | '\r' | '\t' | ' '..='~')), "{}", other);

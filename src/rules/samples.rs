@@ -9,7 +9,6 @@ use crate::model::{
     RecordType, Via,
 };
 pub(crate) use crate::report::samples::options;
-use crate::targets::record_type;
 
 /// A Debian host with two resolvers.
 pub(crate) fn surroundings() -> Surroundings {
@@ -54,7 +53,7 @@ pub(crate) fn lookups() -> Vec<Lookup> {
         for family in Family::BOTH {
             let documented = catalog::documented(&host, family);
             let answers = documented.into_iter().map(Answer::Address).collect();
-            lookups.push(lookup(&host, record_type(family), answers));
+            lookups.push(lookup(&host, RecordType::of(family), answers));
         }
     }
     for (host, v4, v6) in [

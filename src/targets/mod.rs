@@ -5,7 +5,7 @@
 
 mod names;
 
-pub use names::{Asked, Names, Resolution, record_type, services};
+pub use names::{Asked, Names, Resolution, services};
 
 use std::net::IpAddr;
 

@@ -134,14 +134,14 @@ impl<'a> Names<'a> {
 
     /// Whether the answer that cloudflared hears comes from this host's hosts file.
     pub(super) fn is_in_hosts_file(&self, name: &str, family: Family) -> bool {
-        let spoken = self.spoken(name, record_type(family));
+        let spoken = self.spoken(name, RecordType::of(family));
         spoken.is_some_and(|lookup| lookup.via == Via::Hosts)
     }
 
     /// The answers for a name that cannot be its own, as long as nothing vouches for them; a few.
     pub(super) fn suspicious_answers(&self, name: &str, family: Family) -> Vec<IpAddr> {
         const FEW: usize = 2;
-        let spoken = self.spoken(name, record_type(family));
+        let spoken = self.spoken(name, RecordType::of(family));
         let suspicious = spoken.filter(|l| l.status == LookupStatus::Suspicious);
         let lookup = suspicious.filter(|l| !self.vouches_for(l));
         let addresses = lookup.into_iter().flat_map(Lookup::addresses);
@@ -161,7 +161,7 @@ impl<'a> Names<'a> {
     /// The addresses of a name in one family.
     #[must_use]
     pub fn addresses(&self, name: &str, family: Family) -> Resolution {
-        self.resolution(name, record_type(family))
+        self.resolution(name, RecordType::of(family))
     }
 
     /// The SRV record's first two targets with their ports, in order of priority, which are those that
@@ -223,15 +223,6 @@ impl<'a> Names<'a> {
 fn is_long_silence(lookup: &Lookup) -> bool {
     const SHARE: f64 = 0.8;
     lookup.elapsed_ms.duration() >= catalog::GO_RESOLVER_TIMEOUT.mul_f64(SHARE)
-}
-
-/// The record type that holds a family's addresses.
-#[must_use]
-pub const fn record_type(family: Family) -> RecordType {
-    match family {
-        Family::Ipv4 => RecordType::A,
-        Family::Ipv6 => RecordType::Aaaa,
-    }
 }
 
 /// Targets and ports of SRV answers by priority (RFC 2782), each host once.

@@ -115,7 +115,7 @@ fn main() {
 
 #[cfg(target_os = "linux")]
 fn main() -> std::process::ExitCode {
-    if let Some(code) = tunnelcheck::oracle::serve_if_asked() {
+    if let Some(code) = tunnelcheck::internal::oracle::serve_if_asked() {
         return code;
     }
     let mut arguments = libtest_mimic::Arguments::from_args();

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use tunnelcheck::diff::{Change, Difference, Outcome, Subject, compare};
-use tunnelcheck::model::{Report, Status, Verdict};
+use tunnelcheck::internal::diff::{Change, Difference, Outcome, Subject, compare};
+use tunnelcheck::internal::model::{Report, Status, Verdict};
 
 use crate::recorded;
 

@@ -20,8 +20,8 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use tunnelcheck::diagnose::diagnose;
-use tunnelcheck::model::{
+use tunnelcheck::internal::diagnose::diagnose;
+use tunnelcheck::internal::model::{
     Attempt, Destination, Observations, Outcome, Report, Secured, Service, Status,
 };
 
@@ -60,6 +60,28 @@ fn the_order_of_attempts_and_lookups_never_changes_the_report() {
         seen.attempts.reverse();
         let reversed = diagnose(seen);
         assert_eq!(difference(&report, &reversed), None, "{name}");
+    }
+}
+
+/// What is passed on leads to the same conclusions.
+#[test]
+fn a_masked_report_is_diagnosed_alike() {
+    for (name, report) in cases() {
+        let masked =
+            tunnelcheck::internal::report::redact(&report).expect("a report can be masked");
+        let again = diagnose(masked.into_observations());
+        let concluded = |report: &Report| {
+            let rows = report.destinations.iter();
+            let rows: Vec<_> = rows.map(|row| (row.status, row.cause)).collect();
+            let codes = report.findings.iter().map(|finding| finding.code);
+            (
+                report.verdict,
+                report.exit_code,
+                rows,
+                codes.collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(concluded(&again), concluded(&report), "{name}");
     }
 }
 

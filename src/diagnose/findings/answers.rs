@@ -11,7 +11,6 @@ use crate::model::{
     Attempt, Family, Finding, FindingCode, Lookup, LookupStatus, Observations, Profile, RecordType,
     Severity, Via,
 };
-use crate::targets::record_type;
 
 pub(super) fn findings(seen: &Observations, discovery: &Discovery) -> Vec<Finding> {
     [
@@ -64,7 +63,7 @@ fn suspicious(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
         ),
         (false, _) => (
             Severity::Warning,
-            "Only optional hosts are concerned: what needs them goes astray, the tunnel does not.",
+            "Only optional hosts are affected; the tunnel itself is not.",
         ),
     };
     Some(
@@ -99,7 +98,7 @@ fn tried_there(lookup: &Lookup, seen: &Observations) -> String {
 
 /// The lookup, and who gives such answers.
 fn with_kinds(lookup: &Lookup) -> String {
-    let kinds: BTreeSet<_> = lookup.addresses().filter_map(kind).collect();
+    let kinds: BTreeSet<_> = lookup.addresses().filter_map(catalog::made_up_by).collect();
     let kinds: Vec<_> = kinds.into_iter().collect();
     // Whose line of the hosts file it is, no address tells.
     let of = if lookup.via == Via::Hosts || kinds.is_empty() {
@@ -108,28 +107,6 @@ fn with_kinds(lookup: &Lookup) -> String {
         format!("; such answers come from {}", kinds.join(" or "))
     };
     format!("{}{of}", sentence(lookup))
-}
-
-/// Who makes up an address of that range, as a rule (RFC 6890, RFC 2544, RFC 6598).
-pub(super) fn kind(address: IpAddr) -> Option<&'static str> {
-    let address = address.to_canonical();
-    if address.is_unspecified() || address.is_loopback() {
-        return Some("a DNS filter or a hosts list");
-    }
-    match address {
-        IpAddr::V4(v4) => match v4.octets() {
-            [198, 18 | 19, ..] => {
-                Some("a proxy or VPN client with made-up addresses (fake-IP, TUN mode)")
-            }
-            [100, 64..=127, ..] => Some("an overlay network or a carrier's translation"),
-            _ if v4.is_private() || v4.is_link_local() => Some("a captive portal or split DNS"),
-            _ => None,
-        },
-        IpAddr::V6(v6) if v6.is_unique_local() || v6.is_unicast_link_local() => {
-            Some("a captive portal or split DNS")
-        }
-        IpAddr::V6(_) => None,
-    }
 }
 
 fn one_family(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
@@ -156,7 +133,7 @@ fn one_family(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
         (
             Severity::Error,
             format!(
-                "These options and this host leave cloudflared {absent} alone, so it has no address of \
+                "These options and this host leave cloudflared with {absent} only, so it has no address of \
                  these names to connect to. The {absent} rows show the documented addresses."
             ),
         )
@@ -171,7 +148,7 @@ fn one_family(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
     };
     let names: Vec<_> = hosts.iter().map(|host| host.name.as_str()).collect();
     let evidence = failed_lookups(seen, |l| {
-        names.contains(&l.name.as_str()) && l.record_type == record_type(absent)
+        names.contains(&l.name.as_str()) && l.record_type == RecordType::of(absent)
     });
     Some(
         Draft {
@@ -183,7 +160,7 @@ fn one_family(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
             summary: format!(
                 "Harmless where {absent} is not wanted; else let the resolver answer for it."
             ),
-            commands: resolver_commands(seen, &names, record_type(absent)),
+            commands: resolver_commands(seen, &names, RecordType::of(absent)),
         }
         .about(&[]),
     )
@@ -276,11 +253,13 @@ fn partial(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
             code: FindingCode::DnsDrift,
             severity: Severity::Info,
             title: "DNS answers with a part of the documented addresses".to_owned(),
-            detail: "cloudflared tries these alone, and so did this check. A hosts file, split DNS or a \
+            detail:
+                "cloudflared tries only these, and so did this check. A hosts file, split DNS or a \
                      filter shortens answers, and so does a record that has changed."
-                .to_owned(),
+                    .to_owned(),
             evidence,
-            summary: "Nothing where that is meant; else compare with a public resolver.".to_owned(),
+            summary: "If this is intended, do nothing. Otherwise compare with a public resolver."
+                .to_owned(),
             commands: vec![Platform::of(&seen.host).ask(
                 Some(catalog::DOT_SERVER.ip()),
                 "region1.v2.argotunnel.com",
@@ -312,7 +291,7 @@ mod tests {
 
     #[test]
     fn each_range_has_its_usual_origin() {
-        let word = |text: &str| kind(text.parse().unwrap()).unwrap_or_default();
+        let word = |text: &str| catalog::made_up_by(text.parse().unwrap()).unwrap_or_default();
         for (address, origin) in [
             ("0.0.0.0", "DNS filter"),
             ("::", "DNS filter"),

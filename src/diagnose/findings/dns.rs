@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use super::port53::{Port53, ends, exits, patience_with_one, timeout};
 use super::{Draft, Platform};
 use crate::catalog;
-use crate::diagnose::dns::{Discovery, Resolves, SrvState};
-use crate::diagnose::verdict::Usable;
+use crate::diagnose::dns::{Discovery, Resolves, SrvState, Usable};
 use crate::diagnose::{Diagnosis, words};
 use crate::model::{
     Finding, FindingCode, Forecast, Lookup, LookupStatus, Observations, RecordType, Severity, Via,
@@ -173,8 +172,8 @@ fn srv(seen: &Observations, discovery: &Discovery, forecast: Option<&Forecast>) 
             severity: Severity::Error,
             title: format!("The SRV record names {targets} target, and cloudflared wants two"),
             detail:
-                "cloudflared refuses to start with fewer than two regions, and does so within a \
-                     second; DNS over TLS is not asked, since the resolver did answer."
+                "cloudflared refuses to start with fewer than two regions, within a second. It does not \
+                 try DNS over TLS, because the resolver did answer."
                     .to_owned(),
             evidence: seen
                 .lookups
@@ -240,7 +239,7 @@ fn wait_for_srv(seen: &Observations) -> String {
     } else if ended(LookupStatus::Unreachable) {
         "does not reach the resolver, then ".to_owned()
     } else {
-        "is told so at once, then ".to_owned()
+        "gets that answer at once, then ".to_owned()
     }
 }
 

@@ -47,11 +47,6 @@ pub(super) fn findings(diagnosis: Diagnosis<'_>, rate_limits: &RateLimits) -> Ve
     findings
 }
 
-/// Whether an address is of a range that somebody makes answers up from.
-pub(super) fn is_made_up(address: std::net::IpAddr) -> bool {
-    answers::kind(address).is_some()
-}
-
 /// A finding in the making: the parts in the order in which a reader wants them.
 struct Draft {
     code: FindingCode,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Draft, Platform, remedies};
 use crate::diagnose::verdict::Conclusion;
-use crate::diagnose::{Diagnosis, JudgedRow, causes, experiment_words, words};
+use crate::diagnose::{Diagnosis, JudgedRow, causes, experiment_words, own_rules, words};
 use crate::model::{
     Attempt, Cause, DistrustKind, Evidence, Finding, FindingCode, Forecast, Outcome, Requirement,
     Service, Severity, Status, Transport, Verdict,
@@ -31,7 +31,9 @@ pub(super) fn findings(diagnosis: Diagnosis<'_>) -> Vec<Finding> {
         }
         finding
     });
-    blocked.collect()
+    let mut blocked: Vec<_> = blocked.collect();
+    own_rules::say_why_not(&mut blocked, seen.own_rules.as_ref());
+    blocked
 }
 
 /// The finding that stands for a cause.

@@ -81,7 +81,7 @@ async fn within(limit: Duration, exchange: impl Future<Output = Result<Reply, Re
 }
 
 async fn connect(server: SocketAddr) -> Result<tokio::net::TcpStream, Reply> {
-    let own = crate::net::host::own_addresses();
+    let own = os::interface_addresses();
     stream::connect(server, &own, &Trace::start())
         .await
         .map_err(|failure| unreachable(&failure))

@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use crate::model::{Answer, Family, Lookup, LookupStatus, Millis, Via};
-use crate::targets::record_type;
+use crate::model::{Answer, Family, Lookup, LookupStatus, Millis, RecordType, Via};
 
 use super::message::{Question, unexpected};
 
@@ -54,12 +53,12 @@ impl Hosts {
         let pinned = self.addresses(&question.name);
         let family = Family::BOTH
             .into_iter()
-            .find(|family| record_type(*family) == question.record_type)?;
+            .find(|family| RecordType::of(*family) == question.record_type)?;
         if pinned.is_empty() && self.sources == Sources::FilesThenDns {
             return None;
         }
         let denied = pinned.is_empty().then(|| {
-            "nsswitch.conf lets addresses come from the hosts file alone (`hosts:` without `dns`)"
+            "nsswitch.conf lets addresses come from the hosts file only (`hosts:` without `dns`)"
                 .to_owned()
         });
         let answers: Vec<_> = pinned
@@ -166,7 +165,6 @@ fn path() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::RecordType;
 
     fn ask(hosts: &Hosts, name: &str, record_type: RecordType) -> Option<(LookupStatus, usize)> {
         let question = Question {

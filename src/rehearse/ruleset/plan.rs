@@ -67,16 +67,6 @@ pub fn plan_blind(saved: &Ruleset, by_iptables: &BTreeSet<TableId>, now: &Rulese
     }
 }
 
-/// The way from `saved` to itself by making every table of nftables anew.
-#[must_use]
-pub fn remake(saved: &Ruleset, by_iptables: &BTreeSet<TableId>) -> Plan {
-    let tables = saved.tables();
-    Plan {
-        delete: deletions(&tables),
-        ..creation(saved, by_iptables, &tables)
-    }
-}
-
 fn deletions(tables: &[Table]) -> Vec<String> {
     let ids = tables.iter().map(|table| &table.id);
     ids.map(|(family, name)| format!("delete table {family} {name}\n"))

@@ -7,7 +7,7 @@ mod junit;
 mod markdown;
 mod prometheus;
 #[cfg(target_os = "linux")]
-#[path = "../../../tests/shared/tool.rs"]
+#[path = "../../../tests/it/tool.rs"]
 mod tool;
 #[cfg(target_os = "linux")]
 mod tools;

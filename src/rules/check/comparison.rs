@@ -5,8 +5,7 @@ use std::net::IpAddr;
 
 use super::fate::{Fate, Target};
 use super::own::Difference;
-use crate::exit::ExitStatus;
-use crate::model::{Requirement, Transport};
+use crate::model::{ExitStatus, Requirement, Transport};
 use crate::report::escape;
 use crate::rules::{Egress, Entry, Purpose, Today};
 
@@ -210,7 +209,7 @@ impl Comparison {
 
     fn headline(&self) -> String {
         let rules = if self.subject.in_force {
-            "What is in force on this host"
+            "The rule set in force on this host"
         } else {
             "The file"
         };

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::fate::{Fate, Target};
 use super::filters::{FilterFormat, Filters};
-use super::run::Viewpoint;
+use super::viewpoint::Viewpoint;
 use crate::oracle::{
     self, Answer, Closing, Condition, Context, Direction, Entry, Flow, Format, On, OracleError,
     Part, Question, Rule, Silence, StandIn, User, What,

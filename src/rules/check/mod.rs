@@ -5,7 +5,7 @@
 //!
 //! | rules | judge |
 //! | --- | --- |
-//! | nftables, iptables | the kernel ([`crate::oracle`]) |
+//! | nftables, iptables | the kernel (`oracle`) |
 //! | lists of clouds and clusters, tables | their types, and one table of decisions (`list.rs`) |
 //! | a file that `tunnelcheck rules` printed | what it would print now (`own.rs`) |
 //! | anything else | refused |
@@ -27,6 +27,7 @@ mod recognise;
 mod run;
 mod table;
 mod terraform;
+mod viewpoint;
 
 pub use self::comparison::{Comparison, Gap, Subject, targets};
 pub use self::fate::{Fate, Target};
@@ -37,7 +38,8 @@ pub use self::in_force::in_force;
 pub use self::kernel::verify;
 pub use self::own::{Difference, Printed};
 pub use self::recognise::{Given, Lists, Refused, read};
-pub use self::run::{Check, Container, Reprint, Viewpoint};
+pub use self::run::{Check, Reprint};
+pub use self::viewpoint::{Container, Viewpoint};
 
 /// The longest input that is read, in bytes.
 pub const LONGEST: u64 = 16 << 20;

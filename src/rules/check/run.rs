@@ -1,34 +1,13 @@
 //! One comparison: who judges, and what comes of it.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use super::comparison::{Comparison, Subject, targets};
 use super::fate::{Fate, Target};
 use super::filters::{Filter, FilterFormat, Filters};
 use super::own::{Difference, Printed};
 use super::recognise::{Given, Lists};
+use super::viewpoint::{Container, Viewpoint};
 use crate::model::Requirement;
 use crate::rules::{Cidr, Dialect, Egress, Lockdown, Purpose};
-
-/// From where flows are sent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Viewpoint {
-    /// By which user, by name or number; none is the one who runs this program.
-    pub user: Option<String>,
-    /// By a container, if the flows are forwarded.
-    pub container: Option<Container>,
-}
-
-/// A container, or another machine whose flows a host forwards. It has an address of at least one family.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Container {
-    /// Its IPv4 address.
-    pub ipv4: Option<Ipv4Addr>,
-    /// Its IPv6 address.
-    pub ipv6: Option<Ipv6Addr>,
-    /// The interface by which its packets come in, if this host has it.
-    pub bridge: Option<String>,
-}
 
 /// What is compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,7 +78,7 @@ impl Check {
         }
         if !filters.in_force {
             comparison.notes.push(
-                "Whether the file is what is applied, and the whole of it, was not judged."
+                "This does not check whether the file is complete or is what the system has loaded."
                     .to_owned(),
             );
         }
@@ -154,7 +133,8 @@ impl Check {
             ),
         }
         comparison.notes.push(
-            "Whether the file is what is applied, and the whole of it, was not judged.".to_owned(),
+            "This does not check whether the file is complete or is what the system has loaded."
+                .to_owned(),
         );
         comparison
     }

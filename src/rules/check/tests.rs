@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use clap::ValueEnum;
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::filters::{FilterFormat, Filters};
 use super::*;
-use crate::exit::ExitStatus;
-use crate::model::Transport;
+use crate::model::{ExitStatus, Transport};
 use crate::rules::{Dialect, Egress, hostile, samples};
 
 fn target(address: &str, transport: Transport) -> Target<'_> {
@@ -234,7 +232,7 @@ fn compared(file: &str, dialect: Dialect, today: &Egress, closed: bool) -> Compa
 
 /// The kernel judges as well where files are whole packet filters: the laboratory tries those.
 fn printed_cases() -> impl Iterator<Item = (Dialect, bool)> {
-    let all = Dialect::value_variants().iter();
+    let all = Dialect::ALL.iter();
     all.flat_map(|dialect| [false, true].map(|closed| (*dialect, closed)))
         .filter(|(dialect, closed)| {
             !closed || !matches!(dialect, Dialect::Nftables | Dialect::Iptables)

@@ -2,8 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use tunnelcheck::model::Transport;
-use tunnelcheck::oracle::{
+use tunnelcheck::internal::model::Transport;
+use tunnelcheck::internal::oracle::{
     self, Answer, Answers, Context, Direction, Entry, Flow, Format, On, OracleError, Part,
     Question, Silence, StandIn, User,
 };

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use tunnelcheck::model::{Family, Transport};
-use tunnelcheck::oracle::{self, Answer, Direction, Flow, Format, Part, Question, What};
+use tunnelcheck::internal::model::{Family, Transport};
+use tunnelcheck::internal::oracle::{self, Answer, Direction, Flow, Format, Part, Question, What};
 
 use super::{context, out};
 use crate::Outcome;

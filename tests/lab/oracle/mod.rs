@@ -7,8 +7,8 @@ mod random;
 use std::net::IpAddr;
 
 use libtest_mimic::Trial;
-use tunnelcheck::model::Transport;
-use tunnelcheck::oracle::{
+use tunnelcheck::internal::model::Transport;
+use tunnelcheck::internal::oracle::{
     self, Answer, Context, Direction, Flow, Format, On, Part, Question, Silence, User, What,
 };
 

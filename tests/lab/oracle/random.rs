@@ -9,8 +9,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use tunnelcheck::model::Transport;
-use tunnelcheck::oracle::{Answer, Flow, Format, On};
+use tunnelcheck::internal::model::Transport;
+use tunnelcheck::internal::oracle::{Answer, Flow, Format, On};
 
 use super::{asked, out};
 use crate::Outcome;

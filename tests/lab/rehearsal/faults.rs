@@ -22,14 +22,14 @@ pub(super) fn trials() -> Vec<Trial> {
     };
     vec![
         trial(
-            "the-guard-is-killed-with-a-script-at-work",
-            guard_killed_with_a_script_at_work,
+            "the-guard-is-killed-with-a-tool-at-work",
+            guard_killed_with_a_tool_at_work,
         ),
         trial(
-            "the-guard-is-stopped-with-a-script-at-work",
-            guard_stopped_with_a_script_at_work,
+            "the-guard-is-stopped-with-a-tool-at-work",
+            guard_stopped_with_a_tool_at_work,
         ),
-        trial("killed-with-a-script-at-work", killed_with_a_script_at_work),
+        trial("killed-with-a-tool-at-work", killed_with_a_tool_at_work),
         trial(
             "the-guard-is-killed-while-it-restores",
             guard_killed_while_it_restores,
@@ -39,7 +39,7 @@ pub(super) fn trials() -> Vec<Trial> {
         trial("an-old-rule-cannot-come-back", an_old_rule_is_refused),
         trial("a-table-with-an-owner-among-others", an_owner_among_others),
         trial(
-            "misread-rules-that-cannot-be-tried-out",
+            "misread-rules-about-an-interface",
             misread_rules_of_this_namespace,
         ),
         trial("a-table-that-both-tools-have-made", a_table_of_both_tools),
@@ -48,44 +48,45 @@ pub(super) fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Goes on for ever, and changes rules all the time.
+/// Loads the rules, and goes on for ever, changing rules all the time.
 const RESTLESS: &str = "\
-#!/bin/sh
-iptables -F
-iptables -A OUTPUT -d 192.0.2.77 -j DROP
-while true; do
-    iptables -A OUTPUT -d 192.0.2.78 -j DROP
-    iptables -D OUTPUT -d 192.0.2.78 -j DROP
-done
-";
-const RESTLESS_WORDS: &str = "192.0.2.77";
+if [ \"$1\" = -f ] && [ \"$2\" != - ]; then
+    \"$REAL\" \"$@\"
+    while true; do
+        \"$REAL\" add table inet restless
+        \"$REAL\" delete table inet restless
+    done
+fi";
 
-/// The script is ended before the old rules come back, or it would go on changing them.
-fn guard_killed_with_a_script_at_work() -> Outcome {
+/// The tool is ended before the old rules come back, or it would go on changing them.
+fn guard_killed_with_a_tool_at_work() -> Outcome {
     let stage = Stage::build()?;
-    let mut run = stage.rehearse(RESTLESS, &[])?;
+    stage.replaces("nft", RESTLESS)?;
+    let mut run = stage.rehearse(GOOD, &[])?;
     let guard = run.guard()?;
-    stage.shows(RESTLESS_WORDS)?;
+    stage.shows(GOOD_WORDS)?;
     send(guard, Signal::SIGKILL)?;
     tells(&run.ends(Some(4))?, &["restored:", "the guard was ended"])?;
     stage.is_as_before()
 }
 
-fn guard_stopped_with_a_script_at_work() -> Outcome {
+fn guard_stopped_with_a_tool_at_work() -> Outcome {
     let stage = Stage::build()?;
-    let mut run = stage.rehearse(RESTLESS, &["--deadline", "8"])?;
+    stage.replaces("nft", RESTLESS)?;
+    let mut run = stage.rehearse(GOOD, &["--deadline", "8"])?;
     let guard = run.guard()?;
-    stage.shows(RESTLESS_WORDS)?;
+    stage.shows(GOOD_WORDS)?;
     send(guard, Signal::SIGSTOP)?;
     tells(&run.ends(Some(4))?, &["restored:", "the guard was ended"])?;
     stage.is_as_before()
 }
 
-fn killed_with_a_script_at_work() -> Outcome {
+fn killed_with_a_tool_at_work() -> Outcome {
     let stage = Stage::build()?;
-    let mut run = stage.rehearse(RESTLESS, &[])?;
+    stage.replaces("nft", RESTLESS)?;
+    let mut run = stage.rehearse(GOOD, &[])?;
     run.until("guard")?;
-    stage.shows(RESTLESS_WORDS)?;
+    stage.shows(GOOD_WORDS)?;
     run.signal(Signal::SIGKILL)?;
     run.ends(None)?;
     stage.comes_back_within(TIMEOUT)
@@ -221,8 +222,8 @@ fn an_owner_among_others() -> Outcome {
     stage.is_as_before()
 }
 
-/// That one table cannot be tried out says nothing about the others, and iptables gets none of them
-/// that it misreads.
+/// Each table comes back by the tool that makes it as it was, and iptables gets none of those that it
+/// misreads.
 fn misread_rules_of_this_namespace() -> Outcome {
     let mut stage = Stage::build()?;
     stage.has("nft", &[MISREAD])?;
@@ -233,13 +234,8 @@ fn misread_rules_of_this_namespace() -> Outcome {
         &["add table ip security { chain INPUT { type filter hook input priority security; iif eth0 ip saddr 192.0.2.7 drop; }; }"],
     )?;
     stage.look_again()?;
-    let mut run = stage.rehearse(CUTS_UDP, &["--yes"])?;
-    let told = run.until("saved")?;
-    let untried = ["inet numbered", "ip security"];
-    let untried = untried.map(|table| format!("table {table} could not be tried out"));
-    tells(&told, &[&untried[0], &untried[1]])?;
-    tells_not(&told, &["table ip raw", "table ip filter"])?;
-    tells(&run.ends(Some(1))?, &["restored:"])?;
+    let said = stage.rehearse(CUTS_UDP, &["--yes"])?.ends(Some(1))?;
+    tells(&said, &["tried out, they come back exactly", "restored:"])?;
     stage.is_as_before()
 }
 
@@ -311,13 +307,13 @@ fn time_runs_out() -> Outcome {
     let stage = Stage::build()?;
     let cuts_one = "table inet bad {\n\tchain out {\n\
                     \t\ttype filter hook output priority 0; policy accept;\n\
-                    \t\tip daddr 198.41.192.7 udp dport 7844 drop\n\t}\n}\n";
+                    \t\tlimit rate 1000000/second ip daddr 198.41.192.7 udp dport 7844 drop\n\t}\n}\n";
     let short = ["--yes", "--timeout", "0.7"];
     let hasty = [&short[..], &["--deadline", "2"]].concat();
     let said = stage.rehearse(cuts_one, &hasty)?.ends(Some(4))?;
     tells(
         &said,
-        &["no longer certain", "198.41.192.7", "more time may tell"],
+        &["no longer certain", "198.41.192.7", "more time may help"],
     )?;
     stage.is_as_before()?;
     let said = stage.rehearse(cuts_one, &short)?.ends(Some(1))?;

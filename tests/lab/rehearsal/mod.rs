@@ -3,14 +3,16 @@
 //!
 //! Nothing here waits for a time to pass: the program's own words tell how far it is.
 
+mod cases;
 mod faults;
+mod scripts;
 mod session;
 mod stage;
 
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 
-use self::stage::{Stage, TIMEOUT, send, tells, tells_not};
+use self::stage::{Stage, TIMEOUT, ends_with, is_gone, send, tells, tells_not};
 use crate::Outcome;
 use crate::sandbox::find;
 
@@ -31,23 +33,26 @@ table inet tunnelcheck {
 const GOOD_WORDS: &str = "table inet tunnelcheck";
 
 /// The old rules away, and nothing goes out any more: a check takes seconds to be sure of that, so that
-/// something can be done to it meanwhile, also on a busy machine.
+/// something can be done to it meanwhile, also on a busy machine. The limit keeps anybody from knowing it before
+/// the rules are in force.
 const SILENT: &str = "
 flush ruleset
 table inet bad {
 	chain out {
-		type filter hook output priority 0; policy drop;
+		type filter hook output priority 0; policy accept;
+		limit rate 1000000/second drop
 	}
 }
 ";
 
-/// The old rules away, and no UDP to the tunnel's port. The flush makes it as bad as it can get.
+/// The old rules away, and no UDP to the tunnel's port. The flush makes it as bad as it can get. The limit
+/// keeps anybody from knowing this before the rules are in force.
 const CUTS_UDP: &str = "
 flush ruleset
 table inet bad {
 	chain out {
 		type filter hook output priority 0; policy accept;
-		udp dport 7844 drop
+		limit rate 1000000/second udp dport 7844 drop
 	}
 }
 ";
@@ -55,7 +60,7 @@ const CUTS_DNS: &str = "
 table inet bad {
 	chain out {
 		type filter hook output priority 0; policy accept;
-		meta l4proto { tcp, udp } th dport 53 drop
+		limit rate 1000000/second meta l4proto { tcp, udp } th dport 53 drop
 	}
 }
 ";
@@ -101,11 +106,13 @@ pub(crate) fn trials() -> Vec<Trial> {
         ),
         trial("ssh-is-cut", session::ssh_is_cut),
         trial("legacy-rules-come-back", legacy_rules_come_back),
-        trial("rules-that-cannot-be-tried-out", rules_of_this_namespace),
+        trial("rules-about-an-interface", rules_of_this_namespace),
         trial("rules-of-nft-that-iptables-misreads", misread_rules),
     ]
     .into_iter()
     .chain(faults::trials())
+    .chain(scripts::trials())
+    .chain(cases::trials())
     .collect()
 }
 
@@ -113,6 +120,12 @@ fn good_rules_are_kept_with_yes() -> Outcome {
     let stage = Stage::build()?;
     let said = stage.rehearse(GOOD, &["--yes"])?.ends(Some(0))?;
     tells(&said, &["kept:", "difference: none", "make them permanent"])?;
+    tells(&said, &["change: adds table inet tunnelcheck"])?;
+    stage.holds(GOOD_WORDS)?;
+    let said = stage.rehearse(GOOD, &["--yes", "-q"])?.ends(Some(0))?;
+    if said.lines().count() != 1 || !said.starts_with("kept: ") {
+        return Err(format!("more than the outcome:\n{said}").into());
+    }
     stage.holds(GOOD_WORDS)
 }
 
@@ -129,7 +142,11 @@ fn yes_on_the_terminal() -> Outcome {
     run.until("confirm")?;
     run.answer("y\n")?;
     run.until("kept")?;
-    run.ends(Some(0))?;
+    let said = run.ends(Some(0))?;
+    ends_with(&said, "kept: ")?;
+    let place = |words: &str| said.lines().position(|line| line.contains(words));
+    let report = place("READY  ").filter(|report| Some(*report) < place("confirm:"));
+    report.ok_or_else(|| format!("no report before the question:\n{said}"))?;
     stage.holds(GOOD_WORDS)
 }
 
@@ -140,7 +157,7 @@ fn no_on_the_terminal() -> Outcome {
     run.answer("\n")?;
     let end = run.until("restored")?;
     tells(&end, &["not confirmed"])?;
-    run.ends(Some(4))?;
+    ends_with(&run.ends(Some(4))?, "restored: ")?;
     stage.is_as_before()
 }
 
@@ -158,11 +175,12 @@ fn nobody_answers() -> Outcome {
 
 fn udp_is_cut() -> Outcome {
     let stage = Stage::build()?;
-    let said = stage.rehearse(CUTS_UDP, &["--yes"])?.ends(Some(1))?;
+    let said = stage.on_terminal(CUTS_UDP, &["--yes"])?.ends(Some(1))?;
     let lost = said.lines().filter(|line| line.starts_with("difference:"));
     let lost: Vec<&str> = lost.collect();
     tells(&lost.join("\n"), &["quic", "blocked"])?;
-    tells(&said, &["restored:", "something required was lost"])?;
+    tells(&said, &["something required was lost"])?;
+    ends_with(&said, "restored: ")?;
     stage.is_as_before()
 }
 
@@ -182,6 +200,9 @@ fn invalid_rules() -> Outcome {
         "iptables -P OUTPUT DROP\nrm -rf /nonexistent\n",
         "#!/bin/sh\nif true; then iptables -P OUTPUT DROP\n",
         "hello\n",
+        // Nothing hooks it, and nothing jumps to it.
+        "table inet loose {\n\tchain out {\n\t\tudp dport 7844 drop\n\t}\n}\n",
+        "#!/bin/sh\niptables -N LOOSE\niptables -A LOOSE -j DROP\n",
     ] {
         let said = stage.rehearse(rules, &["--yes"])?.ends(Some(2))?;
         if said.contains("applied:") || said.lines().count() != 1 {
@@ -219,7 +240,18 @@ COMMIT
 V6
 ";
     let said = stage.rehearse(rules, &["--yes"])?.ends(Some(2))?;
-    tells(&said, &["restored:", "could not be applied", "RULE_APPEND"])?;
+    tells(
+        &said,
+        &["the script fails", "RULE_APPEND", "nothing was touched"],
+    )?;
+    stage.is_as_before()?;
+    // The same where it shows when the rules are applied only.
+    stage.replaces(
+        "nft",
+        "if [ \"$1\" = -f ] && [ \"$2\" != - ]; then \"$REAL\" \"$@\"; echo half >&2; exit 1; fi",
+    )?;
+    let said = stage.rehearse(GOOD, &["--yes"])?.ends(Some(2))?;
+    tells(&said, &["restored:", "could not be applied", "half"])?;
     stage.is_as_before()
 }
 
@@ -400,8 +432,18 @@ ip6tables -F OUTPUT
 ";
     stage.rehearse(lines, &[])?.ends(Some(4))?;
     stage.is_as_before()?;
-    let cut = format!("{lines}iptables -I OUTPUT -p udp --dport 53 -j DROP\n");
-    stage.rehearse(&cut, &["--yes"])?.ends(Some(1))?;
+    let cut =
+        format!("{lines}iptables -I OUTPUT -p udp --dport 7844 -m comment --comment no -j DROP\n");
+    let said = stage.rehearse(&cut, &["--yes"])?.ends(Some(2))?;
+    tells(
+        &said,
+        &[
+            "close what cloudflared needs",
+            "chain OUTPUT",
+            "--comment no",
+        ],
+    )?;
+    tells_not(&said, &["applied:"])?;
     stage.is_as_before()?;
     stage.rehearse(lines, &["--yes"])?.ends(Some(0))?;
     stage.holds("udp dport 7844")
@@ -417,6 +459,7 @@ fn both_are_killed() -> Outcome {
     send(guard, Signal::SIGKILL)?;
     run.signal(Signal::SIGKILL)?;
     run.ends(None)?;
+    is_gone(guard)?;
     if !stage.is_left() {
         return Err("nothing is left to restore from".into());
     }
@@ -463,7 +506,7 @@ fn legacy_rules_come_back() -> Outcome {
     tells(&before, &["192.0.2.1"])?;
     let rules = "#!/bin/sh\niptables-legacy -F\niptables-legacy -P FORWARD DROP\n\
                  iptables-legacy -t nat -A OUTPUT -d 192.0.2.2 -j ACCEPT\n\
-                 ip6tables-legacy -A OUTPUT -p udp --dport 7844 -j DROP\n";
+                 ip6tables-legacy -A OUTPUT -p udp --dport 7844 -m limit --limit 9999/s --limit-burst 9999 -j DROP\n";
     let said = stage.rehearse(rules, &["--yes"])?.ends(Some(1))?;
     tells(&said, &["applied:", "restored:"])?;
     stage.is_as_before()?;
@@ -483,13 +526,13 @@ fn no_legacy() -> Outcome {
     }
 }
 
-/// An interface by its number exists in this namespace alone. Such rules come back all the same.
+/// An interface by its number exists in this namespace only; for the trial one of its name is made.
 fn rules_of_this_namespace() -> Outcome {
     let mut stage = Stage::build()?;
     stage.has("nft", &["add table inet numbered { chain in { type filter hook input priority 5; iif eth0 ip saddr 192.0.2.7 drop; }; }"])?;
     stage.look_again()?;
     let said = stage.rehearse(CUTS_UDP, &["--yes"])?.ends(Some(1))?;
-    tells(&said, &["could not be tried out", "restored:"])?;
+    tells(&said, &["tried out, they come back exactly", "restored:"])?;
     stage.is_as_before()
 }
 

@@ -78,10 +78,17 @@ const OLD_MANGLE: &str = "\
 COMMIT
 ";
 
+/// The tables of that firewall, and those that trials add to it.
+const OLD_TABLES: [&str; 9] = [
+    "filter", "own", "other", "mangle", "raw", "security", "numbered", "middle", "last",
+];
+
 /// A world whose client has that firewall, a `/run` of its own, and a file of new rules.
 pub(super) struct Stage {
     pub(super) world: World,
     files: tempfile::TempDir,
+    /// What sshd says of the session that the program is in.
+    pub(super) ssh: &'static str,
     /// What the tools listed before anything was rehearsed.
     before: Listing,
 }
@@ -107,6 +114,7 @@ impl Stage {
         Ok(Self {
             world,
             files: tempfile::tempdir()?,
+            ssh: "",
             before,
         })
     }
@@ -173,8 +181,13 @@ impl Stage {
         if !rules.is_empty() && !arguments.contains(&"--timeout") {
             command.args(["--timeout", "5"]);
         }
+        let deletes = rules.contains("flush ruleset") || rules.starts_with("*filter");
+        if deletes && !arguments.contains(&"--may-remove") {
+            command.args(OLD_TABLES.iter().flat_map(|table| ["--may-remove", table]));
+        }
         command
             .args(arguments)
+            .env("SSH_CONNECTION", self.ssh)
             .env("PATH", format!("{}:{PATH}", self.tools().display()))
             .env("TERM", "dumb")
             .env("SSL_CERT_FILE", self.world.trust_store());
@@ -218,6 +231,27 @@ impl Stage {
     pub(super) fn has(&self, name: &'static str, arguments: &'static [&'static str]) -> Outcome {
         let client = &self.world.topology.client;
         client.run(move || tool(name, arguments, "").map(drop))
+    }
+
+    /// Has these rules in force for long, in place of the usual ones.
+    pub(super) fn has_only(&mut self, rules: &'static str) -> Outcome {
+        let client = &self.world.topology.client;
+        client.run(move || {
+            tool("nft", &["flush", "ruleset"], "")?;
+            tool("nft", &["-f", "-"], rules).map(drop)
+        })?;
+        self.look_again()
+    }
+
+    /// Gives the client users of these names, beginning with the number 4711.
+    pub(super) fn has_users(&self, names: &[&str]) -> Outcome {
+        let file = self.files.path().join("passwd");
+        let users = names.iter().zip(4711..);
+        let users = users.map(|(name, id)| format!("{name}:x:{id}:{id}::/:/bin/false\n"));
+        let users = std::fs::read_to_string("/etc/passwd")? + &users.collect::<String>();
+        std::fs::write(&file, users)?;
+        let client = &self.world.topology.client;
+        client.run(move || cover(&file, Path::new("/etc/passwd")))
     }
 
     /// What is in force now is what has to come back.
@@ -469,9 +503,10 @@ impl Run {
     pub(super) fn ends(&mut self, code: Option<i32>) -> Outcome<String> {
         let status = ends_within(&mut self.child, TIMEOUT)?;
         let status = status.ok_or_else(|| format!("does not end:\n{}", self.said.join("\n")))?;
-        self.said
-            .extend(self.lines.iter().take_while(|_| self.keys.is_none()));
-        self.said.extend(self.lines.try_iter());
+        // The last words come when the last copy of their way is closed.
+        while let Ok(line) = self.lines.recv_timeout(TIMEOUT) {
+            self.said.push(line);
+        }
         let said = self.said.join("\n");
         if status.code() == code {
             return Ok(said);
@@ -492,6 +527,19 @@ pub(super) fn send(process: i32, signal: Signal) -> Outcome {
     kill(Pid::from_raw(process), signal).map_err(|errno| format!("{signal}: {errno}").into())
 }
 
+/// Waits until a process that was killed holds no file any more.
+pub(super) fn is_gone(process: i32) -> Outcome {
+    let end = Instant::now() + TIMEOUT;
+    let stat = Path::new("/proc").join(process.to_string()).join("stat");
+    while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        if Instant::now() > end {
+            return Err(format!("process {process} does not end").into());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
 /// Whether a text holds none of these.
 pub(super) fn tells_not(text: &str, words: &[&str]) -> Outcome {
     match words.iter().find(|word| text.contains(**word)) {
@@ -505,5 +553,14 @@ pub(super) fn tells(text: &str, words: &[&str]) -> Outcome {
     match words.iter().find(|word| !text.contains(**word)) {
         None => Ok(()),
         Some(word) => Err(format!("nothing about `{word}`:\n{text}").into()),
+    }
+}
+
+/// Whether the outcome is the last line: nothing comes after it that no longer holds.
+pub(super) fn ends_with(said: &str, outcome: &str) -> Outcome {
+    let last = said.lines().rfind(|line| !line.is_empty());
+    match last.filter(|line| line.starts_with(outcome)) {
+        Some(_) => Ok(()),
+        None => Err(format!("`{outcome}` is not the last line:\n{said}").into()),
     }
 }
