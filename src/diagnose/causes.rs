@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::JudgedRow;
-use super::experiments::Experiments;
+use super::experiment_words::{experiments, made_in_vain};
 use super::own_rules;
 use super::platform::Platform;
-use super::row::Role;
 use crate::catalog;
 use crate::model::{
-    Attempt, Cause, ContactFailure, HandshakeFailure, IcmpError, Outcome, Profile, Service,
+    Attempt, Cause, ContactFailure, HandshakeFailure, IcmpError, Outcome, Profile, Role, Service,
     UntrustedChain,
 };
 
@@ -102,8 +101,11 @@ fn tunnel_fails(row: &JudgedRow) -> Option<&'static str> {
     let by_name = row.verdict.cut_name == Some(Role::Tunnel);
     let blocked: Vec<_> = row.verdict.blocked().collect();
     let told = row.attempts.iter().filter(|attempt| {
-        let role = Role::of(attempt, &row.target);
-        let concerned = role == Role::Tunnel || (role == Role::Probe && !by_name);
+        let concerned = match attempt.role {
+            Role::Tunnel => true,
+            Role::Probe => !by_name,
+            Role::Documented | Role::Experiment(_) => false,
+        };
         concerned && !attempt.passed() && blocked.contains(&attempt.address)
     });
     let mut ways = BTreeMap::<(bool, &str), usize>::new();
@@ -410,74 +412,4 @@ fn describe_chain(chain: &UntrustedChain) -> String {
         "the certificate for {} was issued by {}{validity} ({}); {above}",
         chain.subject, chain.issuer, chain.reason
     )
-}
-
-fn experiments(row: &JudgedRow) -> Experiments<'_> {
-    let attempts: Vec<_> = row.attempts.iter().collect();
-    Experiments::of(&row.target, &attempts)
-}
-
-/// What the experiments differ in that were made in vain.
-fn made_in_vain(row: &JudgedRow) -> Vec<&'static str> {
-    let experiments = experiments(row);
-    super::experiments(row.target.service.transport())
-        .iter()
-        .filter(|profile| {
-            experiments
-                .result(**profile)
-                .is_some_and(|tried| !tried.passed)
-        })
-        .map(|profile| difference(*profile, row.target.service))
-        .collect()
-}
-
-/// What an experiment's first flight has of its own.
-const fn difference(profile: Profile, service: Service) -> &'static str {
-    match (profile, service) {
-        (Profile::SmallPackets, Service::Quic) => "datagrams of 1200 bytes",
-        (Profile::SmallPackets, _) => "segments of 1000 bytes",
-        (Profile::SmallHello, _) => "a classical ClientHello in one packet",
-        (Profile::ControlName, _) => "another server name",
-        (Profile::VersionPing, _) => "an unknown QUIC version",
-        (Profile::Cloudflared | Profile::Https, _) => "the tunnel's first flight",
-    }
-}
-
-/// The experiments of rows and what became of them; rows in which the same became of them share a
-/// sentence.
-pub(super) fn experiment_results(rows: &[&JudgedRow]) -> Vec<String> {
-    let mut alike: Vec<(String, Vec<String>)> = Vec::new();
-    for (address, results) in rows.iter().filter_map(|row| results(row)) {
-        match alike.iter_mut().find(|(known, _)| *known == results) {
-            Some((_, addresses)) => addresses.push(address),
-            None => alike.push((results, vec![address])),
-        }
-    }
-    let told = alike.into_iter();
-    told.map(|(results, addresses)| format!("experiments at {}: {results}", addresses.join(", ")))
-        .collect()
-}
-
-/// Where a row's experiments were made, and what became of them; nothing where all of them were in
-/// vain, which the detail of the cause tells.
-fn results(row: &JudgedRow) -> Option<(String, String)> {
-    let experiments = experiments(row);
-    let (mut address, mut any_passed) = (None, false);
-    let profiles = super::experiments(row.target.service.transport()).iter();
-    let results: Vec<_> = profiles
-        .filter_map(|profile| {
-            let tried = experiments.result(*profile)?;
-            any_passed |= tried.passed;
-            address = Some(tried.last.address.to_string());
-            let outcome = match (tried.passed, tried.heard) {
-                (true, _) => "passes",
-                (false, true) => "is cut",
-                (false, false) => "goes unanswered",
-            };
-            let what = difference(*profile, row.target.service);
-            Some(format!("with {what} it {outcome}"))
-        })
-        .collect();
-    let address = address.filter(|_| any_passed)?;
-    Some((address, results.join(", ")))
 }

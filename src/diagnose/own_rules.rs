@@ -14,7 +14,8 @@
 use std::net::IpAddr;
 
 use super::JudgedRow;
-use super::row::{AddressState, RowVerdict, row_cause};
+use super::row::{RowVerdict, row_cause};
+use super::row_evidence::AddressState;
 use crate::model::{
     Attempt, Cause, ContactFailure, Evidence, Finding, FindingCode, Outcome, OwnFate, OwnFlow,
     OwnRule, OwnRules, Status,

@@ -1,5 +1,7 @@
 //! The report, exactly as it is written to JSON.
 
+mod recorded;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -48,6 +50,7 @@ pub struct Report {
     /// Name resolution.
     pub dns: DnsReport,
     /// One row for each host, transport and family.
+    #[serde(deserialize_with = "recorded::destinations")]
     pub destinations: Vec<Destination>,
     /// What this host's own rules do with flows that failed; absent if no flow failed in a way that this
     /// host could cause.

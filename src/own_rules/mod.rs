@@ -36,8 +36,8 @@ struct Failed {
 /// Asks what this host's own rules do with the flows of a run that this host could have stopped. Nothing
 /// is asked if there are none, the run was interrupted, or its time is used up.
 pub(crate) async fn ask(seen: &mut Observations) {
-    let budget = Duration::try_from_secs_f64(seen.options.timeout_s - seen.duration.secs());
-    let time = budget.unwrap_or_default().min(MOST);
+    let whole = Duration::try_from_secs_f64(seen.options.timeout_s).unwrap_or_default();
+    let time = whole.saturating_sub(seen.duration.duration()).min(MOST);
     if seen.ended == Ended::Interrupted || time < LEAST {
         return;
     }
@@ -47,10 +47,7 @@ pub(crate) async fn ask(seen: &mut Observations) {
     }
     let started = tokio::time::Instant::now();
     seen.own_rules = answer(failed, seen, time).await;
-    let took = started.elapsed().as_secs_f64();
-    seen.duration = Duration::try_from_secs_f64(seen.duration.secs() + took)
-        .unwrap_or_default()
-        .into();
+    seen.duration = (seen.duration.duration() + started.elapsed()).into();
 }
 
 #[cfg(target_os = "linux")]

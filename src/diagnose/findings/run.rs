@@ -144,7 +144,7 @@ fn undecided(seen: &Observations, rows: &[JudgedRow]) -> Option<Finding> {
             target.service,
             target.family,
             row.attempts.len(),
-            row.estimate.loss * 100.0
+            row.estimate.loss_rate * 100.0
         )
     });
     let port = open
