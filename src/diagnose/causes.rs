@@ -30,7 +30,7 @@ fn evidence(cause: Cause, row: &JudgedRow, platform: Platform) -> Option<String>
     match cause {
         Cause::Dropped => Some(dropped(row, platform)),
         Cause::Reset if own_rules::all_pass(row) => Some(
-            "a TCP reset answered the SYN; this host's own rules let it out, so a firewall on the way or \
+            "a TCP reset answered the SYN. This host's own rules let it out, so a firewall on the way or \
              the other side itself sent it"
                 .to_owned(),
         ),

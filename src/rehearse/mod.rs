@@ -117,7 +117,7 @@ pub enum RehearsalError {
     Made(SnapshotError),
     /// No packet can meet the rules.
     #[error(
-        "the rules do nothing: no chain of theirs has a hook with a rule or a policy of drop, and no chain that has one jumps to them; nothing was touched"
+        "the rules do nothing, and nothing was touched: none of their chains has a hook with a rule or a policy of drop. No such chain jumps to them either"
     )]
     Idle,
     /// What cloudflared needs would be closed.

@@ -64,9 +64,9 @@ them permanent.
 Exit codes:
   0  kept: nothing required was lost (--restore: the old rules are back)
   1  something required was lost; the old rules are back
-  2  wrong usage, or rules that cannot be applied, do nothing, delete
-     tables for good, or close what cloudflared needs, DNS or SSH; the old
-     rules are in force
+  2  wrong usage, or rules that cannot be applied, do nothing, remove
+     tables for good, or close DNS, SSH or a required flow. The old rules
+     are in force
   4  not confirmed, interrupted, out of time, or something required is not
      known any more; the old rules are back
   5  the old rules could NOT be brought back: look at once";
