@@ -17,6 +17,7 @@ use crate::model::{
 use crate::net::dns::{self, Resolvers};
 use crate::net::trust::{self, Trust};
 use crate::observe::{self, OnEvent};
+use crate::own_rules;
 use crate::rules::{Distribution, Egress, Surroundings};
 
 /// Why there is no report at all. Everything that a network does is in the report.
@@ -175,7 +176,9 @@ impl Check {
         let options = self.settled_options();
         let trust = Trust::load(self.authorities.as_deref(), options.post_quantum)
             .map_err(|why| CheckError::Tls(why.to_string()))?;
-        Ok(observe::observe(options, Arc::new(trust), stop, on_event).await)
+        let mut seen = observe::observe(options, Arc::new(trust), stop, on_event).await;
+        own_rules::ask(&mut seen).await;
+        Ok(seen)
     }
 
     /// What a firewall has to let out for cloudflared, by the documented addresses and by those that DNS

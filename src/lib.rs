@@ -62,6 +62,7 @@ mod net;
 mod observe;
 #[cfg(target_os = "linux")]
 mod oracle;
+mod own_rules;
 mod plan;
 #[cfg(all(feature = "cli", target_os = "linux"))]
 mod rehearse;

@@ -221,7 +221,8 @@ fn rules(settings: &RulesSettings) -> ExitStatus {
     };
     if settings.guesses_ssh() {
         complain(
-            "no SSH session is known here: SSH stays open on port 22 alone; where sshd listens on another port, give it with --ssh-port, or the rules lock you out",
+            "no SSH session was found: SSH stays open on port 22 only. If sshd listens on another port, \
+             give it with --ssh-port, or the rules lock you out",
         );
     }
     for note in &egress.notes {

@@ -40,11 +40,11 @@ Examples:
   tunnelcheck diff before.json after.json
       What got worse, better or moved between two reports.
   tunnelcheck --baseline before.json
-      Check, and tell what is different from a saved report.
+      Check, and show the differences from a saved report.
   tunnelcheck --watch 5
       Check every 5 seconds while the firewall is edited.
   tunnelcheck explain udp-dropped
-      What a finding means, and what to do about it.
+      What a finding means and what to do about it.
   sudo tunnelcheck rehearse rules.nft
       Try firewall rules; the old ones come back unless you confirm.
 
@@ -58,17 +58,16 @@ Exit codes:
      read or written
   3  degraded: a tunnel can be established, but something required
      is blocked
-  4  inconclusive: interrupted, or out of time, before the evidence
-     sufficed; of a comparison: something required may have got worse
+  4  inconclusive: interrupted, or out of time, before the evidence was enough; of a comparison: something required may have got worse
 
 Options with a TUNNEL_ variable have cloudflared's own names, values
 and variables. An empty variable counts as unset.";
 
-/// Tells in seconds whether cloudflared can get out of this network, and what stands in the way.
+/// Checks in seconds whether cloudflared can reach Cloudflare from this network, and what blocks it
 ///
-/// Looks up cloudflared's names, makes the connections that cloudflared would make (QUIC and HTTP/2
-/// on port 7844, over IPv4 and IPv6, to every address of the edge), and says what works, what does
-/// not, how it is blocked, and what to ask for. Needs no configuration, no account and no root.
+/// Resolves cloudflared's names and makes the connections that cloudflared would make: QUIC and HTTP/2 on
+/// port 7844, over IPv4 and IPv6, to every address of the edge. Reports what works, what does not, how it
+/// is blocked, and what to ask for. Needs no configuration, no account and no root.
 #[derive(Debug, Parser)]
 // `--watch show x.json` is the subcommand after an option without a value, not 'show' seconds.
 #[command(subcommand_precedence_over_arg = true)]
@@ -97,12 +96,12 @@ pub enum Action {
         /// The report, as `--format json` or `--output FILE.json` wrote it; `-` reads standard input
         #[arg(value_name = "REPORT.json")]
         report: PathBuf,
-        /// What standard output carries
+        /// The format of standard output
         // Not a global option, because other subcommands have formats of their own.
         #[arg(long, value_name = "FORMAT", help_heading = "The report")]
         format: Option<Format>,
     },
-    /// Tell what got worse, better or moved between two saved reports; nothing is sent
+    /// Compare two saved reports: what got worse, better or moved; nothing is sent
     Diff {
         /// The earlier report, as `--format json` or `--output FILE.json` wrote it; `-` reads standard input
         #[arg(value_name = "BEFORE.json")]
@@ -110,28 +109,28 @@ pub enum Action {
         /// The later report
         #[arg(value_name = "AFTER.json")]
         after: PathBuf,
-        /// What standard output carries
+        /// The format of standard output
         #[arg(long, value_name = "FORMAT", help_heading = "The report")]
         format: Option<Format>,
     },
-    /// Tell what findings mean and what to do about them; without CODE, list them
+    /// Explain what findings mean and what to do about them; without CODE, list them
     Explain {
         /// The code of a finding, such as `udp-dropped`, or the cause of a row, such as `sni_filtered`
         #[arg(value_name = "CODE", value_parser = Topic::parse)]
         topics: Vec<Topic>,
     },
-    /// Print the firewall rules that cloudflared needs; nothing is applied, and only DNS is asked
+    /// Print the firewall rules that cloudflared needs; nothing is applied, and only DNS queries are sent
     Rules(Box<RulesArgs>),
     /// Try firewall rules: apply, check, and keep them only if nothing required is lost (Linux, root)
     Rehearse(Box<RehearseArgs>),
-    /// Print what a shell needs to complete the command line
+    /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: Shell,
     },
     /// Print the manual page, or write all pages into a folder
     Man {
-        /// The folder, which has to be there
+        /// The folder, which must exist
         folder: Option<PathBuf>,
     },
     /// The process that brings the old rules back; `rehearse` starts it.
@@ -178,12 +177,12 @@ pub struct EdgeArgs {
     #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
     pub edge_bind_address: Option<String>,
 
-    /// The regional service; none is the global one
+    /// The regional service; without it, the global one
     #[arg(long, env = "TUNNEL_REGION", value_name = "REGION")]
     #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
     pub region: Option<RegionArg>,
 
-    /// An address of the edge instead of discovery; repeatable, or separated by commas
+    /// An edge address to use instead of discovery; repeatable, or separated by commas
     #[arg(
         long,
         env = "TUNNEL_EDGE",
@@ -193,23 +192,23 @@ pub struct EdgeArgs {
     #[arg(help_heading = "As for cloudflared", hide_env_values = true)]
     pub edge: Vec<String>,
 
-    /// Check the Access host of a team too (NAME.cloudflareaccess.com), which tunnels with Access need
+    /// Also check the Access host of a team (NAME.cloudflareaccess.com), which tunnels with Access need
     #[arg(long, value_name = "NAME", help_heading = "The check")]
     pub team: Option<String>,
 
-    /// Check this host on port 443 too; repeatable. It counts for --strict and gets a rule
+    /// Also check this host on port 443; repeatable. It counts for --strict and gets a rule
     #[arg(long, value_name = "NAME", help_heading = "The check")]
     pub optional_host: Vec<String>,
 
-    /// Leave out the optional hosts (updates, management) on port 443, but for those of --optional-host
+    /// Leave out the optional hosts (updates, management) on port 443, except those of --optional-host
     #[arg(long, help_heading = "The check")]
     pub no_optional: bool,
 
-    /// Ask this resolver instead of the system's; repeatable, asked in this order
+    /// Use this resolver instead of the system's; repeatable, used in this order
     #[arg(long, value_name = "IP[:PORT]", help_heading = "The check")]
     pub resolver: Vec<String>,
 
-    /// The time for the whole run, from 0.1 to 3600 seconds
+    /// Time limit for the whole run, from 0.1 to 3600 seconds
     #[arg(
         long,
         value_name = "SECONDS",
@@ -259,11 +258,11 @@ pub struct CheckArgs {
 /// What a check is compared with, and whether it is repeated.
 #[derive(Debug, Args)]
 pub struct CompareArgs {
-    /// Tell what is different from this report too; the exit code is that of the difference
+    /// Compare with this report; the exit code is then that of the comparison
     #[arg(long, value_name = "BEFORE.json", help_heading = "Before and after")]
     pub baseline: Option<PathBuf>,
 
-    /// Check again every so many seconds (from 1 to 86400, 5 unless given) until Ctrl-C
+    /// Repeat the check at this interval (1 to 86400 seconds, by default 5) until Ctrl-C
     #[arg(
         long,
         value_name = "SECONDS",
@@ -278,13 +277,13 @@ pub struct CompareArgs {
 /// How to report. Every subcommand that prints reports takes these.
 #[derive(Debug, Args)]
 pub struct OutputArgs {
-    /// What standard output carries
+    /// The format of standard output
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     #[arg(help_heading = "The report")]
     pub format: Format,
 
-    /// Write the report to a file as well, in the format of its ending (.json, .txt, .xml for JUnit,
-    /// .md, .prom); repeatable
+    /// Also write the report to a file, in the format of its extension (.json, .txt, .xml for JUnit, .md,
+    /// .prom); repeatable
     #[arg(long, global = true, value_name = "FILE", help_heading = "The report")]
     pub output: Vec<PathBuf>,
 
@@ -297,7 +296,7 @@ pub struct OutputArgs {
     #[arg(help_heading = "The report")]
     pub color: ColorChoice,
 
-    /// No progress, and of what is for people (table, markdown, github) only the verdict
+    /// No progress, and only the verdict in the formats for people (table, markdown, github)
     #[arg(
         short,
         long,
@@ -307,7 +306,7 @@ pub struct OutputArgs {
     )]
     pub quiet: bool,
 
-    /// Every lookup and every attempt in the table and in Markdown
+    /// Show every lookup and every attempt, in the table and in Markdown
     #[arg(short, long, global = true, help_heading = "The report")]
     pub verbose: bool,
 }
@@ -386,7 +385,7 @@ fn hinting_at_show(command: &mut Command, error: clap::Error) -> clap::Error {
         _ => return error,
     };
     let message =
-        format!("`{typed}` is no subcommand; to print a saved report: tunnelcheck show {typed}");
+        format!("`{typed}` is not a subcommand; to print a saved report: tunnelcheck show {typed}");
     command.error(ErrorKind::InvalidSubcommand, message)
 }
 
@@ -441,7 +440,7 @@ fn refuse_check_options_of_subcommand(
     };
     let message = if own {
         format!(
-            "`--{option}` stands before `{subcommand}`; write it behind: tunnelcheck {subcommand} --{option} …"
+            "`--{option}` comes before `{subcommand}`; write it after: tunnelcheck {subcommand} --{option} …"
         )
     } else {
         format!("`--{option}` is for a {what}; `{subcommand}` does not take it")

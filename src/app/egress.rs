@@ -22,9 +22,10 @@ pub enum EgressError {
     Runtime(#[from] io::Error),
     /// A lock-down would close the way of the resolver on this host, and with it all of DNS.
     #[error(
-        "this host asks a resolver on itself ({}), and whom that one asks is not known: a lock-down would cut \
-         it off. Name its upstream resolvers with --resolver IP (as often as there are); where it asks the \
-         whole internet itself, have it forward to one, or let UDP and TCP 53 out by a rule of your own",
+        "this host asks a resolver on itself ({}), and which servers that one asks is not known: a \
+         lock-down would cut it off. Name its upstream resolvers with --resolver IP, once for each. If it \
+         resolves by itself, make it forward to a resolver, or let UDP and TCP 53 out with a rule of your \
+         own",
         list(.0)
     )]
     HiddenResolvers(Vec<SocketAddr>),

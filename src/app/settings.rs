@@ -430,7 +430,7 @@ fn team(text: &str) -> Result<String, UsageError> {
     let label = suffixes.iter().find_map(|suffix| host.strip_suffix(suffix));
     Err(UsageError::Team(match label {
         Some(label) if !label.is_empty() => {
-            format!("`{text}` is the team's host; give its name alone: --team {label}")
+            format!("`{text}` is the team's host; give only its name: --team {label}")
         }
         _ => format!(
             "`{text}` is not a team name: letters, digits and inner hyphens, at most 63, such as `example` for example.cloudflareaccess.com"

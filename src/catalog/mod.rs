@@ -84,14 +84,29 @@ pub const SMALL_SEGMENT: u32 = 1000;
 pub const QUIC_INITIAL_RTT: Duration = Duration::from_millis(67);
 
 /// When cloudflared's QUIC library sends its Initials, since the start of a connection, measured.
-pub const QUIC_SCHEDULE: &[f64] = &[0.0, 0.2, 0.6, 1.4, 3.0];
+pub const QUIC_SCHEDULE: &[Duration] = &[
+    Duration::ZERO,
+    Duration::from_millis(200),
+    Duration::from_millis(600),
+    Duration::from_millis(1400),
+    Duration::from_secs(3),
+];
 
 /// When Linux sends a SYN or an unanswered first segment again (RFC 6298 with an RTO of 1 s).
-pub const SYN_SCHEDULE: &[f64] = &[0.0, 1.0, 3.0, 7.0];
+pub const SYN_SCHEDULE: &[Duration] = &[
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(7),
+];
 
 /// When a system that keeps resets to itself, which is Windows, has sent a SYN again at the latest: from
 /// an RTO of 3 s on (`Get-NetTCPSetting`, `InitialRtoMs`: 3000 on older ones, 1000 on newer ones).
-pub const LATEST_SYN_SCHEDULE: &[f64] = &[0.0, 3.0, 9.0];
+pub const LATEST_SYN_SCHEDULE: &[Duration] = &[
+    Duration::ZERO,
+    Duration::from_secs(3),
+    Duration::from_secs(9),
+];
 
 /// Socket buffers in octets from which on cloudflared's QUIC library has what it wants without a
 /// warning: half of its 7 MiB, because Linux doubles what is asked for (quic-go `internal/protocol`

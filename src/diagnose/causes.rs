@@ -3,19 +3,37 @@
 use std::collections::BTreeMap;
 
 use super::JudgedRow;
-use super::experiments::Experiments;
+use super::experiment_words::{experiments, made_in_vain};
+use super::own_rules;
 use super::platform::Platform;
-use super::row::Role;
 use crate::catalog;
 use crate::model::{
-    Attempt, Cause, ContactFailure, HandshakeFailure, IcmpError, Outcome, Profile, Service,
+    Attempt, Cause, ContactFailure, HandshakeFailure, IcmpError, Outcome, Profile, Role, Service,
     UntrustedChain,
 };
 
-/// What the evidence for a cause says in words.
+/// What the evidence for a cause says in words, with what is known of this host's own rules.
 pub(super) fn detail(cause: Cause, row: &JudgedRow, platform: Platform) -> String {
-    let text = match cause {
-        Cause::Dropped => return dropped(row, platform),
+    let text = evidence(cause, row, platform);
+    let note = match cause {
+        Cause::LocalFirewall => own_rules::words(row),
+        _ => own_rules::note(row),
+    };
+    match (text, note) {
+        (Some(text), Some(note)) => format!("{text}; {note}"),
+        (None, Some(note)) => note,
+        (text, None) => text.unwrap_or_else(|| cause.to_string()),
+    }
+}
+
+fn evidence(cause: Cause, row: &JudgedRow, platform: Platform) -> Option<String> {
+    match cause {
+        Cause::Dropped => Some(dropped(row, platform)),
+        Cause::Reset if own_rules::all_pass(row) => Some(
+            "a TCP reset answered the SYN. This host's own rules let it out, so a firewall on the way or \
+             the other side itself sent it"
+                .to_owned(),
+        ),
         Cause::Rejected => rejections(row, platform),
         Cause::Reset => Some(reset_words(platform)),
         Cause::LocalFirewall => local_refusal(row),
@@ -34,8 +52,7 @@ pub(super) fn detail(cause: Cause, row: &JudgedRow, platform: Platform) -> Strin
         Cause::Mtu => small_datagrams_pass(row).or_else(|| too_big(row)),
         Cause::Unknown if refuses_post_quantum(row) => Some(post_quantum_refused(row)),
         Cause::Dns | Cause::Unknown => first(row, other_error),
-    };
-    text.unwrap_or_else(|| cause.to_string())
+    }
 }
 
 fn reset_words(platform: Platform) -> String {
@@ -53,8 +70,11 @@ fn dropped(row: &JudgedRow, platform: Platform) -> String {
     let nothing = match row.target.service {
         Service::Quic => platform.pick(
             "no reply, no ICMP, no error",
-            "no reply, no error (of ICMP errors Windows tells a port unreachable alone)",
+            "no reply, no error (Windows reports only ICMP port unreachable)",
         ),
+        Service::Http2 | Service::Https if own_rules::all_pass(row) => {
+            return "no reply, no ICMP, no reset; this host's own rules let it out".to_owned();
+        }
         Service::Http2 | Service::Https => {
             let own = platform.pick(
                 "a rule on this host's own OUTPUT chain looks the same (`nft list ruleset` shows it)",
@@ -71,8 +91,8 @@ fn dropped(row: &JudgedRow, platform: Platform) -> String {
         format!(", and none to {}", experiments.join(", "))
     };
     format!(
-        "{nothing}{in_vain}; a rule against UDP, one against the port and a filter that drops every \
-         QUIC long header look the same, the counters of the firewall tell them apart"
+        "{nothing}{in_vain}. A drop rule for UDP, for the port or for QUIC long headers looks the same; \
+         the firewall's counters show which"
     )
 }
 
@@ -81,8 +101,11 @@ fn tunnel_fails(row: &JudgedRow) -> Option<&'static str> {
     let by_name = row.verdict.cut_name == Some(Role::Tunnel);
     let blocked: Vec<_> = row.verdict.blocked().collect();
     let told = row.attempts.iter().filter(|attempt| {
-        let role = Role::of(attempt, &row.target);
-        let concerned = role == Role::Tunnel || (role == Role::Probe && !by_name);
+        let concerned = match attempt.role {
+            Role::Tunnel => true,
+            Role::Probe => !by_name,
+            Role::Documented | Role::Experiment(_) => false,
+        };
         concerned && !attempt.passed() && blocked.contains(&attempt.address)
     });
     let mut ways = BTreeMap::<(bool, &str), usize>::new();
@@ -161,8 +184,8 @@ fn quic_filtered(row: &JudgedRow) -> String {
         "something answers over UDP"
     };
     format!(
-        "{answer}, and no handshake completes; a filter that reads the handshake and a server that \
-         speaks another QUIC version look the same: a run from another network tells them apart"
+        "{answer}, and no handshake completes; a filter that reads the handshake or a server with another \
+         QUIC version looks the same. A run from another network shows which"
     )
 }
 
@@ -176,16 +199,16 @@ fn large_hello_dropped(row: &JudgedRow) -> Option<String> {
     let segments = match row.target.service {
         Service::Quic => "",
         _ if loses_segments(row) && how.ends_with("ICMP error") => {
-            ", and cloudflared's passes in segments of 1000 octets: something on the path refuses large \
+            ", and cloudflared's passes in segments of 1000 bytes: something on the path refuses large \
              segments"
         }
         _ if loses_segments(row) => {
-            ", and cloudflared's passes in segments of 1000 octets: the path loses large segments, as \
-             one with a smaller MTU does whose ICMP errors are filtered"
+            ", and cloudflared's passes in segments of 1000 bytes: the path loses large segments, like one \
+             with a smaller MTU and filtered ICMP errors"
         }
         _ if experiments(row).result(Profile::SmallPackets).is_none() => {
-            "; whether cloudflared's passes in smaller segments, which would tell a path that loses \
-             large ones from something that reads it, was not tried"
+            "; smaller segments, which would show whether the path loses large ones or something reads it, \
+             were not tried"
         }
         _ => ", and cloudflared's does not pass in smaller segments either: something reads it",
     };
@@ -209,7 +232,7 @@ fn small_datagrams_pass(row: &JudgedRow) -> Option<String> {
         |icmp| format!("; {icmp}"),
     );
     Some(format!(
-        "datagrams of {size} octets go unanswered, those of {} are answered{icmp}",
+        "datagrams of {size} bytes go unanswered, those of {} are answered{icmp}",
         catalog::SMALLEST_INITIAL
     ))
 }
@@ -220,7 +243,7 @@ fn too_big(row: &JudgedRow) -> Option<String> {
         .filter_map(|stray| stray.icmp.as_ref())
         .find(|icmp| icmp.is_too_big());
     let said = by_icmp.map(|icmp| match icmp.mtu {
-        Some(mtu) => format!("{icmp}, which leaves {mtu} octets for a packet"),
+        Some(mtu) => format!("{icmp}, which leaves {mtu} bytes for a packet"),
         None => icmp.to_string(),
     });
     said.or_else(|| {
@@ -270,7 +293,10 @@ fn rejections(row: &JudgedRow, platform: Platform) -> Option<String> {
         Some(from) if row.target.addresses.contains(&from) => {
             ", the destination's own address, which a firewall on the way can use"
         }
-        None => platform.pick("", " by its error number; Windows does not tell the sender"),
+        None => platform.pick(
+            "",
+            " by its error number; Windows does not report the sender",
+        ),
         Some(_) => "",
     };
     let text: Vec<_> = errors
@@ -386,74 +412,4 @@ fn describe_chain(chain: &UntrustedChain) -> String {
         "the certificate for {} was issued by {}{validity} ({}); {above}",
         chain.subject, chain.issuer, chain.reason
     )
-}
-
-fn experiments(row: &JudgedRow) -> Experiments<'_> {
-    let attempts: Vec<_> = row.attempts.iter().collect();
-    Experiments::of(&row.target, &attempts)
-}
-
-/// What the experiments differ in that were made in vain.
-fn made_in_vain(row: &JudgedRow) -> Vec<&'static str> {
-    let experiments = experiments(row);
-    super::experiments(row.target.service.transport())
-        .iter()
-        .filter(|profile| {
-            experiments
-                .result(**profile)
-                .is_some_and(|tried| !tried.passed)
-        })
-        .map(|profile| difference(*profile, row.target.service))
-        .collect()
-}
-
-/// What an experiment's first flight has of its own.
-const fn difference(profile: Profile, service: Service) -> &'static str {
-    match (profile, service) {
-        (Profile::SmallPackets, Service::Quic) => "datagrams of 1200 octets",
-        (Profile::SmallPackets, _) => "segments of 1000 octets",
-        (Profile::SmallHello, _) => "a classical ClientHello in one packet",
-        (Profile::ControlName, _) => "another server name",
-        (Profile::VersionPing, _) => "an unknown QUIC version",
-        (Profile::Cloudflared | Profile::Https, _) => "the tunnel's first flight",
-    }
-}
-
-/// The experiments of rows and what became of them; rows in which the same became of them share a
-/// sentence.
-pub(super) fn experiment_results(rows: &[&JudgedRow]) -> Vec<String> {
-    let mut alike: Vec<(String, Vec<String>)> = Vec::new();
-    for (address, results) in rows.iter().filter_map(|row| results(row)) {
-        match alike.iter_mut().find(|(known, _)| *known == results) {
-            Some((_, addresses)) => addresses.push(address),
-            None => alike.push((results, vec![address])),
-        }
-    }
-    let told = alike.into_iter();
-    told.map(|(results, addresses)| format!("experiments at {}: {results}", addresses.join(", ")))
-        .collect()
-}
-
-/// Where a row's experiments were made, and what became of them; nothing where all of them were in
-/// vain, which the detail of the cause tells.
-fn results(row: &JudgedRow) -> Option<(String, String)> {
-    let experiments = experiments(row);
-    let (mut address, mut any_passed) = (None, false);
-    let profiles = super::experiments(row.target.service.transport()).iter();
-    let results: Vec<_> = profiles
-        .filter_map(|profile| {
-            let tried = experiments.result(*profile)?;
-            any_passed |= tried.passed;
-            address = Some(tried.last.address.to_string());
-            let outcome = match (tried.passed, tried.heard) {
-                (true, _) => "passes",
-                (false, true) => "is cut",
-                (false, false) => "goes unanswered",
-            };
-            let what = difference(*profile, row.target.service);
-            Some(format!("with {what} it {outcome}"))
-        })
-        .collect();
-    let address = address.filter(|_| any_passed)?;
-    Some((address, results.join(", ")))
 }

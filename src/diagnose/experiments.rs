@@ -19,9 +19,8 @@
 
 use std::net::IpAddr;
 
-use super::row::Role;
-use crate::evidence::PathEstimate;
-use crate::model::{Attempt, Cause, HandshakeFailure, Outcome, Profile, Transport};
+use crate::evidence::{SilenceTest, tuning};
+use crate::model::{Attempt, Cause, HandshakeFailure, Outcome, Profile, Role, Transport};
 use crate::targets::Target;
 
 /// The experiments for a transport, those first that explain most.
@@ -70,9 +69,9 @@ impl<'a> Experiments<'a> {
         Self {
             transport: target.service.transport(),
             attempts: all().filter(|a| was_made(a)).collect(),
-            tunnel_is_cut: all().any(|a| Role::of(a, target) == Role::Tunnel && is_cut(a)),
+            tunnel_is_cut: all().any(|a| a.role == Role::Tunnel && is_cut(a)),
             post_quantum_is_refused: target.post_quantum
-                && all().any(|a| Role::of(a, target).decides() && is_alerted(a)),
+                && all().any(|a| a.role.decides() && is_alerted(a)),
         }
     }
 
@@ -145,35 +144,29 @@ impl<'a> Experiments<'a> {
         self.post_quantum_is_refused && self.has_passed(Profile::SmallHello)
     }
 
-    /// The estimate with which the tunnel's own flight is judged: what it met before an experiment
-    /// passed may have been an outage, and a handshake that passed tells how long one takes.
-    pub(super) fn restrict(&self, estimate: &PathEstimate) -> PathEstimate {
-        let answered = self.passed().filter_map(Attempt::answered);
-        let handshake = self
-            .passed()
-            .filter_map(|a| Some(a.handshake_ms?.secs() - a.contact_ms?.secs()));
-        PathEstimate {
-            since: answered
-                .reduce(f64::min)
-                .unwrap_or_default()
-                .max(estimate.since),
-            handshake: estimate.handshake.or(handshake.reduce(f64::max)),
-            ..*estimate
+    /// The test by which the tunnel's own flight is judged: what it met before an experiment passed may
+    /// have been an outage, and a handshake that passed shows how long one takes.
+    pub(super) fn restrict(&self, test: &SilenceTest) -> SilenceTest {
+        let answered = self.passed().filter_map(Attempt::answered).min();
+        let handshakes = self.passed().filter_map(Attempt::handshake_after_contact);
+        SilenceTest {
+            estimate: test.estimate.or_handshake(handshakes.max()),
+            window: test.window.from(answered.unwrap_or_default()),
+            ..*test
         }
     }
 
     /// True while an experiment has neither passed nor been tried often enough to say that it does
     /// not.
-    pub(super) fn are_open(&self, estimate: &PathEstimate) -> bool {
-        const ENOUGH_FAILURES: usize = 2;
+    pub(super) fn are_open(&self, test: &SilenceTest) -> bool {
         experiments(self.transport).iter().any(|profile| {
             let own = || self.attempts.iter().filter(|a| a.profile == *profile);
-            let silent = estimate.unanswered_tries(own().copied());
+            let silent = test.unanswered_tries(own().copied());
             let failed = own().filter(|a| is_failure(a)).count();
             own().next().is_some()
                 && !self.has_passed(*profile)
-                && silent < estimate.enough_for_an_experiment()
-                && failed < ENOUGH_FAILURES
+                && silent < test.tries_of_an_experiment()
+                && failed < tuning::EXPERIMENT_FAILURES
         })
     }
 }

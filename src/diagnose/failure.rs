@@ -19,6 +19,7 @@
 //! refusal may be an accident, and many at once a rate limit. Where others pass it takes as many
 //! refusals as it would take silences.
 
+use crate::evidence::tuning;
 use crate::model::{Attempt, Cause, ContactFailure, HandshakeFailure, Outcome};
 
 /// How often each kind of failure was seen.
@@ -123,7 +124,7 @@ impl Tally {
     }
 }
 
-/// What stands around the failures of one address.
+/// What the failures of one address are seen together with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RowContext {
     /// The failures of the whole row.
@@ -133,7 +134,7 @@ pub(super) struct RowContext {
     /// How much the silence of the address says.
     pub(super) silence: Silence,
     /// Whether its silence after TCP had connected proves a cut.
-    pub(super) hush_proves: bool,
+    pub(super) stall_proves: bool,
     /// Whether its refusals and its silence together are too many for an accident.
     pub(super) refusals_prove: bool,
 }
@@ -146,29 +147,34 @@ pub(super) enum Silence {
     /// More than one attempt went unanswered for long enough to count.
     Insufficient,
     /// Enough went unanswered to prove a block.
-    Proves,
+    Conclusive,
 }
 
 /// The cause that the failures of one address prove.
-pub(super) fn proven_cause(own: &Tally, around: &RowContext) -> Option<Cause> {
-    const SEVERAL: u32 = 4;
+pub(super) fn proven_cause(own: &Tally, context: &RowContext) -> Option<Cause> {
     let RowContext {
         row,
         any_pass,
         silence,
-        hush_proves,
+        stall_proves,
         refusals_prove,
-    } = *around;
-    let (waited, silence_proves) = (silence != Silence::NotYetDue, silence == Silence::Proves);
+    } = *context;
+    let (waited, silence_proves) = (
+        silence != Silence::NotYetDue,
+        silence == Silence::Conclusive,
+    );
     let firm = |own: u32, row: u32| {
-        let recurs = own >= 2 || (own >= 1 && (any_pass || row >= SEVERAL));
+        let recurs = own >= tuning::REPEATED || (own >= 1 && (any_pass || row >= tuning::SEVERAL));
         recurs && refusals_prove
     };
     // Routers answer only some packets of a burst with ICMP, so a row shares what it saw.
-    let pooled = !any_pass && row.icmp >= 2 && (own.icmp >= 1 || waited) && refusals_prove;
-    // The routing table fails every attempt alike. Where others pass, or another machine answers with
-    // the same error, that machine's may have been taken for this host's own.
-    let enough = if any_pass || row.icmp > 0 { 3 } else { 1 };
+    let pooled =
+        !any_pass && row.icmp >= tuning::REPEATED && (own.icmp >= 1 || waited) && refusals_prove;
+    let enough = if any_pass || row.icmp > 0 {
+        tuning::NO_ROUTE_AMONG_OTHERS
+    } else {
+        1
+    };
     let no_route = own.no_route >= enough;
     let rejected = firm(own.icmp, row.icmp) || pooled;
     let table = [
@@ -183,7 +189,7 @@ pub(super) fn proven_cause(own: &Tally, around: &RowContext) -> Option<Cause> {
         (firm(own.version, row.version), Cause::QuicFiltered),
         (rejected, Cause::Rejected),
         (firm(own.reset, row.reset), Cause::Reset),
-        (firm(own.cut, row.cut) || hush_proves, Cause::Interrupted),
+        (firm(own.cut, row.cut) || stall_proves, Cause::Interrupted),
         (silence_proves && row.icmp > 0 && !any_pass, Cause::Rejected),
         (silence_proves, Cause::Dropped),
         (firm(own.other, row.other), Cause::Unknown),
@@ -203,7 +209,7 @@ mod tests {
             row,
             any_pass,
             silence,
-            hush_proves: false,
+            stall_proves: false,
             refusals_prove: !any_pass,
         }
     }
@@ -316,23 +322,23 @@ mod tests {
                 cut: own.cut + more.cut,
                 ..own
             };
-            let around = around(own, false, Silence::Proves);
+            let around = around(own, false, Silence::Conclusive);
             assert_eq!(proven_cause(&own, &around), Some(wanted));
         }
         let other = seen(|t| t.other = 2);
-        let silent = around(other, false, Silence::Proves);
+        let silent = around(other, false, Silence::Conclusive);
         assert_eq!(proven_cause(&other, &silent), Some(Cause::Dropped));
         assert_eq!(cause(other, other, false), Some(Cause::Unknown));
         let cut = seen(|t| t.cut = 2);
         let beside_icmp = Tally { icmp: 1, ..cut };
-        let silent = around(beside_icmp, false, Silence::Proves);
+        let silent = around(beside_icmp, false, Silence::Conclusive);
         assert_eq!(proven_cause(&cut, &silent), Some(Cause::Interrupted));
     }
 
     #[test]
     fn silence_is_the_weakest_evidence() {
         let none = Tally::default();
-        let proven = |row| proven_cause(&none, &around(row, false, Silence::Proves));
+        let proven = |row| proven_cause(&none, &around(row, false, Silence::Conclusive));
         assert_eq!(proven(none), Some(Cause::Dropped));
         let icmp = Tally {
             icmp: 1,
@@ -380,7 +386,7 @@ mod tests {
             ..around(seen(9), true, Silence::Insufficient)
         };
         assert_eq!(proven_cause(&none, &among), None);
-        let silent = around(seen(9), true, Silence::Proves);
+        let silent = around(seen(9), true, Silence::Conclusive);
         assert_eq!(proven_cause(&none, &silent), Some(Cause::Dropped));
     }
 

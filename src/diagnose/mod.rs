@@ -2,29 +2,33 @@
 
 mod causes;
 mod dns;
+mod experiment_words;
 mod experiments;
 mod failure;
 mod findings;
 mod outlook;
-mod path_estimates;
+mod own_rules;
 mod platform;
 mod rate_limit;
 mod row;
+mod row_evidence;
+mod silence_tests;
 mod sni;
 mod verdict;
 mod words;
 
 pub use experiments::experiments;
-pub use path_estimates::{FRESH_FLOWS, PathEstimates, service_of};
 pub use rate_limit::{FirstSuccesses, RateLimit, RateLimits};
-pub use row::{AddressState, Pending, Role, RowVerdict, belongs, judge};
+pub use row::{Pending, RowVerdict, judge};
+pub use row_evidence::AddressState;
+pub use silence_tests::SilenceTests;
 
 use std::collections::BTreeMap;
 
 use crate::evidence::PathEstimate;
 use crate::model::{
-    AddressCount, Attempt, Destination, DnsReport, Family, Forecast, Observations, ProtocolReport,
-    Protocols, RegionReport, Report, SCHEMA_VERSION, Service, Status, Tool,
+    AddressCount, Attempt, Destination, DnsReport, Family, Forecast, Observations, OwnFlow,
+    ProtocolReport, Protocols, RegionReport, Report, SCHEMA_VERSION, Service, Status, Tool,
 };
 use crate::targets::{Names, Target, targets};
 
@@ -65,6 +69,7 @@ pub fn diagnose(seen: Observations) -> Report {
         sni: sni::sni(&rows),
         destinations: rows.iter().map(|row| destination(row, &seen)).collect(),
         findings,
+        own_rules: seen.own_rules,
         dns: DnsReport {
             resolvers: seen.resolvers,
             lookups: seen.lookups,
@@ -109,8 +114,13 @@ fn names(seen: &Observations) -> Names<'_> {
 fn judged_rows(seen: &Observations, names: Names<'_>) -> (Vec<JudgedRow>, RateLimits) {
     let targets = targets(&seen.options, &seen.host, names);
     let rate_limits = RateLimits::of(&seen.attempts.iter().collect::<Vec<_>>(), &targets);
-    let path_estimates = PathEstimates::of(seen.attempts.iter(), &rate_limits);
-    let judge = |target| judged(target, &seen.attempts, &path_estimates);
+    let tests = SilenceTests::of(seen.attempts.iter(), &rate_limits);
+    let judge = |target| {
+        let mut row = judged(target, &seen.attempts, &tests);
+        row.own = own_rules::of_row(&row.target, seen.own_rules.as_ref());
+        own_rules::attribute(&mut row.verdict, &row.attempts, &row.own);
+        row
+    };
     (targets.into_iter().map(judge).collect(), rate_limits)
 }
 
@@ -120,6 +130,8 @@ pub(crate) struct JudgedRow {
     pub(crate) verdict: RowVerdict,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) estimate: PathEstimate,
+    /// What this host's own rules do with its flows, as far as that was asked.
+    pub(crate) own: Vec<OwnFlow>,
 }
 
 impl JudgedRow {
@@ -132,27 +144,29 @@ impl JudgedRow {
     }
 }
 
-fn judged(target: Target, attempts: &[Attempt], path_estimates: &PathEstimates) -> JudgedRow {
-    let estimate = path_estimates.for_target(&target);
+fn judged(target: Target, attempts: &[Attempt], tests: &SilenceTests) -> JudgedRow {
+    let test = tests.for_target(&target);
     let mut own: Vec<_> = attempts
         .iter()
-        .filter(|a| belongs(a, &target))
+        .filter(|a| target.includes(a))
         .cloned()
         .collect();
-    // Ties are broken by what identifies an attempt, so that the order of the input never shows.
-    own.sort_by(|a, b| {
-        let key = |a: &Attempt| (a.address, a.sni.clone(), a.profile, a.attempt);
-        let by_time = a.started_ms.get().total_cmp(&b.started_ms.get());
-        let by_length = a.elapsed_ms.get().total_cmp(&b.elapsed_ms.get());
-        by_time.then_with(|| key(a).cmp(&key(b))).then(by_length)
-    });
-    let verdict = judge(&target, &own.iter().collect::<Vec<_>>(), &estimate);
+    own.sort_by(|a, b| place(a).cmp(&place(b)));
+    let verdict = judge(&target, &own.iter().collect::<Vec<_>>(), &test);
     JudgedRow {
         target,
         verdict,
         attempts: own,
-        estimate,
+        estimate: test.estimate,
+        own: Vec::new(),
     }
+}
+
+/// The place of an attempt among those of its row: by its start. Ties are broken by what identifies an
+/// attempt, so that the order of the input never shows.
+fn place(attempt: &Attempt) -> impl Ord + use<'_> {
+    let flow = (attempt.address, attempt.sni.as_str(), attempt.profile);
+    (attempt.started(), flow, attempt.attempt, attempt.elapsed())
 }
 
 /// This program, as it signs what it writes.

@@ -15,13 +15,15 @@ mod lookups;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use super::JudgedRow;
 use super::dns::{Discovery, EdgeHost, Resolves, SrvState};
 use super::verdict::Conclusion;
 use crate::catalog;
 use crate::forecast::{self, Addresses, Conditions, Dial, Region, Starts};
 use crate::model::{
-    Ended, Family, Forecast, IpVersionChoice, Killed, LookupStatus, Millis, Observations, Options,
+    Attempt, Ended, Family, Forecast, IpVersionChoice, Killed, LookupStatus, Observations, Options,
     ProtocolChoice, Service, ServiceUnit, Span, Status, Transport, Verdict, Via,
 };
 use crate::targets::uses_family;
@@ -233,24 +235,21 @@ impl View<'_> {
         let times = edge
             .flat_map(|row| &row.attempts)
             .filter(|attempt| attempt.passed());
-        let mut times: Vec<_> = times
-            .filter_map(|a| a.contact_ms)
-            .map(Millis::secs)
-            .collect();
-        times.sort_by(f64::total_cmp);
-        times.get(times.len() / 2).copied()
+        let mut times: Vec<_> = times.filter_map(Attempt::contact).collect();
+        times.sort_unstable();
+        times.get(times.len() / 2).map(Duration::as_secs_f64)
     }
 
     /// The loss each way, by the SYNs that were answered only after they had been sent again.
     fn loss(&self) -> f64 {
         /// Fewer answers, or fewer late ones, show nothing.
         const ENOUGH: (usize, usize) = (16, 2);
-        const RESENT_S: f64 = 0.9;
+        const RESENT: Duration = Duration::from_millis(900);
         let attempts = self.seen.attempts.iter();
         let tcp = attempts.filter(|a| a.transport == Transport::Tcp && a.passed());
-        let times = tcp.filter_map(|a| Some(a.contact_ms?.secs()));
-        let quickest = times.clone().fold(f64::INFINITY, f64::min);
-        let late = times.clone().filter(|t| *t > quickest + RESENT_S).count();
+        let times = tcp.filter_map(Attempt::contact);
+        let quickest = times.clone().min().unwrap_or_default();
+        let late = times.clone().filter(|t| *t > quickest + RESENT).count();
         let all = times.count();
         if all < ENOUGH.0 || late < ENOUGH.1 {
             return 0.0;

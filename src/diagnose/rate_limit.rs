@@ -9,35 +9,21 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
-use super::path_estimates::service_of;
-use super::row::{Role, belongs};
-use crate::evidence::{self, PathEstimate, Peer, peer};
-use crate::model::{Attempt, Millis, Service};
+use crate::evidence::{
+    Peer, SilenceTest, loss_bound, peer, sorted, tuning, upper_quartile, was_refused,
+};
+use crate::model::{Attempt, Moment, Service};
 use crate::targets::Target;
-
-/// How many addresses must fail one after the other. A path that loses a third of all tries does that
-/// in one run of a hundred, where the price is a second or two.
-const STRETCH: usize = 8;
-
-/// How many of them, and how many reached later, make a limit more than a suspicion: a path that loses
-/// a third of all tries does that in one run of ten thousand.
-const MANY: usize = 12;
-const RECOVERED: usize = 6;
-
-/// For how long no new flow may have been answered, in seconds.
-const STOPPED: f64 = 0.3;
-
-/// How long nothing new is sent once a limit is suspected, in seconds, so that it can recover.
-const QUIET: f64 = 0.5;
 
 /// A stretch of new flows that failed where earlier ones had passed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateLimit {
-    /// When it shows, in seconds of the run: what is under way by then goes on in vain.
-    pub shows: f64,
-    /// From when on flows are started one by one, and their failures count, in seconds of the run.
-    pub resume_at: f64,
+    /// When it shows: what is under way by then goes on in vain.
+    pub shows: Moment,
+    /// From when on flows are started one by one, and their failures count.
+    pub resume_at: Moment,
     /// How many new flows had been answered at once before.
     pub answered: usize,
     /// How many addresses failed one after the other then.
@@ -94,15 +80,15 @@ impl RateLimits {
 
 impl RateLimit {
     fn of(mut flows: Vec<FirstFlow<'_>>, attempts: &[&Attempt], service: Service) -> Option<Self> {
-        flows.sort_by(|a, b| a.started().total_cmp(&b.started()));
-        let answered_after = flows.iter().filter_map(|flow| flow.attempt.contact_ms);
-        let quickest = answered_after.map(Millis::secs).reduce(f64::min)?;
+        flows.sort_by_key(FirstFlow::started);
+        let answered_after = flows.iter().filter_map(|flow| flow.attempt.contact());
+        let quickest = answered_after.min()?;
         let mut stretch = Vec::new();
         let mut answered = 0;
         for flow in &flows {
             match flow.fails(quickest) {
                 Some(true) if answered > 0 => stretch.push(flow),
-                Some(false) if stretch.len() >= STRETCH => break,
+                Some(false) if stretch.len() >= tuning::LIMIT_STRETCH => break,
                 Some(false) => {
                     answered += 1;
                     stretch.clear();
@@ -110,19 +96,21 @@ impl RateLimit {
                 Some(true) | None => {}
             }
         }
-        let mut shows = stretch.get(STRETCH - 1)?.fails_by(quickest);
+        let mut shows = stretch.get(tuning::LIMIT_STRETCH - 1)?.fails_by(quickest);
         // A busy machine finds answers late, but it finds one after the other.
-        let kin = attempts.iter().filter(|a| service_of(a) == service);
-        for contact in evidence::sorted(kin.filter_map(|a| a.answered())) {
-            if (shows - STOPPED..=shows).contains(&contact) {
-                shows = contact + STOPPED;
+        let of_kind = attempts.iter().filter(|a| a.service() == service);
+        let mut answers: Vec<_> = of_kind.filter_map(|a| a.answered()).collect();
+        answers.sort_unstable();
+        for answered in answers {
+            if answered <= shows && shows <= answered + tuning::LIMIT_STOPPED {
+                shows = answered + tuning::LIMIT_STOPPED;
             }
         }
         let in_vain = |flow: &&&FirstFlow<'_>| flow.is_refused() || flow.attempt.ended() >= shows;
         let failed = stretch.iter().filter(in_vain).count();
-        (failed >= STRETCH).then(|| Self {
+        (failed >= tuning::LIMIT_STRETCH).then(|| Self {
             shows,
-            resume_at: shows + QUIET,
+            resume_at: shows + tuning::LIMIT_PAUSE,
             answered,
             failed,
             recovered: stretch
@@ -138,50 +126,48 @@ impl RateLimit {
     /// was too busy.
     #[must_use]
     pub const fn is_recognised(&self) -> bool {
-        !self.host_overloaded && self.failed >= MANY && self.recovered >= RECOVERED
+        !self.host_overloaded
+            && self.failed >= tuning::LIMIT_FAILED
+            && self.recovered >= tuning::LIMIT_RECOVERED
     }
 
-    /// The estimate with which failures are judged: only those since the flows resumed count, only up to the last
+    /// The test by which failures are judged: only those since the flows resumed count, only up to the last
     /// new flow of the kind that passed, and only as far as fresh flows to what is open pass.
     pub(super) fn restrict(
         &self,
-        estimate: &PathEstimate,
-        kin: &[&Attempt],
-        first_passes: &FirstSuccesses<'_>,
-    ) -> PathEstimate {
-        let since = |a: &&&Attempt| a.started_ms.secs() >= self.resume_at;
-        let passes = kin.iter().filter(since).filter(|a| a.passed());
-        let starts = passes.map(|a| a.started_ms.secs());
-        let loss = loss_of_controls(kin, first_passes, self.resume_at, estimate.timeout())
-            .unwrap_or_default();
-        PathEstimate {
-            since: estimate.since.max(self.resume_at),
-            resume_at: self.resume_at,
-            until: starts.fold(self.resume_at, f64::max),
-            fresh: None,
-            loss: estimate.loss.max(loss),
-            refusing: estimate.refusing.max(loss),
-            ..*estimate
+        test: SilenceTest,
+        comparable: &[&Attempt],
+        first_successes: &FirstSuccesses<'_>,
+    ) -> SilenceTest {
+        let since = |a: &&&Attempt| a.started() >= self.resume_at;
+        let passes = comparable.iter().filter(since).filter(|a| a.passed());
+        let last = passes.map(|a| a.started()).max().unwrap_or(self.resume_at);
+        let timeout = test.estimate.timeout();
+        let loss = loss_of_controls(comparable, first_successes, self.resume_at, timeout);
+        SilenceTest {
+            estimate: test.estimate.losing_at_least(loss.unwrap_or_default()),
+            window: test.window.after_limit(self.resume_at).until(last),
+            controls: None,
+            ..test
         }
     }
 }
 
 /// Whether a quarter of the handshakes took far longer, once the other side had answered, than answers
 /// do or than the quickest of them.
-fn is_busy(attempts: &[&Attempt], quickest_answer: f64) -> bool {
-    let took = attempts
-        .iter()
-        .filter_map(|a| evidence::handshake_after_contact(a));
-    let took = evidence::sorted(took);
+fn is_busy(attempts: &[&Attempt], quickest_answer: Duration) -> bool {
+    let took = attempts.iter().filter_map(|a| a.handshake_after_contact());
+    let took = sorted(took);
     let quickest = took.first().copied().unwrap_or_default();
-    let bearable = timeout(quickest_answer).min(0.2 + 4.0 * quickest);
-    evidence::upper_quartile(&took).is_some_and(|slow| slow > bearable)
+    let bearable = tuning::BUSY_MARGIN + quickest * tuning::BUSY_HANDSHAKES;
+    let bearable = bearable.min(timeout(quickest_answer));
+    upper_quartile(&took).is_some_and(|slow| slow > bearable)
 }
 
 /// When each address first passed, with each name. Experiments are left out: that one passes says
 /// nothing of the tunnel's own first flight.
 #[derive(Debug, Default)]
-pub struct FirstSuccesses<'a>(HashMap<Peer<'a>, f64>);
+pub struct FirstSuccesses<'a>(HashMap<Peer<'a>, Moment>);
 
 impl<'a> FirstSuccesses<'a> {
     /// Reads it from attempts.
@@ -190,8 +176,8 @@ impl<'a> FirstSuccesses<'a> {
         let mut passes = HashMap::new();
         let plain = attempts.filter(|a| !a.profile.is_experiment());
         for attempt in plain.filter(|a| a.passed()) {
-            let first = passes.entry(peer(attempt)).or_insert(f64::INFINITY);
-            *first = first.min(attempt.ended());
+            let first = passes.entry(peer(attempt)).or_insert(Moment::NEVER);
+            *first = attempt.ended().min(*first);
         }
         Self(passes)
     }
@@ -201,25 +187,25 @@ impl<'a> FirstSuccesses<'a> {
     pub fn is_control(&self, attempt: &Attempt) -> bool {
         let first = self.0.get(&peer(attempt));
         let first = first.filter(|_| !attempt.profile.is_experiment());
-        first.is_some_and(|passed| *passed <= attempt.started_ms.secs())
+        first.is_some_and(|passed| *passed <= attempt.started())
     }
 }
 
 /// An upper bound on the chance that a control fails at the first try, by those since then that are
 /// decided; none where none has failed.
 pub(super) fn loss_of_controls(
-    kin: &[&Attempt],
-    first_passes: &FirstSuccesses<'_>,
-    since: f64,
-    timeout: f64,
+    attempts: &[&Attempt],
+    first_successes: &FirstSuccesses<'_>,
+    since: Moment,
+    timeout: Duration,
 ) -> Option<f64> {
-    let late = kin.iter().filter(|a| a.started_ms.secs() >= since);
-    let controls = late.filter(|a| first_passes.is_control(a));
-    let decided = controls.filter(|a| a.contact_ms.is_some() || a.elapsed_ms.secs() >= timeout);
+    let late = attempts.iter().filter(|a| a.started() >= since);
+    let controls = late.filter(|a| first_successes.is_control(a));
+    let decided = controls.filter(|a| a.contact_ms.is_some() || a.elapsed() >= timeout);
     let (lost, tried) = decided.fold((0, 0), |(lost, tried), control| {
         (lost + u32::from(control.contact_ms.is_none()), tried + 1)
     });
-    (lost > 0).then(|| evidence::loss_bound(lost, tried))
+    (lost > 0).then(|| loss_bound(lost, tried))
 }
 
 /// The first flow to one address.
@@ -231,47 +217,45 @@ struct FirstFlow<'a> {
 
 /// The first flow to each address of a row, if anything passes in it.
 fn first_flows<'a>(attempts: &[&'a Attempt], target: &Target) -> Vec<FirstFlow<'a>> {
-    let own = attempts.iter().copied().filter(|a| belongs(a, target));
-    let own: Vec<_> = own.filter(|a| Role::of(a, target).decides()).collect();
+    let own = attempts.iter().copied().filter(|a| target.includes(a));
+    let own: Vec<_> = own.filter(|a| a.role.decides()).collect();
     if !own.iter().any(|a| a.passed()) {
         return Vec::new();
     }
     let first = |address: &IpAddr| {
         let here = || own.iter().filter(|a| a.address == *address);
-        let started = |a: &Attempt| a.started_ms.get();
-        let attempt = here().min_by(|a, b| started(a).total_cmp(&started(b)))?;
+        let attempt = here().min_by_key(|a| a.started())?;
         Some(FirstFlow {
             attempt,
-            recovers: here().any(|a| a.passed() && a.sni == attempt.sni),
+            recovers: here().any(|a| a.passed() && a.role == attempt.role),
         })
     };
     target.addresses.iter().filter_map(first).collect()
 }
 
-/// How long silence takes to look like a failure, in seconds. The quickest answer decides, because that
-/// can only become less: what looked like a failure goes on to.
-fn timeout(quickest: f64) -> f64 {
-    0.3 + 4.0 * quickest
+/// How long silence takes to look like a failure.
+fn timeout(quickest: Duration) -> Duration {
+    tuning::FLOW_FAILS_MARGIN + quickest * tuning::FLOW_FAILS_ROUND_TRIPS
 }
 
 impl FirstFlow<'_> {
-    fn started(&self) -> f64 {
-        self.attempt.started_ms.secs()
+    fn started(&self) -> Moment {
+        self.attempt.started()
     }
 
     fn is_refused(&self) -> bool {
-        evidence::was_refused(self.attempt)
+        was_refused(self.attempt)
     }
 
     /// Whether it went unanswered or was refused; nothing while it is too early to say.
-    fn fails(&self, quickest: f64) -> Option<bool> {
+    fn fails(&self, quickest: Duration) -> Option<bool> {
         let answered = self.attempt.contact_ms.is_some();
         let ripe = answered || self.is_refused() || self.attempt.ended() >= self.fails_by(quickest);
         ripe.then_some(!answered)
     }
 
-    /// When it counts as a failure, in seconds of the run.
-    fn fails_by(&self, quickest: f64) -> f64 {
+    /// When it counts as a failure.
+    fn fails_by(&self, quickest: Duration) -> Moment {
         if self.is_refused() {
             self.attempt.ended()
         } else {

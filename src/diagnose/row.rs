@@ -21,10 +21,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::experiments::Experiments;
-use super::failure::{RowContext, Silence, Tally, proven_cause};
-use crate::catalog;
-use crate::evidence::{PathEstimate, was_refused};
-use crate::model::{Attempt, Cause, Millis, Profile, RttRange, Service, Status, Transport};
+use super::failure::Tally;
+use super::row_evidence::{AddressState, RowEvidence};
+use crate::evidence::{SilenceTest, was_refused};
+use crate::model::{Attempt, Cause, Millis, Role, RttRange, Status, Transport};
 use crate::targets::{Target, TargetState};
 
 /// What the attempts at one row prove.
@@ -54,20 +54,9 @@ pub enum Pending {
     /// How the row is blocked: experiments are under way.
     Experiments,
     /// Whether an answer that cannot be right leads to the right place.
-    StandIns,
+    SuspiciousAnswers,
     /// Whether new flows to what has passed still pass: failures are held against a fresh one.
     Control,
-}
-
-/// What is known of one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AddressState {
-    /// It passes.
-    Reachable,
-    /// It is proven blocked.
-    Blocked(Cause),
-    /// The evidence does not suffice.
-    Open,
 }
 
 impl RowVerdict {
@@ -96,78 +85,15 @@ impl RowVerdict {
     }
 }
 
-/// The role of a server name in a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// The name that decides: the tunnel's own, or the HTTPS host's.
-    Tunnel,
-    /// The name of cloudflared's pre-checks.
-    Probe,
-    /// A documented name that decides nothing.
-    Documented,
-    /// A first flight that differs from the tunnel's on purpose, and decides nothing.
-    Experiment(Profile),
-}
-
-impl Role {
-    /// The role that an attempt's server name has in the row.
-    #[must_use]
-    pub fn of(attempt: &Attempt, target: &Target) -> Self {
-        match attempt.sni.as_str() {
-            _ if attempt.profile.is_experiment() => Self::Experiment(attempt.profile),
-            sni if sni == target.deciding_sni() => Self::Tunnel,
-            catalog::PROBE_SNI => Self::Probe,
-            _ => Self::Documented,
-        }
-    }
-
-    /// The server name that plays the role in the row.
-    #[must_use]
-    pub fn sni(self, target: &Target) -> &str {
-        match self {
-            Self::Experiment(Profile::VersionPing) => "",
-            Self::Experiment(Profile::ControlName) => catalog::CONTROL_SNI,
-            Self::Tunnel | Self::Experiment(_) => target.deciding_sni(),
-            Self::Probe => catalog::PROBE_SNI,
-            Self::Documented => catalog::DOCUMENTED_SNI,
-        }
-    }
-
-    /// The first flight that plays the role in the row.
-    #[must_use]
-    pub fn profile(self, target: &Target) -> Profile {
-        match (self, target.service) {
-            (Self::Experiment(profile), _) => profile,
-            (_, Service::Https) => Profile::Https,
-            _ => Profile::Cloudflared,
-        }
-    }
-
-    /// Whether attempts in this role say whether an address is blocked.
-    pub(super) const fn decides(self) -> bool {
-        matches!(self, Self::Tunnel | Self::Probe)
-    }
-}
-
-/// Whether an attempt belongs to the row.
-#[must_use]
-pub fn belongs(attempt: &Attempt, target: &Target) -> bool {
-    attempt.port == target.port
-        && attempt.transport == target.service.transport()
-        && (target.addresses.contains(&attempt.address)
-            || target.suspicious_answers.contains(&attempt.address))
-        && (target.service != Service::Https || attempt.sni == target.host)
-}
-
 /// Judges a row by the attempts that belong to it.
 #[must_use]
-pub fn judge(target: &Target, attempts: &[&Attempt], estimate: &PathEstimate) -> RowVerdict {
+pub fn judge(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> RowVerdict {
     let (status, cause) = match target.state {
         TargetState::Skipped => (Status::Skipped, None),
         TargetState::Unavailable => (Status::Unavailable, Some(Cause::NoRoute)),
         TargetState::Unresolved => (Status::Unresolved, Some(Cause::Dns)),
         TargetState::Waiting => (Status::Inconclusive, Some(Cause::Unknown)),
-        TargetState::Probed => return judge_probed(target, attempts, estimate),
+        TargetState::Probed => return judge_probed(target, attempts, test),
     };
     RowVerdict {
         status,
@@ -176,45 +102,36 @@ pub fn judge(target: &Target, attempts: &[&Attempt], estimate: &PathEstimate) ->
         tunnel_proven: false,
         probe_passes: false,
         cut_name: None,
-        open: suspicious_answers_open(target, attempts, estimate).then_some(Pending::StandIns),
+        open: suspicious_answers_open(target, attempts, test).then_some(Pending::SuspiciousAnswers),
     }
 }
 
-/// Whether a stand-in has neither passed nor failed yet. It takes less than to accuse: it is accused of
+/// Whether a suspicious answer has neither passed nor failed yet. It takes less than to accuse: it is accused of
 /// nothing that its address does not say already.
-fn suspicious_answers_open(
-    target: &Target,
-    attempts: &[&Attempt],
-    estimate: &PathEstimate,
-) -> bool {
+fn suspicious_answers_open(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> bool {
     target.suspicious_answers.iter().any(|address| {
         let own = || attempts.iter().filter(|a| a.address == *address);
-        let silent = estimate.unanswered_tries(own().copied());
+        let silent = test.unanswered_tries(own().copied());
         let failed = Tally::of(own().copied()).anything();
-        !failed && !own().any(|a| a.passed()) && silent < estimate.enough_for_an_experiment()
+        !failed && !own().any(|a| a.passed()) && silent < test.tries_of_an_experiment()
     })
 }
 
-fn judge_probed(target: &Target, attempts: &[&Attempt], estimate: &PathEstimate) -> RowVerdict {
-    let open_stand_ins = suspicious_answers_open(target, attempts, estimate);
-    // A limit that refuses may fall into step with the controls, so under a rate limit only silence counts.
-    let limited = estimate.resume_at > 0.0;
-    let since_calm = |a: &Attempt| a.ended() >= estimate.resume_at;
-    let counts = |a: &Attempt| a.passed() || (since_calm(a) && !(limited && was_refused(a)));
-    let own = |a: &&&Attempt| target.addresses.contains(&a.address) && counts(a);
+fn judge_probed(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> RowVerdict {
+    let open_answers = suspicious_answers_open(target, attempts, test);
+    let own = |a: &&&Attempt| target.addresses.contains(&a.address) && test.window.admits(a);
     let attempts: &[&Attempt] = &attempts.iter().filter(own).copied().collect::<Vec<_>>();
     let experiments = Experiments::of(target, attempts);
-    let estimate = &experiments.restrict(estimate);
-    let row = Row::new(target, attempts, estimate);
+    let test = &experiments.restrict(test);
+    let row = RowEvidence::of(target, attempts, test);
     // A row that has seen an ICMP error of its own need not wait for one.
-    let icmp_seen = estimate.icmp_seen && row.everything.icmp == 0;
-    let estimate = &PathEstimate {
-        icmp_seen,
-        ..*estimate
+    let test = &SilenceTest {
+        awaits_icmp: test.awaits_icmp && !row.met_icmp(),
+        ..*test
     };
-    let cut_name = row.cut_name(estimate);
-    let proven = row.states(cut_name, estimate);
-    let held = confirmed_by_controls(target, attempts, estimate, &proven);
+    let cut_name = row.cut_name(test);
+    let proven = row.states(cut_name, test);
+    let held = confirmed_by_controls(target, attempts, test, &proven);
     let addresses = explained(&row, held.clone(), &experiments);
     let explicable = |(_, state): &(_, AddressState)| match state {
         AddressState::Blocked(cause) => may_be_explained(*cause, row.transport),
@@ -222,12 +139,12 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], estimate: &PathEstimate)
     };
     let open = if held != proven {
         Some(Pending::Control)
-    } else if addresses.iter().any(explicable) && experiments.are_open(estimate) {
+    } else if addresses.iter().any(explicable) && experiments.are_open(test) {
         Some(Pending::Experiments)
     } else if row.probe_name_is_open() && cut_name.is_none() {
         Some(Pending::ProbeName)
     } else {
-        open_stand_ins.then_some(Pending::StandIns)
+        open_answers.then_some(Pending::SuspiciousAnswers)
     };
     let reachable = addresses
         .iter()
@@ -258,18 +175,18 @@ fn judge_probed(target: &Target, attempts: &[&Attempt], estimate: &PathEstimate)
 fn confirmed_by_controls(
     target: &Target,
     attempts: &[&Attempt],
-    estimate: &PathEstimate,
+    test: &SilenceTest,
     proven: &[(IpAddr, AddressState)],
 ) -> Vec<(IpAddr, AddressState)> {
     let accuses = |(_, state): &(IpAddr, AddressState)| matches!(state, AddressState::Blocked(_));
-    if estimate.fresh.is_none() || !proven.iter().any(accuses) {
+    if test.controls.is_none() || !proven.iter().any(accuses) {
         return proven.to_vec();
     }
-    let estimate = estimate.confirmed_by_controls();
-    let in_time = |a: &&&Attempt| !(was_refused(a) && estimate.is_too_late(a));
+    let test = test.confirmed_by_controls();
+    let in_time = |a: &&&Attempt| !(was_refused(a) && test.window.is_over(a.started()));
     let attempts: Vec<_> = attempts.iter().filter(in_time).copied().collect();
-    let row = Row::new(target, &attempts, &estimate);
-    let held = row.states(row.cut_name(&estimate), &estimate);
+    let row = RowEvidence::of(target, &attempts, &test);
+    let held = row.states(row.cut_name(&test), &test);
     let pairs = proven.iter().zip(held);
     pairs
         .map(|((address, proven), (_, held))| match held {
@@ -280,7 +197,7 @@ fn confirmed_by_controls(
 }
 
 /// The cause that most blocked addresses share; of equals the one that is stronger evidence.
-fn row_cause(states: &[(IpAddr, AddressState)]) -> Option<Cause> {
+pub(super) fn row_cause(states: &[(IpAddr, AddressState)]) -> Option<Cause> {
     let mut counts = BTreeMap::<Cause, usize>::new();
     for (_, state) in states {
         if let AddressState::Blocked(cause) = state {
@@ -297,7 +214,7 @@ fn row_cause(states: &[(IpAddr, AddressState)]) -> Option<Cause> {
 /// The states with the causes that experiments prove. The address that they were made on speaks for
 /// those that fail as it does, and, where nothing passes in the row, for all.
 fn explained(
-    row: &Row<'_>,
+    row: &RowEvidence<'_>,
     states: Vec<(IpAddr, AddressState)>,
     experiments: &Experiments<'_>,
 ) -> Vec<(IpAddr, AddressState)> {
@@ -336,232 +253,24 @@ const fn may_be_explained(cause: Cause, transport: Transport) -> bool {
     }
 }
 
-/// The attempts of a row by address and role.
-struct Row<'a> {
-    addresses: &'a [IpAddr],
-    by_address: BTreeMap<(IpAddr, Role), Vec<&'a Attempt>>,
-    everything: Tally,
-    /// Whether the next hop was waited for in vain: errors of this host itself are no firewall's then.
-    silent_next_hop: bool,
-    transport: Transport,
-    tunnel_proven: bool,
-    probe_passes: bool,
-    span: f64,
-    /// Unanswered tries of all addresses, before a first answer and after one.
-    silent: u32,
-    stalled: u32,
-}
-
-impl<'a> Row<'a> {
-    fn new(target: &'a Target, attempts: &[&'a Attempt], estimate: &PathEstimate) -> Self {
-        let mut by_address = BTreeMap::<_, Vec<&Attempt>>::new();
-        let deciding = |a: &&&Attempt| Role::of(a, target).decides();
-        for attempt in attempts.iter().filter(deciding) {
-            by_address
-                .entry((attempt.address, Role::of(attempt, target)))
-                .or_default()
-                .push(attempt);
-        }
-        let passes = |role| {
-            by_address
-                .iter()
-                .any(|((_, r), list)| *r == role && list.iter().any(|a| a.passed()))
-        };
-        let tunnel_proven = passes(Role::Tunnel);
-        let everything = || by_address.values().flatten().copied();
-        let tally = Tally::of(everything());
-        let silent_next_hop = tally.no_route > 0;
-        Self {
-            addresses: &target.addresses,
-            transport: target.service.transport(),
-            tunnel_proven,
-            probe_passes: passes(Role::Probe),
-            everything: tally.with_next_hop(silent_next_hop),
-            silent_next_hop,
-            span: estimate.span(everything()),
-            silent: everything().map(|a| estimate.silent_tries(a)).sum(),
-            stalled: everything().map(|a| estimate.stalled_tries(a)).sum(),
-            by_address,
-        }
-    }
-
-    /// What is known of each address.
-    fn states(
-        &self,
-        cut_name: Option<Role>,
-        estimate: &PathEstimate,
-    ) -> Vec<(IpAddr, AddressState)> {
-        let sni_cut = cut_name == Some(Role::Tunnel);
-        let state = |address: &IpAddr| (*address, self.address_state(*address, sni_cut, estimate));
-        self.addresses.iter().map(state).collect()
-    }
-
-    fn any_pass(&self) -> bool {
-        self.tunnel_proven || self.probe_passes
-    }
-
-    fn attempts(&self, address: IpAddr, role: Role) -> &[&'a Attempt] {
-        self.by_address
-            .get(&(address, role))
-            .map_or(&[], Vec::as_slice)
-    }
-
-    fn passes(&self, address: IpAddr, role: Role) -> bool {
-        self.attempts(address, role)
-            .iter()
-            .any(|attempt| attempt.passed())
-    }
-
-    fn address_state(
-        &self,
-        address: IpAddr,
-        sni_cut: bool,
-        estimate: &PathEstimate,
-    ) -> AddressState {
-        let tunnel = self.passes(address, Role::Tunnel);
-        let probe = self.passes(address, Role::Probe);
-        match (tunnel, probe, self.tunnel_proven, sni_cut) {
-            (true, ..) | (_, true, true, _) => AddressState::Reachable,
-            (_, true, false, true) => AddressState::Blocked(Cause::SniFiltered),
-            (_, true, false, false) => AddressState::Open,
-            (false, false, ..) => {
-                let failed: Vec<_> = self
-                    .telling_names()
-                    .iter()
-                    .copied()
-                    .flat_map(|role| self.attempts(address, role))
-                    .copied()
-                    .collect();
-                let own = Tally::of(failed.iter().copied()).with_next_hop(self.silent_next_hop);
-                let silent = failed.iter().map(|a| estimate.silent_tries(a)).sum();
-                let stalled = failed.iter().map(|a| estimate.stalled_tries(a)).sum();
-                let own_span = estimate.span(failed.iter().copied());
-                let waits = failed
-                    .iter()
-                    .filter(|a| estimate.silent_tries(a) > 0)
-                    .count();
-                self.proven(&own, (silent, waits), stalled, own_span, estimate)
-                    .map(|cause| in_terms_of(self.transport, cause))
-                    .map_or(AddressState::Open, AddressState::Blocked)
-            }
-        }
-    }
-
-    /// The names whose failures accuse an address: where the tunnel's passes and the probe's nowhere
-    /// does, the name may be to blame for its failures.
-    const fn telling_names(&self) -> &'static [Role] {
-        if self.tunnel_proven && !self.probe_passes {
-            &[Role::Tunnel]
-        } else {
-            &[Role::Tunnel, Role::Probe]
-        }
-    }
-
-    /// What the failures of one address prove, with the row's evidence beside.
-    fn proven(
-        &self,
-        own: &Tally,
-        (silent, waits): (u32, usize),
-        stalled: u32,
-        span: f64,
-        estimate: &PathEstimate,
-    ) -> Option<Cause> {
-        let proves = if self.any_pass() {
-            estimate.proves_address(0, silent, span)
-        } else {
-            silent > 0 && estimate.proves_row(self.silent, self.span)
-        };
-        let silence = match (proves, waits) {
-            (true, _) => Silence::Proves,
-            (false, 0 | 1) => Silence::NotYetDue,
-            (false, _) => Silence::Insufficient,
-        };
-        let refusals_prove = if self.any_pass() {
-            estimate.proves_address(own.refusals(), silent, span)
-        } else {
-            estimate.proves_refusals(self.everything.refusals(), self.silent, self.span)
-        };
-        let around = RowContext {
-            row: self.everything,
-            any_pass: self.any_pass(),
-            silence,
-            hush_proves: self.hush_proves(stalled, span, estimate),
-            refusals_prove,
-        };
-        proven_cause(own, &around)
-    }
-
-    /// Whether silence after a first answer proves a cut: of one address among others that pass, or
-    /// of a row in which nothing does.
-    fn hush_proves(&self, stalled: u32, span: f64, estimate: &PathEstimate) -> bool {
-        if self.any_pass() {
-            // One server of many may be slow; how quick the others are tells nothing of it.
-            let alone = PathEstimate {
-                handshake: None,
-                ..*estimate
-            };
-            return alone.proves_stall(stalled, span, true);
-        }
-        stalled > 0 && estimate.proves_stall(self.stalled, self.span, false)
-    }
-
-    /// Whether the probe's name has been tried beside a tunnel's that passes, and has not passed.
-    fn probe_name_is_open(&self) -> bool {
-        let mut roles = self.by_address.keys().map(|(_, role)| *role);
-        self.tunnel_proven && !self.probe_passes && roles.any(|role| role == Role::Probe)
-    }
-
-    /// The name that passes nowhere, and fails too often on addresses on which the other one passes.
-    fn cut_name(&self, estimate: &PathEstimate) -> Option<Role> {
-        match (self.tunnel_proven, self.probe_passes) {
-            (false, true) if self.proves_cut(Role::Tunnel, Role::Probe, estimate) => {
-                Some(Role::Tunnel)
-            }
-            (true, false) if self.proves_cut(Role::Probe, Role::Tunnel, estimate) => {
-                Some(Role::Probe)
-            }
-            _ => None,
-        }
-    }
-
-    fn proves_cut(&self, name: Role, other: Role, estimate: &PathEstimate) -> bool {
-        let cut: Vec<_> = self
-            .by_address
-            .iter()
-            .filter(|((address, role), _)| *role == name && self.passes(*address, other))
-            .flat_map(|(_, attempts)| attempts.iter().copied())
-            .collect();
-        let tally = Tally::of(cut.iter().copied());
-        let silent = estimate.unanswered_tries(cut.iter().copied());
-        let tries = tally.cut + tally.refused + tally.icmp + silent;
-        estimate.proves_stall(tries, estimate.span(cut.iter().copied()), true)
-    }
-}
-
-/// A QUIC handshake that is cut after a first answer has a name of its own.
-const fn in_terms_of(transport: Transport, cause: Cause) -> Cause {
-    match (transport, cause) {
-        (Transport::Udp, Cause::Interrupted) => Cause::QuicFiltered,
-        (_, cause) => cause,
-    }
-}
-
 /// Round-trip times of the answering addresses of a row.
 #[must_use]
 pub(super) fn round_trips(attempts: &[&Attempt]) -> Option<RttRange> {
-    let mut by_address = BTreeMap::<IpAddr, f64>::new();
+    let mut by_address = BTreeMap::<IpAddr, Millis>::new();
     let plain = |a: &&&Attempt| a.passed() && !a.profile.is_experiment();
     for attempt in attempts.iter().filter(plain) {
         if let Some(contact) = attempt.contact_ms {
-            let best = by_address.entry(attempt.address).or_insert(f64::INFINITY);
-            *best = best.min(contact.get());
+            let best = by_address.entry(attempt.address).or_insert(contact);
+            if contact < *best {
+                *best = contact;
+            }
         }
     }
     let mut times: Vec<_> = by_address.into_values().collect();
-    times.sort_by(f64::total_cmp);
+    times.sort_by_key(|time| time.duration());
     Some(RttRange {
-        min: Millis::from(*times.first()?),
-        median: Millis::from(*times.get(times.len() / 2)?),
-        max: Millis::from(*times.last()?),
+        min: *times.first()?,
+        median: *times.get(times.len() / 2)?,
+        max: *times.last()?,
     })
 }

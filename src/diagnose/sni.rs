@@ -61,6 +61,6 @@ fn name_status(name: &str, rows: &[&JudgedRow]) -> (Status, Option<Cause>) {
 
 /// Whether the name is proven cut on addresses on which another name passes.
 fn is_cut(name: &str, row: &JudgedRow) -> bool {
-    let cut = row.verdict.cut_name.map(|role| role.sni(&row.target));
+    let cut = row.verdict.cut_name.map(|role| row.target.sni(role));
     cut == Some(name)
 }

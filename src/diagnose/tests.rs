@@ -1,13 +1,15 @@
 //! What attempts prove, where no scenario can show it: the order in which a second flow is lost and
 //! the next one refused is not ours to arrange in a real network.
 
+use std::time::Duration;
+
 use super::*;
 use crate::catalog;
-use crate::evidence::ControlResult;
+use crate::evidence::{ControlResult, SilenceTest};
 use crate::model::{
     Cause, ContactFailure, DistrustKind, Ended, FamilyState, FindingCode, HandshakeFailure,
-    IcmpError, Lookup, LookupStatus, Millis, NoFamily, Outcome, Profile, RecordType, Requirement,
-    Secured, Source, Transport, UntrustedChain, Verdict,
+    IcmpError, Lookup, LookupStatus, Millis, Moment, NoFamily, Outcome, Profile, RecordType,
+    Requirement, Role, Secured, Source, Transport, UntrustedChain, Verdict,
 };
 use crate::targets::TargetState;
 
@@ -51,6 +53,8 @@ pub(crate) fn attempt(row: &Target, address: usize, outcome: Outcome) -> Attempt
     };
     let passed = matches!(outcome, Outcome::Secured { .. });
     Attempt {
+        host: row.host.clone(),
+        role: Role::Tunnel,
         address: row.addresses[address],
         port: row.port,
         transport: row.service.transport(),
@@ -69,21 +73,24 @@ pub(crate) fn attempt(row: &Target, address: usize, outcome: Outcome) -> Attempt
 }
 
 fn experiment(row: &Target, profile: Profile, outcome: Outcome) -> Attempt {
-    let sni = if profile == Profile::ControlName {
-        catalog::CONTROL_SNI
-    } else {
-        row.deciding_sni()
-    };
+    let role = Role::Experiment(profile);
     Attempt {
+        role,
         profile,
-        sni: sni.to_owned(),
+        sni: row.sni(role).to_owned(),
         elapsed_ms: Millis::from(20.0),
         ..attempt(row, 0, outcome)
     }
 }
 
 pub(crate) fn named(name: &str, attempt: Attempt) -> Attempt {
+    let role = match name {
+        TUNNEL => Role::Tunnel,
+        PROBE => Role::Probe,
+        _ => Role::Documented,
+    };
     Attempt {
+        role,
         sni: name.to_owned(),
         ..attempt
     }
@@ -94,6 +101,11 @@ pub(crate) fn lasting(seconds: f64, attempt: Attempt) -> Attempt {
         elapsed_ms: Millis::from(seconds * 1000.0),
         ..attempt
     }
+}
+
+/// So many seconds after the start of the run.
+pub(crate) fn at(seconds: f64) -> Moment {
+    Moment::after(Duration::from_secs_f64(seconds))
 }
 
 pub(crate) fn starting(seconds: f64, attempt: Attempt) -> Attempt {
@@ -160,30 +172,38 @@ pub(crate) fn prohibited() -> Outcome {
 }
 
 /// A good path: quick, hardly lossy, and other flows of the kind pass.
-pub(crate) const NEAR: PathEstimate = PathEstimate {
-    round_trip: Some(0.01),
-    handshake: Some(0.01),
-    since: 0.0,
-    resume_at: 0.0,
-    until: f64::INFINITY,
-    fresh: None,
-    loss: 0.05,
-    refusing: 0.05,
-    icmp_seen: false,
-    kin_answer: true,
-    reset_delay: 0.0,
+pub(crate) const NEAR: SilenceTest = SilenceTest {
+    estimate: PathEstimate {
+        round_trip: Some(Duration::from_millis(10)),
+        handshake: Some(Duration::from_millis(10)),
+        loss_rate: 0.05,
+        refusal_rate: 0.05,
+        icmp_seen: false,
+        kind_answers: true,
+    },
+    ..SilenceTest::UNKNOWN
 };
 
-fn path_estimates(attempts: &[Attempt]) -> PathEstimates {
-    PathEstimates::of(attempts.iter(), &RateLimits::default())
+/// [`NEAR`] in a family in which ICMP errors are seen.
+pub(crate) const NEAR_WITH_ICMP: SilenceTest = SilenceTest {
+    estimate: PathEstimate {
+        icmp_seen: true,
+        ..NEAR.estimate
+    },
+    awaits_icmp: true,
+    ..NEAR
+};
+
+fn silence_tests(attempts: &[Attempt]) -> SilenceTests {
+    SilenceTests::of(attempts.iter(), &RateLimits::default())
 }
 
 fn judged(row: &Target, attempts: &[Attempt]) -> RowVerdict {
     judged_in(NEAR, row, attempts)
 }
 
-fn judged_in(estimate: PathEstimate, row: &Target, attempts: &[Attempt]) -> RowVerdict {
-    judge(row, &attempts.iter().collect::<Vec<_>>(), &estimate)
+fn judged_in(test: SilenceTest, row: &Target, attempts: &[Attempt]) -> RowVerdict {
+    judge(row, &attempts.iter().collect::<Vec<_>>(), &test)
 }
 
 fn each(row: &Target, count: usize, outcome: &Outcome) -> Vec<Attempt> {
@@ -260,14 +280,11 @@ fn silence_adds_to_refusals_among_addresses_that_pass() {
 #[test]
 fn two_silent_attempts_share_the_icmp_errors_of_their_row() {
     let row = row_of(Service::Http2);
-    let estimate = PathEstimate {
-        icmp_seen: true,
-        kin_answer: false,
-        ..NEAR
-    };
+    let mut test = NEAR_WITH_ICMP;
+    test.estimate.kind_answers = false;
     let mut attempts = vec![attempt(&row, 0, prohibited()); 2];
     attempts.push(lasting(0.5, attempt(&row, 1, silent())));
-    let state_of_second = |attempts: &[Attempt]| state(&judged_in(estimate, &row, attempts), 1);
+    let state_of_second = |attempts: &[Attempt]| state(&judged_in(test, &row, attempts), 1);
     // The span of a row is that of the others as well; silence proves nothing by its number yet.
     assert_eq!(state_of_second(&attempts), AddressState::Open);
     attempts.push(lasting(0.5, attempt(&row, 1, silent())));
@@ -422,15 +439,16 @@ fn a_row_waits_for_the_probes_name() {
 #[test]
 fn failures_are_held_against_fresh_flows() {
     let row = row_of(Service::Http2);
-    let with = |outcome: &Outcome, until, loss| {
+    let with = |outcome: &Outcome, until, loss_rate| {
         let mut attempts = each(&row, 9, &passed());
         let failed = (0..6).map(|_| lasting(0.4, attempt(&row, 9, outcome.clone())));
         attempts.extend(failed.zip(0_u16..).map(|(failed, number)| Attempt {
             started_ms: Millis::from(500.0 * f64::from(number)),
             ..failed
         }));
-        let fresh = Some(ControlResult { until, loss });
-        let verdict = judged_in(PathEstimate { fresh, ..NEAR }, &row, &attempts);
+        let until = at(until);
+        let controls = Some(ControlResult { until, loss_rate });
+        let verdict = judged_in(SilenceTest { controls, ..NEAR }, &row, &attempts);
         (verdict.status, verdict.open)
     };
     let open = (Status::Reachable, Some(Pending::Control));
@@ -445,10 +463,10 @@ fn failures_are_held_against_fresh_flows() {
 }
 
 #[test]
-fn a_row_waits_for_its_stand_ins() {
+fn a_row_waits_for_suspicious_answers() {
     let mut row = row_of(Service::Http2);
     row.suspicious_answers = vec!["198.18.0.7".parse().unwrap()];
-    let open = Some(Pending::StandIns);
+    let open = Some(Pending::SuspiciousAnswers);
     for state in [TargetState::Probed, TargetState::Unresolved] {
         row.state = state;
         let mut attempts = each(&row, 10, &passed());
@@ -464,8 +482,8 @@ fn a_row_waits_for_its_stand_ins() {
 fn experiments_are_not_compared_with() {
     let row = row_of(Service::Quic);
     let attempts = vec![experiment(&row, Profile::SmallPackets, passed())];
-    let estimate = path_estimates(&attempts).for_target(&row);
-    assert_eq!(estimate, PathEstimate::UNKNOWN);
+    let test = silence_tests(&attempts).for_target(&row);
+    assert_eq!(test, SilenceTest::UNKNOWN);
 }
 
 #[test]
@@ -477,7 +495,10 @@ fn silence_counts_since_the_family_and_the_port_answer() {
     };
     let early = https(attempt(&other, 0, passed()));
     let late = starting(5.0, attempt(&edge, 0, passed()));
-    let since = |attempts: &[Attempt], row: &Target| path_estimates(attempts).for_target(row).since;
+    let since = |attempts: &[Attempt], row: &Target| {
+        let window = silence_tests(attempts).for_target(row).window;
+        window.from.since(Moment::START).as_secs_f64()
+    };
     let attempts = [early.clone(), late.clone()];
     assert!((since(&attempts, &edge) - 5.0).abs() < 0.1, "the port");
     assert!(since(&attempts, &other) < 0.1);
@@ -504,24 +525,28 @@ fn handshakes_are_compared_with_those_of_the_service() {
         ..attempt(&other, 0, passed())
     };
     let mute = attempt(&edge, 1, stalled());
-    let both = path_estimates(&[slow, quick.clone()]);
-    assert_eq!(both.for_target(&quic).round_trip, Some(0.9), "the edge's");
-    let alone = path_estimates(&[mute, quick]);
-    assert_eq!(alone.for_target(&edge).handshake, None);
-    assert!(alone.for_target(&edge).kin_answer);
-    assert!(!alone.for_target(&quic).kin_answer);
+    let both = silence_tests(&[slow, quick.clone()]);
+    assert_eq!(
+        both.for_target(&quic).estimate.round_trip,
+        Some(Duration::from_millis(900)),
+        "the edge's"
+    );
+    let alone = silence_tests(&[mute, quick]);
+    assert_eq!(alone.for_target(&edge).estimate.handshake, None);
+    assert!(alone.for_target(&edge).estimate.kind_answers);
+    assert!(!alone.for_target(&quic).estimate.kind_answers);
 }
 
 #[test]
 fn icmp_errors_of_the_family_are_heeded() {
     let edge = row_of(Service::Http2);
-    let told = path_estimates(&[attempt(&edge, 0, prohibited())]);
-    assert!(told.for_target(&edge).icmp_seen);
+    let told = silence_tests(&[attempt(&edge, 0, prohibited())]);
+    assert!(told.for_target(&edge).estimate.icmp_seen);
     let ipv6 = Target {
         family: Family::Ipv6,
         ..edge
     };
-    assert!(!told.for_target(&ipv6).icmp_seen);
+    assert!(!told.for_target(&ipv6).estimate.icmp_seen);
 }
 
 /// A recorded network that lets everything out.
@@ -595,7 +620,8 @@ fn judged_row(row: &Target, attempts: &[Attempt]) -> JudgedRow {
         target: row.clone(),
         verdict: judged(row, attempts),
         attempts: attempts.to_vec(),
-        estimate: NEAR,
+        estimate: NEAR.estimate,
+        own: Vec::new(),
     }
 }
 
@@ -735,8 +761,8 @@ fn a_rate_limit_is_many_failures_after_a_pass() {
         (2, 8, 0)
     );
     // The quickest answer took 10 ms.
-    assert!((rate_limit.shows - 0.37).abs() < 1e-9);
-    assert!((rate_limit.resume_at - 0.87).abs() < 1e-9);
+    assert_eq!(rate_limit.shows, at(0.37));
+    assert_eq!(rate_limit.resume_at, at(0.87));
     assert_eq!(on(&burst(&row, 3)), None, "seven fail");
     assert_eq!(on(&burst(&row, 0)), None, "a row of which nothing passes");
     let mut late = burst(&row, 1);
@@ -753,18 +779,11 @@ fn a_rate_limit_is_many_failures_after_a_pass() {
         flow.elapsed_ms = Millis::from(10.0);
     }
     let rate_limit = on(&refused).expect("refusals are failures");
-    assert!(
-        (rate_limit.shows - 0.34).abs() < 1e-9,
-        "but not before answers stop"
-    );
+    assert_eq!(rate_limit.shows, at(0.34), "but not before answers stop");
     let mut trickle = burst(&row, 2);
     trickle.push(named("other", starting(0.25, attempt(&row, 0, passed()))));
     let rate_limit = on(&trickle).expect("they stop in the end");
-    assert!(
-        (rate_limit.shows - 0.56).abs() < 1e-9,
-        "{}",
-        rate_limit.shows
-    );
+    assert_eq!(rate_limit.shows, at(0.56));
 }
 
 #[test]
@@ -807,7 +826,7 @@ fn a_limit_is_recognised_by_what_passes_later() {
     }
     assert!(!recognised(&at_times), "one was quick, the others waited");
     let renamed = attempts.iter().cloned().map(|a| {
-        let late = a.started_ms.secs() >= 2.0;
+        let late = a.started() >= at(2.0);
         if late { named(TUNNEL, a) } else { a }
     });
     let by_another_name: Vec<_> = renamed.collect();
@@ -831,11 +850,8 @@ fn under_a_rate_limit_only_what_fails_between_controls_that_pass_counts() {
     let state_after = |later: &[Attempt]| {
         let attempts = [burst(&row, 2), later.to_vec()].concat();
         let rows = std::slice::from_ref(&row);
-        let path_estimates = PathEstimates::of(attempts.iter(), &rate_limits(&attempts, rows));
-        state(
-            &judged_in(path_estimates.for_target(&row), &row, &attempts),
-            9,
-        )
+        let tests = SilenceTests::of(attempts.iter(), &rate_limits(&attempts, rows));
+        state(&judged_in(tests.for_target(&row), &row, &attempts), 9)
     };
     let tries = |outcome: &Outcome| -> Vec<_> {
         let tried = |number: u8| {

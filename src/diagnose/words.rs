@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::platform::Platform;
-use super::row::AddressState;
+use super::row_evidence::AddressState;
 use super::verdict::Conclusion;
 use super::{Diagnosis, JudgedRow, causes};
 use crate::catalog;
@@ -203,8 +203,8 @@ pub(super) fn scope(host: &Host) -> String {
              programs, users or containers may differ."
         ),
         Platform::Windows => format!(
-            "Holds for this program and this user{place}; rules for other programs or services, such \
-             as those for cloudflared.exe alone, may differ."
+            "Holds for this program and this user{place}; rules for other programs or services, such as \
+             those only for cloudflared.exe, may differ."
         ),
     }
 }
@@ -253,7 +253,7 @@ fn unavailable(row: &JudgedRow, host: &Host) -> Option<String> {
 
 fn inconclusive(row: &JudgedRow) -> String {
     let attempts = row.attempts.len();
-    let lossy = if row.estimate.loss > 0.5 && row.estimate.round_trip.is_some() {
+    let lossy = if row.estimate.loss_rate > 0.5 && row.estimate.round_trip.is_some() {
         "; many packets are lost on this path, or new connections are limited in rate"
     } else {
         ""

@@ -30,7 +30,11 @@ impl Proxy {
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(host) = &self.host else {
-            return write!(f, "{} is set to something that is no proxy", self.variable);
+            return write!(
+                f,
+                "{} is set to something that is not a proxy",
+                self.variable
+            );
         };
         let Self {
             variable, scheme, ..

@@ -11,9 +11,11 @@ mod host;
 mod network;
 mod observation;
 mod options;
+mod own_rules;
 mod probe;
 mod report;
 mod status;
+mod time;
 
 pub use dns::{Answer, Lookup, LookupStatus, RecordType, Via};
 pub use environment::{Proxy, ResolverOptions, UdpBuffers};
@@ -28,16 +30,18 @@ pub use forecast::{
     UnitSource,
 };
 pub use host::{FamilyState, Host, NoFamily, asks_all_resolvers};
-pub use network::{Family, Millis, Requirement, Service, Transport};
+pub use network::{Family, Requirement, Service, Transport};
 pub use observation::{Ended, Observations};
 #[cfg(feature = "cli")]
 pub(crate) use options::is_host_name;
 pub use options::{
     EdgeAddress, IpVersionChoice, OptionalHost, Options, ProtocolChoice, Region, UnknownChoice,
 };
-pub use probe::{Attempt, Outcome, Profile, Secured, StrayError};
+pub use own_rules::{OwnFate, OwnFlow, OwnRule, OwnRules};
+pub use probe::{Attempt, Outcome, Profile, Role, Secured, StrayError};
 pub use report::{
     AddressCount, Destination, DnsReport, ProtocolReport, Protocols, RegionReport, Report,
     RttRange, SCHEMA_VERSION, SniReport, Source, Tool,
 };
 pub use status::{Cause, Status, Verdict};
+pub use time::{Millis, Moment};

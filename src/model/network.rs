@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -108,61 +107,4 @@ pub enum Requirement {
     Required,
     /// Its loss costs a convenience, such as updates.
     Optional,
-}
-
-/// A duration in milliseconds, with two decimals in reports.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
-#[serde(from = "f64", into = "f64")]
-#[schemars(with = "f64")]
-pub struct Millis(f64);
-
-impl Millis {
-    /// The duration in milliseconds.
-    #[must_use]
-    pub const fn get(self) -> f64 {
-        self.0
-    }
-
-    /// The duration in seconds.
-    #[must_use]
-    pub fn secs(self) -> f64 {
-        self.0 / 1000.0
-    }
-}
-
-impl From<Duration> for Millis {
-    fn from(duration: Duration) -> Self {
-        Self::from(duration.as_secs_f64() * 1000.0)
-    }
-}
-
-impl From<f64> for Millis {
-    /// A saved report may hold anything that JSON calls a number; what is no duration becomes 0.
-    fn from(ms: f64) -> Self {
-        // More than thirty years, or infinite, or not a number.
-        if ms > 0.0 && ms < 1e12 {
-            Self((ms * 100.0).round() / 100.0)
-        } else {
-            Self(0.0)
-        }
-    }
-}
-
-impl From<Millis> for f64 {
-    fn from(millis: Millis) -> Self {
-        millis.0
-    }
-}
-
-impl fmt::Display for Millis {
-    /// Three significant figures are what a round trip deserves: `0.21 ms`, `21 ms`, `1.2 s`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self.0 {
-            ms if ms < 1.0 => format!("{ms:.2} ms"),
-            ms if ms < 10.0 => format!("{ms:.1} ms"),
-            ms if ms < 1000.0 => format!("{ms:.0} ms"),
-            ms => format!("{:.1} s", ms / 1000.0),
-        };
-        f.pad(&text)
-    }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Attempt, Host, Lookup, Millis, Options};
+use super::{Attempt, Host, Lookup, Millis, Options, OwnRules};
 
 /// Everything that a run saw. A saved report holds all of it, so that it can be diagnosed again.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Observations {
     pub over_tcp: Vec<Lookup>,
     /// All attempts, in the order in which they ended.
     pub attempts: Vec<Attempt>,
+    /// What this host's own rules do with flows that failed, if that was asked.
+    pub own_rules: Option<OwnRules>,
 }
 
 /// Why a run stopped looking.

@@ -214,7 +214,7 @@ impl FromStr for EdgeAddress {
                 format!("`{text}` is not HOST:PORT, such as region1.v2.argotunnel.com:7844")
             })?;
         let port = match port.parse() {
-            Ok(0) | Err(_) => return Err(format!("`{port}` is no port number from 1 to 65535")),
+            Ok(0) | Err(_) => return Err(format!("`{port}` is not a port number from 1 to 65535")),
             Ok(port) => port,
         };
         let host = host.trim_end_matches('.');

@@ -1,16 +1,27 @@
 //! One attempt at one address, and how it ended.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ContactFailure, Family, HandshakeFailure, IcmpError, Millis, OsError, Transport};
+use super::{
+    ContactFailure, Family, HandshakeFailure, IcmpError, Millis, Moment, OsError, Service,
+    Transport,
+};
 
 /// One attempt: a fresh flow to one address with one first flight. Retries are attempts of their
 /// own, so that no success erases a failure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempt {
+    /// The host of the destination that it was made for. Read from the report's destinations where a
+    /// report was written before attempts knew it.
+    #[serde(default)]
+    pub host: String,
+    /// What it was made to find out; as for `host`.
+    #[serde(default)]
+    pub role: Role,
     /// Where the flow went.
     pub address: IpAddr,
     /// The destination port.
@@ -22,7 +33,7 @@ pub struct Attempt {
     pub sni: String,
     /// Which first flight was sent.
     pub profile: Profile,
-    /// The how-manieth attempt at this address with this name and profile, from 1.
+    /// The ordinal of the attempt at this address with this name and profile, from 1.
     pub attempt: u32,
     /// Start, since the start of the run.
     pub started_ms: Millis,
@@ -59,16 +70,51 @@ impl Attempt {
         matches!(self.outcome, Outcome::Secured { .. })
     }
 
-    /// When it ended, in seconds of the run.
+    /// What it speaks.
     #[must_use]
-    pub fn ended(&self) -> f64 {
-        self.started_ms.secs() + self.elapsed_ms.secs()
+    pub const fn service(&self) -> Service {
+        match (self.transport, self.profile) {
+            (Transport::Udp, _) => Service::Quic,
+            (Transport::Tcp, Profile::Https) => Service::Https,
+            (Transport::Tcp, _) => Service::Http2,
+        }
     }
 
-    /// When it was first answered, in seconds of the run.
+    /// When it began.
     #[must_use]
-    pub fn answered(&self) -> Option<f64> {
-        Some(self.started_ms.secs() + self.contact_ms?.secs())
+    pub fn started(&self) -> Moment {
+        Moment::after(self.started_ms.duration())
+    }
+
+    /// How long it lasted, or has lasted so far.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.elapsed_ms.duration()
+    }
+
+    /// When it ended.
+    #[must_use]
+    pub fn ended(&self) -> Moment {
+        self.started() + self.elapsed()
+    }
+
+    /// How long its first answer took.
+    #[must_use]
+    pub fn contact(&self) -> Option<Duration> {
+        self.contact_ms.map(Millis::duration)
+    }
+
+    /// When it was first answered.
+    #[must_use]
+    pub fn answered(&self) -> Option<Moment> {
+        Some(self.started() + self.contact()?)
+    }
+
+    /// How long the handshake took once the other side had answered.
+    #[must_use]
+    pub fn handshake_after_contact(&self) -> Option<Duration> {
+        let whole = self.handshake_ms?.duration();
+        Some(whole.saturating_sub(self.contact()?))
     }
 
     /// True when another machine sent an ICMP error on the way that is not about the size.
@@ -100,6 +146,44 @@ pub struct StrayError {
     pub local: bool,
     /// The error as the system put it.
     pub error: OsError,
+}
+
+/// What an attempt is made to find out. It decides the server name and the first flight.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Whether the destination passes: with the tunnel's own server name, or the HTTPS host's.
+    #[default]
+    Tunnel,
+    /// Whether the server name of cloudflared's pre-checks passes.
+    Probe,
+    /// Whether a documented server name passes that decides nothing.
+    Documented,
+    /// How the destination is blocked: a first flight that differs from the tunnel's on purpose, and
+    /// decides nothing. Written as the name of the flight.
+    #[serde(untagged)]
+    Experiment(Profile),
+}
+
+impl Role {
+    /// Whether attempts in this role say whether an address is blocked.
+    #[must_use]
+    pub const fn decides(self) -> bool {
+        matches!(self, Self::Tunnel | Self::Probe)
+    }
 }
 
 /// Which first flight a probe sends.

@@ -1,5 +1,7 @@
 //! The report, exactly as it is written to JSON.
 
+mod recorded;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -7,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Attempt, Cause, Ended, Family, Finding, Forecast, Host, Lookup, Millis, Observations, Options,
-    Requirement, Service, Status, Transport, Verdict,
+    OwnRules, Requirement, Service, Status, Transport, Verdict,
 };
 
 /// The version of the JSON layout. A reader refuses what it does not know.
@@ -48,7 +50,12 @@ pub struct Report {
     /// Name resolution.
     pub dns: DnsReport,
     /// One row for each host, transport and family.
+    #[serde(deserialize_with = "recorded::destinations")]
     pub destinations: Vec<Destination>,
+    /// What this host's own rules do with flows that failed; absent if no flow failed in a way that this
+    /// host could cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_rules: Option<OwnRules>,
     /// One row for each documented server name and transport.
     pub sni: Vec<SniReport>,
     /// What is wrong and what to do, most fundamental first.
@@ -68,6 +75,7 @@ impl Report {
             resolvers: self.dns.resolvers,
             lookups: self.dns.lookups,
             over_tcp: self.dns.over_tcp,
+            own_rules: self.own_rules,
             attempts: distinct_attempts(self.destinations),
         }
     }

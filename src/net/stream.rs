@@ -242,7 +242,7 @@ async fn http_status(tls: &mut TlsStream<SoftErrors>, host: &str) -> io::Result<
         if head.len() >= LIMIT {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "the answer is no HTTP response",
+                "the answer is not an HTTP response",
             ));
         }
         if tls.read_buf(&mut head).await? == 0 {

@@ -11,10 +11,10 @@ use tokio::time::Instant;
 
 use super::OnEvent;
 use crate::catalog;
-use crate::diagnose::{RateLimits, Role, RowVerdict};
+use crate::diagnose::{RateLimits, RowVerdict};
 use crate::model::{
-    Attempt, ContactFailure, Event, Family, HandshakeFailure, Millis, Outcome, Profile,
-    RowProgress, Service, Status,
+    Attempt, ContactFailure, Event, Family, HandshakeFailure, Millis, Moment, Outcome, Profile,
+    Role, RowProgress, Service, Status,
 };
 use crate::net::quic::{self, QuicProbe};
 use crate::net::stream::{self, StreamProbe};
@@ -113,8 +113,8 @@ impl AttemptPool {
         let running = self.running_now(now);
         let seen = self.seen(&running);
         let rate_limits = self.rate_limits(&seen);
-        let elapsed = now.duration_since(self.started).as_secs_f64();
-        let step = Step::of(&self.targets, &seen, &rate_limits, elapsed);
+        let moment = Moment::after(now.duration_since(self.started));
+        let step = Step::of(&self.targets, &seen, &rate_limits, moment);
         let first_running = self.ended.len();
         self.complete = step.complete;
         self.judgements = step.judgements;
@@ -234,11 +234,13 @@ impl AttemptPool {
             let ended = self.ended.iter().map(|a| (a, a.contact_ms.is_some()));
             ended.chain(running)
         };
-        if known().any(|(attempt, _)| attempt.sni == catalog::DOCUMENTED_SNI) {
+        if known().any(|(attempt, _)| attempt.role == Role::Documented) {
             return;
         }
         let mut answered = known().filter(|(_, is_answered)| *is_answered);
-        let proven = answered.find(|(attempt, _)| attempt.sni == catalog::HTTP2_SNI);
+        let by_tunnel =
+            |attempt: &Attempt| attempt.service() == Service::Http2 && attempt.role == Role::Tunnel;
+        let proven = answered.find(|(attempt, _)| by_tunnel(attempt));
         let proven = proven.map(|(attempt, _)| attempt);
         let Some(address) = proven.map(|attempt| attempt.address) else {
             return;

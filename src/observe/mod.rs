@@ -77,6 +77,7 @@ pub async fn observe(
         lookups: run.lookups,
         over_tcp: run.over_tcp,
         attempts: run.board.into_attempts(),
+        own_rules: None,
     }
 }
 

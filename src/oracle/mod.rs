@@ -33,4 +33,5 @@ pub use answer::{
 };
 pub use error::OracleError;
 pub use question::{Context, Entry, Flow, Format, Part, Question, User};
+pub(crate) use run::can_be_asked;
 pub use run::{ask, serve_if_asked};

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -35,10 +36,20 @@ fn internal(why: impl std::fmt::Display) -> OracleError {
     OracleError::Internal(why.to_string())
 }
 
+/// Whether this program works as its own worker. Another one that embeds the check does not: to start it
+/// again could do anything.
+static SERVED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the kernel can be asked in this program: [`serve_if_asked`] was called.
+pub(crate) fn can_be_asked() -> bool {
+    SERVED.load(Ordering::Relaxed)
+}
+
 /// Works as the oracle's worker if the first argument says so. It must run at the very beginning of
 /// `main`, before there is a second thread.
 #[must_use]
 pub fn serve_if_asked() -> Option<ExitCode> {
+    SERVED.store(true, Ordering::Relaxed);
     let asked = std::env::args_os()
         .nth(1)
         .is_some_and(|word| word == WORKER);

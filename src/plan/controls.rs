@@ -8,17 +8,17 @@
 //! such a limit shows by itself, `pace.rs` decides when there is a control.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::{Launch, Seen};
-use crate::diagnose::{
-    FRESH_FLOWS, FirstSuccesses, Pending, Role, RowVerdict, belongs, service_of,
-};
-use crate::model::{Attempt, Service};
+use crate::diagnose::{FirstSuccesses, Pending, RowVerdict};
+use crate::evidence::CONTROLS_AT_ONCE;
+use crate::model::{Attempt, Moment, Role, Service};
 use crate::targets::Target;
 
-/// Between a control that goes unanswered and the next, in seconds: at first, and at most.
-const GAP: f64 = 0.35;
-const MOST_GAP: f64 = 2.0;
+/// Between a control that goes unanswered and the next: at first, and at most.
+const GAP: Duration = Duration::from_millis(350);
+const MOST_GAP: Duration = Duration::from_secs(2);
 
 /// Controls of one service in a run.
 const MOST: usize = 24;
@@ -30,7 +30,7 @@ pub(super) struct Controls<'a> {
     passes: &'a FirstSuccesses<'a>,
     /// The rows that wait for one.
     waiting: Vec<usize>,
-    now: f64,
+    now: Moment,
 }
 
 impl<'a> Controls<'a> {
@@ -39,7 +39,7 @@ impl<'a> Controls<'a> {
         seen: &'a [Seen<'a>],
         passes: &'a FirstSuccesses<'a>,
         judgements: &[RowVerdict],
-        now: f64,
+        now: Moment,
     ) -> Self {
         let rows = judgements.iter().enumerate();
         let waiting = rows.filter(|(_, verdict)| verdict.open == Some(Pending::Control));
@@ -73,7 +73,7 @@ impl<'a> Controls<'a> {
             .filter(|(service, _)| self.is_due(*service))
             .flat_map(|(service, row)| {
                 let nearest = flows(service, Some(row), self.targets, self.seen).into_iter();
-                nearest.take(FRESH_FLOWS)
+                nearest.take(CONTROLS_AT_ONCE)
             })
             .collect()
     }
@@ -85,7 +85,7 @@ impl<'a> Controls<'a> {
 
     fn of(&self, service: Service) -> impl Iterator<Item = &'a Seen<'a>> + Clone {
         let own = move |seen: &&Seen<'_>| {
-            service_of(seen.attempt) == service && self.passes.is_control(seen.attempt)
+            seen.attempt.service() == service && self.passes.is_control(seen.attempt)
         };
         self.seen.iter().filter(own)
     }
@@ -94,12 +94,12 @@ impl<'a> Controls<'a> {
     /// and was not enough.
     fn is_due(&self, service: Service) -> bool {
         let mut own: Vec<&Attempt> = self.of(service).map(|seen| seen.attempt).collect();
-        own.sort_by(|a, b| started(a).total_cmp(&started(b)));
+        own.sort_by_key(|a| a.started());
         let in_vain = own.iter().rev().take_while(|a| !a.passed()).count();
-        let rounds = in_vain.saturating_sub(1) / FRESH_FLOWS;
-        let gap = (0..rounds).fold(GAP, |gap, _| (gap * 2.0).min(MOST_GAP));
+        let rounds = in_vain.saturating_sub(1) / CONTROLS_AT_ONCE;
+        let gap = (0..rounds).fold(GAP, |gap, _| (gap * 2).min(MOST_GAP));
         let last = own.last().filter(|_| in_vain > 0);
-        own.len() < MOST && last.is_none_or(|last| started(last) + gap <= self.now)
+        own.len() < MOST && last.is_none_or(|last| last.started() + gap <= self.now)
     }
 }
 
@@ -129,7 +129,7 @@ pub(super) fn flows(
         })
     });
     let mut nearest: Vec<_> = candidates.collect();
-    nearest.sort_by(|a, b| a.2.cmp(&b.2).then(a.3.total_cmp(&b.3)));
+    nearest.sort_by_key(|(.., far, latest)| (*far, *latest));
     nearest
         .into_iter()
         .map(|(row, start, ..)| (row, start))
@@ -137,13 +137,18 @@ pub(super) fn flows(
 }
 
 /// Another flow where one has passed, and when the latest one was started.
-fn again(target: &Target, address: IpAddr, role: Role, seen: &[Seen<'_>]) -> Option<(Launch, f64)> {
+fn again(
+    target: &Target,
+    address: IpAddr,
+    role: Role,
+    seen: &[Seen<'_>],
+) -> Option<(Launch, Moment)> {
     let own = seen
         .iter()
         .map(|seen| seen.attempt)
-        .filter(|a| a.address == address && belongs(a, target) && Role::of(a, target) == role);
+        .filter(|a| a.address == address && a.role == role && target.includes(a));
     let own: Vec<_> = own.collect();
-    let latest = own.iter().map(|a| started(a)).reduce(f64::max)?;
+    let latest = own.iter().map(|a| a.started()).max()?;
     let number = u32::try_from(own.len() + 1).ok()?;
     let start = Launch {
         address,
@@ -151,8 +156,4 @@ fn again(target: &Target, address: IpAddr, role: Role, seen: &[Seen<'_>]) -> Opt
         number,
     };
     own.iter().any(|a| a.passed()).then_some((start, latest))
-}
-
-fn started(attempt: &Attempt) -> f64 {
-    attempt.started_ms.secs()
 }

@@ -11,10 +11,12 @@
 //! others that pass. Where the tunnel's name fails and the probe's passes, that is the experiment.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::PlannedRow;
-use crate::diagnose::{AddressState, Role, experiments};
-use crate::model::{Attempt, ContactFailure, HandshakeFailure, Millis, Outcome, Service};
+use crate::diagnose::{AddressState, experiments};
+use crate::evidence::tuning;
+use crate::model::{Attempt, ContactFailure, HandshakeFailure, Outcome, Role, Service};
 
 /// Attempts at one experiment.
 const MOST_ATTEMPTS: usize = 3;
@@ -52,25 +54,20 @@ fn subject(row: &PlannedRow<'_>) -> Option<IpAddr> {
 
 /// Whether the tunnel's first flight fails here in a way that another one might not.
 fn looks_cut(row: &PlannedRow<'_>, address: IpAddr, others_pass: bool) -> bool {
-    /// Bounds on how long silence takes to look like a cut, in seconds: not so short that a busy
-    /// machine looks like a filter, nor as long as a satellite's round trip on a path not yet known.
-    const SOON: f64 = 0.4;
-    const LATE: f64 = 0.8;
-    /// Where others pass, one address's silence may well be loss.
-    const SILENT_TRIES: u32 = 3;
-    /// And one cut an accident.
-    const CUTS: usize = 2;
-    let timeout = row.estimate.timeout().clamp(SOON, LATE);
+    let timeout = row.test.estimate.timeout();
+    let timeout = timeout.clamp(tuning::LOOKS_CUT_SOONEST, tuning::LOOKS_CUT_LATEST);
     let tries = || row.deciding_tries(address).map(|seen| seen.attempt);
     if tries().any(|attempt| attempt.passed() || names_its_cause(&attempt.outcome)) {
         return false;
     }
-    let silent = row.estimate.unanswered_tries(tries());
+    let silent = row.test.unanswered_tries(tries());
     let cut = |attempt: &&Attempt| match &attempt.outcome {
         Outcome::Unsecured { failure } => *failure != HandshakeFailure::Silent,
         _ => false,
     };
-    if others_pass && silent < SILENT_TRIES && tries().filter(cut).count() < CUTS {
+    let too_few = silent < tuning::LOOKS_CUT_TRIES
+        && tries().filter(cut).count() < tuning::LOOKS_CUT_HANDSHAKES;
+    if others_pass && too_few {
         return false;
     }
     let fails = |role| {
@@ -82,8 +79,10 @@ fn looks_cut(row: &PlannedRow<'_>, address: IpAddr, others_pass: bool) -> bool {
 }
 
 /// Whether an attempt has come to nothing in a way that another first flight might not.
-fn fails(row: &PlannedRow<'_>, attempt: &Attempt, timeout: f64) -> bool {
-    let waited = attempt.elapsed_ms.secs() - attempt.contact_ms.map_or(0.0, Millis::secs);
+fn fails(row: &PlannedRow<'_>, attempt: &Attempt, timeout: Duration) -> bool {
+    let waited = attempt
+        .elapsed()
+        .saturating_sub(attempt.contact().unwrap_or_default());
     match &attempt.outcome {
         Outcome::Unanswered { .. } => {
             let quiet = attempt.stray.is_empty();

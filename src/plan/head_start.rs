@@ -1,13 +1,16 @@
 //! PURE: which rows have begun, and whether the others are waited for.
 
+use std::time::Duration;
+
 use super::{HEAD_START, Seen};
+use crate::model::Moment;
 use crate::targets::{Target, TargetState};
 
 /// When a row's first attempt began.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum FirstAttempt {
-    /// Then, in seconds of the run.
-    At(f64),
+    /// Then.
+    At(Moment),
     /// Its name is not resolved yet.
     NotYet,
     /// It has none, and waits for nothing.
@@ -16,27 +19,27 @@ pub(super) enum FirstAttempt {
 
 /// Whether only canaries may start now: names resolve within moments of each other, and the burst of
 /// one row would take the ICMP errors that a router grants the canary of another.
-pub(super) fn leaders_first(rows: &[FirstAttempt], now: f64) -> bool {
+pub(super) fn canaries_first(rows: &[FirstAttempt], now: Moment) -> bool {
     /// A name that takes longer than this is not waited for.
-    const MOMENTS: f64 = 0.15;
+    const MOMENTS: Duration = Duration::from_millis(150);
     let starts = || {
         rows.iter().filter_map(|row| match row {
             FirstAttempt::At(start) => Some(*start),
             FirstAttempt::NotYet | FirstAttempt::Never => None,
         })
     };
-    let Some(first) = starts().reduce(f64::min) else {
+    let Some(first) = starts().min() else {
         return false;
     };
-    let last = starts().fold(first, f64::max);
-    let more_to_come = rows.contains(&FirstAttempt::NotYet) || now - last < HEAD_START;
-    more_to_come && now - first < MOMENTS
+    let last = starts().max().unwrap_or(first);
+    let more_to_come = rows.contains(&FirstAttempt::NotYet) || now.since(last) < HEAD_START;
+    more_to_come && now.since(first) < MOMENTS
 }
 
 /// Whether a row's first attempt has begun, and when.
 pub(super) fn begun(target: &Target, seen: &[Seen<'_>]) -> FirstAttempt {
-    let starts = seen.iter().map(|seen| seen.attempt.started_ms.secs());
-    match (starts.reduce(f64::min), target.state) {
+    let starts = seen.iter().map(|seen| seen.attempt.started());
+    match (starts.min(), target.state) {
         (Some(start), _) => FirstAttempt::At(start),
         (None, TargetState::Waiting) => FirstAttempt::NotYet,
         (None, _) => FirstAttempt::Never,

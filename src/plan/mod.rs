@@ -22,24 +22,25 @@ mod step;
 pub use step::{Cancel, Step, is_settled};
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use crate::diagnose::{AddressState, Role, RowVerdict};
-use crate::evidence::PathEstimate;
-use crate::model::{Attempt, HandshakeFailure, Millis, Outcome, Service};
+use crate::diagnose::{AddressState, RowVerdict};
+use crate::evidence::SilenceTest;
+use crate::model::{Attempt, HandshakeFailure, Millis, Moment, Outcome, Role, Service, Transport};
 use crate::targets::{Target, TargetState};
 
-/// How long the canary goes before the rest, in seconds.
-const HEAD_START: f64 = 0.03;
+/// How long the canary goes before the rest.
+const HEAD_START: Duration = Duration::from_millis(30);
 
-/// Between the starts of one attempt and the next over TCP, in seconds; an eleventh would not be worth
-/// its packets. The kernel sends a SYN again after 1 s only, which the path may not deserve.
-const TCP_GAPS: [f64; 9] = [0.35, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0];
+/// Between the starts of one attempt and the next over TCP, in milliseconds; an eleventh would not be
+/// worth its packets. The kernel sends a SYN again after 1 s only, which the path may not deserve.
+const TCP_GAPS_MS: [u64; 9] = [350, 450, 600, 700, 800, 900, 1000, 1000, 1000];
 
 /// The same over UDP, where an attempt sends its Initial again by itself.
-const UDP_GAPS: [f64; 9] = [1.7, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0, 1.0, 1.0];
+const UDP_GAPS_MS: [u64; 9] = [1700, 700, 800, 900, 1000, 1000, 1000, 1000, 1000];
 
-/// After an attempt that has ended, in seconds: an immediate repetition proves little.
-const AFTER_FAILURE: f64 = 0.35;
+/// After an attempt that has ended: an immediate repetition proves little.
+const AFTER_FAILURE: Duration = Duration::from_millis(350);
 
 /// On how many addresses the tunnel's name is tried before it is called cut.
 const TUNNEL_TRIALS: usize = 2;
@@ -58,7 +59,7 @@ pub struct Seen<'a> {
 pub struct Launch {
     /// Where to.
     pub address: IpAddr,
-    /// With which server name.
+    /// What for.
     pub role: Role,
     /// The ordinal, from 1.
     pub number: u32,
@@ -69,11 +70,13 @@ impl Launch {
     #[must_use]
     pub fn attempt(&self, target: &Target, started: Millis) -> Attempt {
         Attempt {
+            host: target.host.clone(),
+            role: self.role,
             address: self.address,
             port: target.port,
             transport: target.service.transport(),
-            sni: self.role.sni(target).to_owned(),
-            profile: self.role.profile(target),
+            sni: target.sni(self.role).to_owned(),
+            profile: target.profile(self.role),
             attempt: self.number,
             started_ms: started,
             elapsed_ms: Millis::from(0.0),
@@ -87,25 +90,25 @@ impl Launch {
     }
 }
 
-/// What to start now in a row. `now` is in seconds since the start of the run.
+/// What to start now in a row.
 fn next_starts(
     target: &Target,
     seen: &[Seen<'_>],
     verdict: &RowVerdict,
-    estimate: &PathEstimate,
-    now: f64,
+    test: &SilenceTest,
+    now: Moment,
 ) -> Vec<Launch> {
     let row = PlannedRow {
         target,
         seen,
         verdict,
-        estimate,
+        test,
         now,
     };
     if verdict.is_settled() {
         return Vec::new();
     }
-    let mut starts = row.stand_in_starts();
+    let mut starts = row.suspicious_answer_starts();
     if target.state == TargetState::Probed {
         starts.extend(row.own_starts());
     }
@@ -117,7 +120,7 @@ fn is_exhausted(
     target: &Target,
     seen: &[Seen<'_>],
     verdict: &RowVerdict,
-    estimate: &PathEstimate,
+    test: &SilenceTest,
 ) -> bool {
     match target.state {
         TargetState::Waiting => return false,
@@ -125,7 +128,7 @@ fn is_exhausted(
         TargetState::Probed | TargetState::Unresolved => {}
     }
     let idle = !seen.iter().any(|seen| seen.running);
-    idle && next_starts(target, seen, verdict, estimate, f64::INFINITY).is_empty()
+    idle && next_starts(target, seen, verdict, test, Moment::NEVER).is_empty()
 }
 
 /// Whether a running attempt should make room: where routers answer with ICMP errors they answer few
@@ -134,23 +137,23 @@ fn makes_room(
     target: &Target,
     attempt: &Attempt,
     verdict: &RowVerdict,
-    estimate: &PathEstimate,
+    test: &SilenceTest,
 ) -> bool {
-    is_rationed(verdict, estimate)
+    is_rationed(verdict, test)
         && target.addresses.first() != Some(&attempt.address)
-        && estimate.silent_tries(attempt) > 0
+        && test.silent_tries(attempt) > 0
 }
 
-fn is_rationed(verdict: &RowVerdict, estimate: &PathEstimate) -> bool {
-    estimate.icmp_seen && verdict.reachable() == 0 && !verdict.probe_passes
+fn is_rationed(verdict: &RowVerdict, test: &SilenceTest) -> bool {
+    test.estimate.icmp_seen && verdict.reachable() == 0 && !verdict.probe_passes
 }
 
 struct PlannedRow<'a> {
     target: &'a Target,
     seen: &'a [Seen<'a>],
     verdict: &'a RowVerdict,
-    estimate: &'a PathEstimate,
-    now: f64,
+    test: &'a SilenceTest,
+    now: Moment,
 }
 
 impl<'a> PlannedRow<'a> {
@@ -179,7 +182,7 @@ impl<'a> PlannedRow<'a> {
     }
 
     /// What to start where DNS leads astray, or through a proxy.
-    fn stand_in_starts(&self) -> Vec<Launch> {
+    fn suspicious_answer_starts(&self) -> Vec<Launch> {
         const MOST_ATTEMPTS: usize = 3;
         let suspicious_answers = self.target.suspicious_answers.iter().copied();
         suspicious_answers
@@ -193,16 +196,17 @@ impl<'a> PlannedRow<'a> {
         let first = self
             .seen
             .iter()
-            .map(|s| s.attempt.started_ms.secs())
-            .fold(f64::INFINITY, f64::min);
+            .map(|seen| seen.attempt.started())
+            .min()
+            .unwrap_or(Moment::NEVER);
         // A canary that fails at once may have used up what a router grants; the others wait.
-        self.now - first >= HEAD_START || self.seen.iter().any(|seen| seen.attempt.passed())
+        self.now.since(first) >= HEAD_START || self.seen.iter().any(|seen| seen.attempt.passed())
     }
 
     fn tries(&self, address: IpAddr, role: Role) -> impl Iterator<Item = &Seen<'a>> {
-        self.seen.iter().filter(move |seen| {
-            seen.attempt.address == address && Role::of(seen.attempt, self.target) == role
-        })
+        self.seen
+            .iter()
+            .filter(move |seen| seen.attempt.address == address && seen.attempt.role == role)
     }
 
     /// Attempts in a role that says whether the address is blocked.
@@ -261,7 +265,7 @@ impl<'a> PlannedRow<'a> {
         if self.probe_name_is_cut() {
             wanted.extend(open.iter().map(|address| (*address, Role::Tunnel)));
         }
-        if is_rationed(self.verdict, self.estimate) {
+        if is_rationed(self.verdict, self.test) {
             wanted.retain(|(address, role)| *address == canary || self.may_try(*address, *role));
         }
         wanted
@@ -270,14 +274,14 @@ impl<'a> PlannedRow<'a> {
     /// Whether an address that is no canary may be tried where ICMP errors are rationed: twice, the
     /// second time well after the first, because what the canary meets need not be its fate.
     fn may_try(&self, address: IpAddr, role: Role) -> bool {
-        const APART: f64 = 1.0;
+        const APART: Duration = Duration::from_secs(1);
         let starts: Vec<_> = self
             .tries(address, role)
-            .map(|seen| seen.attempt.started_ms.secs())
+            .map(|seen| seen.attempt.started())
             .collect();
         match starts.as_slice() {
             [] => true,
-            [first] => first + APART <= self.now,
+            [first] => *first + APART <= self.now,
             _ => false,
         }
     }
@@ -304,9 +308,10 @@ impl<'a> PlannedRow<'a> {
 
     /// The tunnel's name passes in the row, the probe's has failed and passes nowhere.
     fn probe_name_is_cut(&self) -> bool {
-        let probe = |seen: &&Seen<'_>| Role::of(seen.attempt, self.target) == Role::Probe;
+        const LONG: Duration = Duration::from_secs(1);
+        let probe = |seen: &&Seen<'_>| seen.attempt.role == Role::Probe;
         let failed = |seen: &Seen<'_>| {
-            let waited = seen.attempt.elapsed_ms.secs() > 1.0;
+            let waited = seen.attempt.elapsed() > LONG;
             !seen.attempt.passed() && (!seen.running || waited)
         };
         self.verdict.tunnel_proven
@@ -337,21 +342,15 @@ impl<'a> PlannedRow<'a> {
             role,
             number,
         };
-        let Some(last) = tries.iter().max_by(|a, b| {
-            a.attempt
-                .started_ms
-                .get()
-                .total_cmp(&b.attempt.started_ms.get())
-        }) else {
+        let Some(last) = tries.iter().max_by_key(|seen| seen.attempt.started()) else {
             return Some(start);
         };
-        let gaps = if self.target.service == Service::Quic {
-            UDP_GAPS
-        } else {
-            TCP_GAPS
+        let gaps = match self.target.service.transport() {
+            Transport::Udp => UDP_GAPS_MS,
+            Transport::Tcp => TCP_GAPS_MS,
         };
-        let gap = gaps.get(tries.len() - 1)? * self.gap_factor();
-        let started = last.attempt.started_ms.secs();
+        let gap = Duration::from_millis(*gaps.get(tries.len() - 1)?).mul_f64(self.gap_factor());
+        let started = last.attempt.started();
         let failed = !last.running && !matches!(last.attempt.outcome, Outcome::Abandoned);
         let due = if failed {
             (last.attempt.ended() + AFTER_FAILURE).min(started + gap)

@@ -12,20 +12,19 @@
 //! pass bring the next ones closer.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use crate::diagnose::{
-    AddressState, FirstSuccesses, RateLimit, RateLimits, Role, RowVerdict, service_of,
-};
-use crate::evidence::{PathEstimate, first_packet_schedule};
-use crate::model::{Attempt, Service, Transport};
+use crate::diagnose::{AddressState, FirstSuccesses, RateLimit, RateLimits, RowVerdict};
+use crate::evidence::{SilenceTest, first_packet_schedule};
+use crate::model::{Attempt, Moment, Role, Service, Transport};
 use crate::targets::Target;
 
 use super::{Launch, Seen, controls};
 
-/// Between new flows at first, in seconds, and the bounds on that.
-const GAP: f64 = 0.25;
-const LEAST_GAP: f64 = 0.03;
-const MOST_GAP: f64 = 2.0;
+/// Between new flows at first, and the bounds on that.
+const GAP: Duration = Duration::from_millis(250);
+const LEAST_GAP: Duration = Duration::from_millis(30);
+const MOST_GAP: Duration = Duration::from_secs(2);
 
 /// What a flow that passes makes of the gap, and a control that fails.
 const QUICKER: f64 = 0.75;
@@ -72,14 +71,14 @@ impl Priority {
 }
 
 /// Of what is wanted, what may start now under a rate limit: one flow, a control, or nothing. `seen` are
-/// all attempts of the run, `passes` what has passed among them, `now` is in seconds of the run.
+/// all attempts of the run, `passes` what has passed among them.
 pub(super) fn next_flow(
     rate_limits: &RateLimits,
     targets: &[Target],
     seen: &[Seen<'_>],
     passes: &FirstSuccesses<'_>,
     wanted: &[&Candidate],
-    now: f64,
+    now: Moment,
 ) -> Option<(usize, Launch)> {
     let paced = Paced::of(rate_limits, seen, passes);
     if now < paced.next || paced.in_flight >= IN_FLIGHT {
@@ -99,40 +98,35 @@ pub(super) fn next_flow(
 
 /// Whether an attempt that runs has been waited for long enough under a rate limit: a fresh flow tells
 /// more than the next retransmission of an old one, and costs no more.
-pub(super) fn is_in_vain(
-    attempt: &Attempt,
-    rate_limit: &RateLimit,
-    estimate: &PathEstimate,
-) -> bool {
+pub(super) fn is_in_vain(attempt: &Attempt, rate_limit: &RateLimit, test: &SilenceTest) -> bool {
     let second_try = match attempt.transport {
-        Transport::Tcp => 0.05,
-        Transport::Udp => 0.25,
+        Transport::Tcp => Duration::from_millis(50),
+        Transport::Udp => Duration::from_millis(250),
     };
-    let waited = if attempt.started_ms.secs() < rate_limit.shows {
+    let waited = if attempt.started() < rate_limit.shows {
         attempt.ended() >= last_call(attempt, rate_limit)
     } else {
-        attempt.elapsed_ms.secs() >= estimate.silence_of(attempt.transport) + second_try
+        attempt.elapsed() >= test.timeout(attempt.transport) + second_try
     };
     attempt.contact_ms.is_none() && waited
 }
 
-/// Until when a flow that was under way when the limit showed is waited for, in seconds of the run. On
-/// a machine that was busy its answer may lie there unread, which is no limit; until it is sent again the
+/// Until when a flow that was under way when the limit showed is waited for. On a machine that was busy its answer may lie there unread, which is no limit; until it is sent again the
 /// waiting costs no packet, and when flows resume the way must be free.
-fn last_call(attempt: &Attempt, rate_limit: &RateLimit) -> f64 {
+fn last_call(attempt: &Attempt, rate_limit: &RateLimit) -> Moment {
     /// Less than this before a packet it is too late to stop it.
-    const HAIR: f64 = 0.03;
+    const HAIR: Duration = Duration::from_millis(30);
     let schedule = first_packet_schedule(attempt.transport).iter();
-    let sent_again = schedule.map(|sent| attempt.started_ms.secs() + sent - HAIR);
-    let next = sent_again.filter(|at| *at >= rate_limit.shows);
-    next.fold(rate_limit.resume_at, f64::min)
+    let sent_again = schedule.map(|sent| attempt.started() + sent.saturating_sub(HAIR));
+    let next = sent_again.filter(|at| *at >= rate_limit.shows).min();
+    next.map_or(rate_limit.resume_at, |next| next.min(rate_limit.resume_at))
 }
 
 /// How the flows since they resumed have fared.
 struct Paced {
     in_flight: usize,
-    /// When the next one may start, in seconds of the run.
-    next: f64,
+    /// When the next one may start.
+    next: Moment,
     control: Control,
 }
 
@@ -147,19 +141,18 @@ enum Control {
 impl Paced {
     fn of(rate_limits: &RateLimits, seen: &[Seen<'_>], passes: &FirstSuccesses<'_>) -> Self {
         let limited = |seen: &&Seen<'_>| {
-            let rate_limit = rate_limits.on(service_of(seen.attempt));
-            rate_limit.is_some_and(|p| seen.attempt.started_ms.secs() >= p.resume_at)
+            let rate_limit = rate_limits.on(seen.attempt.service());
+            rate_limit.is_some_and(|limit| seen.attempt.started() >= limit.resume_at)
         };
         let mut flows: Vec<_> = seen.iter().filter(limited).collect();
-        let started = |seen: &Seen<'_>| seen.attempt.started_ms.get();
-        flows.sort_by(|a, b| started(a).total_cmp(&started(b)));
+        flows.sort_by_key(|seen| seen.attempt.started());
         let (mut gap, mut control, mut in_flight) = (GAP, Control::Idle, 0);
         for flow in &flows {
             let is_control = passes.is_control(flow.attempt);
             let answered = flow.attempt.contact_ms.is_some();
             match (answered, flow.running) {
                 (true, _) => {
-                    gap = (gap * QUICKER).max(LEAST_GAP);
+                    gap = gap.mul_f64(QUICKER).max(LEAST_GAP);
                     if is_control {
                         control = Control::Idle;
                     }
@@ -171,15 +164,16 @@ impl Paced {
                 (false, true) => in_flight += 1,
                 (false, false) => {
                     if is_control {
-                        gap = (gap * SLOWER).min(MOST_GAP);
+                        gap = gap.mul_f64(SLOWER).min(MOST_GAP);
                     }
-                    control = Control::Due(service_of(flow.attempt));
+                    control = Control::Due(flow.attempt.service());
                 }
             }
         }
-        let calms = [Service::Quic, Service::Http2].map(|s| rate_limits.on(s).map(|p| p.resume_at));
-        let resume_at = calms.into_iter().flatten().fold(0.0, f64::max);
-        let last = flows.last().map(|flow| flow.attempt.started_ms.secs());
+        let limits = [Service::Quic, Service::Http2].map(|service| rate_limits.on(service));
+        let resumes = limits.into_iter().flatten().map(|limit| limit.resume_at);
+        let resume_at = resumes.max().unwrap_or_default();
+        let last = flows.last().map(|flow| flow.attempt.started());
         Self {
             in_flight,
             next: last.map_or(resume_at, |last| (last + gap).max(resume_at)),

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::diagnose::tests::{
-    NEAR, PROBE, attempt, burst, cut, lasting, named, passed, prohibited, row_of, silent, starting,
-    untrusted,
+    NEAR, NEAR_WITH_ICMP, PROBE, at, attempt, burst, cut, lasting, named, passed, prohibited,
+    row_of, silent, starting, untrusted,
 };
 use crate::diagnose::{RateLimits, judge};
 
-fn starts_in(estimate: &PathEstimate, row: &Target, attempts: &[Attempt], now: f64) -> Vec<Launch> {
+fn starts_in(test: &SilenceTest, row: &Target, attempts: &[Attempt], now: f64) -> Vec<Launch> {
     let seen: Vec<_> = attempts
         .iter()
         .map(|attempt| Seen {
@@ -15,8 +15,8 @@ fn starts_in(estimate: &PathEstimate, row: &Target, attempts: &[Attempt], now: f
             running: matches!(attempt.outcome, Outcome::Abandoned),
         })
         .collect();
-    let verdict = judge(row, &attempts.iter().collect::<Vec<_>>(), estimate);
-    next_starts(row, &seen, &verdict, estimate, now)
+    let verdict = judge(row, &attempts.iter().collect::<Vec<_>>(), test);
+    next_starts(row, &seen, &verdict, test, at(now))
 }
 
 fn starts(row: &Target, attempts: &[Attempt], now: f64) -> Vec<Launch> {
@@ -28,7 +28,7 @@ fn is_experiment(start: &Launch) -> bool {
 }
 
 #[test]
-fn the_leader_goes_first() {
+fn the_canary_goes_first() {
     let row = row_of(Service::Http2);
     let alone = starts(&row, &[], 0.0);
     assert_eq!(alone.len(), 1);
@@ -46,30 +46,35 @@ fn the_leader_goes_first() {
 }
 
 #[test]
-fn the_leaders_of_all_rows_go_before_the_rest() {
+fn the_canaries_of_all_rows_go_before_the_rest() {
     use super::head_start::FirstAttempt::{At, Never, NotYet};
-    use super::head_start::leaders_first;
-    assert!(!leaders_first(&[NotYet, NotYet], 0.0));
-    assert!(leaders_first(&[At(0.0), NotYet], 0.1));
-    assert!(!leaders_first(&[At(0.0), NotYet], 0.2), "not for ever");
-    assert!(leaders_first(&[At(0.0), At(0.05), Never], 0.07));
-    assert!(!leaders_first(&[At(0.0), At(0.05), Never], 0.09));
+    use super::head_start::canaries_first;
+    assert!(!canaries_first(&[NotYet, NotYet], at(0.0)));
+    assert!(canaries_first(&[At(at(0.0)), NotYet], at(0.1)));
+    assert!(
+        !canaries_first(&[At(at(0.0)), NotYet], at(0.2)),
+        "not for ever"
+    );
+    assert!(canaries_first(
+        &[At(at(0.0)), At(at(0.05)), Never],
+        at(0.07)
+    ));
+    assert!(!canaries_first(
+        &[At(at(0.0)), At(at(0.05)), Never],
+        at(0.09)
+    ));
 }
 
 #[test]
-fn where_icmp_errors_are_seen_the_leader_alone_goes_on() {
+fn where_icmp_errors_are_seen_only_the_canary_goes_on() {
     let row = row_of(Service::Http2);
-    let estimate = PathEstimate {
-        icmp_seen: true,
-        ..NEAR
-    };
-    let probe = |address, at| {
+    let probe = |address, start| {
         let attempt = named(PROBE, lasting(0.01, attempt(&row, address, prohibited())));
-        starting(at, attempt)
+        starting(start, attempt)
     };
     let mut attempts = vec![lasting(0.01, attempt(&row, 0, prohibited())), probe(0, 0.1)];
     let addresses = |attempts: &[Attempt], now| {
-        let starts = starts_in(&estimate, &row, attempts, now);
+        let starts = starts_in(&NEAR_WITH_ICMP, &row, attempts, now);
         let mut addresses: Vec<_> = starts.iter().map(|start| start.address).collect();
         addresses.dedup();
         addresses
@@ -79,7 +84,7 @@ fn where_icmp_errors_are_seen_the_leader_alone_goes_on() {
     assert_eq!(addresses(&attempts, 0.6), [row.addresses[0]]);
     assert_eq!(starts(&row, &attempts, 0.6).len(), 11, "without a ration");
     attempts[0].elapsed_ms = Millis::from(1.0);
-    let again = judge(&row, &attempts.iter().collect::<Vec<_>>(), &estimate);
+    let again = judge(&row, &attempts.iter().collect::<Vec<_>>(), &NEAR_WITH_ICMP);
     assert!(!again.is_settled(), "refusals have to recur");
     assert_eq!(addresses(&attempts, 1.2).len(), 10, "and once more");
     attempts.truncate(2);
@@ -129,7 +134,7 @@ fn an_attempt_is_made_again_after_a_while() {
 
 #[test]
 fn experiments_are_made_where_the_first_flight_looks_cut() {
-    let at = |service, outcome: Outcome, seconds: f64| {
+    let made = |service, outcome: Outcome, seconds: f64| {
         let row = row_of(service);
         let tunnel = lasting(seconds, attempt(&row, 0, outcome));
         let attempts = [tunnel.clone(), named(PROBE, tunnel)];
@@ -138,13 +143,13 @@ fn experiments_are_made_where_the_first_flight_looks_cut() {
             .filter(is_experiment)
             .count()
     };
-    assert_eq!(at(Service::Quic, silent(), 0.3), 0);
-    assert_eq!(at(Service::Quic, silent(), 0.5), 4);
-    assert_eq!(at(Service::Http2, silent(), 0.9), 0, "a SYN is a SYN");
-    assert_eq!(at(Service::Http2, cut(HandshakeFailure::Reset), 0.5), 3);
-    assert_eq!(at(Service::Http2, cut(HandshakeFailure::Silent), 0.5), 3);
-    assert_eq!(at(Service::Http2, cut(untrusted()), 0.5), 0);
-    assert_eq!(at(Service::Quic, prohibited(), 0.5), 0);
+    assert_eq!(made(Service::Quic, silent(), 0.3), 0);
+    assert_eq!(made(Service::Quic, silent(), 0.5), 4);
+    assert_eq!(made(Service::Http2, silent(), 0.9), 0, "a SYN is a SYN");
+    assert_eq!(made(Service::Http2, cut(HandshakeFailure::Reset), 0.5), 3);
+    assert_eq!(made(Service::Http2, cut(HandshakeFailure::Silent), 0.5), 3);
+    assert_eq!(made(Service::Http2, cut(untrusted()), 0.5), 0);
+    assert_eq!(made(Service::Quic, prohibited(), 0.5), 0);
 }
 
 #[test]
@@ -172,6 +177,7 @@ fn an_experiment_is_made_three_times() {
     for count in 1..=3 {
         let unanswered = lasting(0.1, tunnel.clone());
         attempts.push(Attempt {
+            role: Role::Experiment(crate::model::Profile::SmallPackets),
             profile: crate::model::Profile::SmallPackets,
             ..unanswered
         });
@@ -192,8 +198,7 @@ fn paced(row: &Target, later: &[Attempt], now: f64) -> Step {
     let seen: Vec<_> = attempts
         .iter()
         .map(|attempt| {
-            let ends = attempt.started_ms.secs() + attempt.elapsed_ms.secs();
-            let running = !attempt.passed() && ends >= now;
+            let running = !attempt.passed() && attempt.ended() >= at(now);
             Seen { attempt, running }
         })
         .collect();
@@ -201,13 +206,13 @@ fn paced(row: &Target, later: &[Attempt], now: f64) -> Step {
     let known: Vec<_> = attempts.iter().collect();
     let rate_limits = RateLimits::of(&known, rows);
     assert!(!rate_limits.is_none());
-    Step::of(rows, &seen, &rate_limits, now)
+    Step::of(rows, &seen, &rate_limits, at(now))
 }
 
-fn later(row: &Target, address: usize, at: f64, lasts: f64) -> Attempt {
+fn later(row: &Target, address: usize, start: f64, lasts: f64) -> Attempt {
     let outcome = if lasts < 0.1 { passed() } else { silent() };
     let flow = lasting(lasts, attempt(row, address, outcome));
-    named(PROBE, starting(at, flow))
+    named(PROBE, starting(start, flow))
 }
 
 /// The only flow that starts, and whether it goes where one has passed.
@@ -273,7 +278,7 @@ fn under_a_rate_limit_what_goes_unanswered_is_given_up() {
     let fresh = later(&row, 5, 0.9, 0.15);
     let stale = later(&row, 5, 0.9, 0.35);
     let given_up = |flow: &Attempt| {
-        let now = flow.started_ms.secs() + flow.elapsed_ms.secs();
+        let now = flow.ended().since(Moment::START).as_secs_f64();
         let step = paced(&row, std::slice::from_ref(flow), now);
         step.given_up
             .iter()
@@ -309,7 +314,7 @@ fn what_was_under_way_is_given_up_before_it_would_be_sent_again() {
                 .collect();
             let rate_limits = RateLimits::of(&known.iter().collect::<Vec<_>>(), rows);
             assert!(!rate_limits.is_none(), "at {now}");
-            Step::of(rows, &seen, &rate_limits, now).given_up.len()
+            Step::of(rows, &seen, &rate_limits, at(now)).given_up.len()
         };
         // It shows at 0.37, and flows resume at 0.87.
         let last_call = (0.03 + again - 0.03_f64).min(0.87);

@@ -64,6 +64,10 @@ const AMPLE: f64 = 10.0;
     reason = "each is an option of the command line"
 )]
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct Rehearsal {
     /// What is checked before and after.
     pub check: Check,
@@ -113,7 +117,7 @@ pub enum RehearsalError {
     Made(SnapshotError),
     /// No packet can meet the rules.
     #[error(
-        "the rules do nothing: no chain of theirs has a hook with a rule or a policy of drop, and no chain that has one jumps to them; nothing was touched"
+        "the rules do nothing, and nothing was touched: none of their chains has a hook with a rule or a policy of drop, or is jumped to from one"
     )]
     Idle,
     /// What cloudflared needs would be closed.

@@ -30,7 +30,7 @@ pub enum StateError {
         why: io::Error,
     },
     /// Somebody else could write there.
-    #[error("{HOME} is not a directory of root's alone; remove it")]
+    #[error("{HOME} is not a directory that only root can write to; remove it")]
     NotOurs,
     /// Another rehearsal is under way.
     #[error("{0} is rehearsing rules; wait for its end")]
@@ -45,7 +45,8 @@ pub enum StateError {
     NothingLeft,
     /// The rules that were left are of another network namespace.
     #[error(
-        "--restore: the rules that were left are those of another network namespace; run it where the rehearsal ran"
+        "--restore: the rules that were left are those of another network namespace; run it in the one of \
+         the rehearsal"
     )]
     Elsewhere,
     /// What was left cannot be read.

@@ -97,7 +97,8 @@ pub(super) fn differ(difference: &Difference, tell: &mut Tell) {
 pub(super) fn warn(tell: &mut Tell) {
     tell.step(
         "note",
-        "the check made new connections. Those that were there before, a running tunnel or this SSH session, may live on connection tracking alone: open a second session before you confirm",
+        "the check made new connections. Those that were there before, a running tunnel or this SSH \
+         session, may live on connection tracking only: open a second session before you confirm",
     );
 }
 

@@ -34,7 +34,7 @@ impl Trouble {
             Self::Unchecked(why) => return format!("the check could not be made: {why}"),
             Self::Lost => "something required was lost",
             Self::Unknown => {
-                "something required is not known any more; more time may tell (--timeout, --deadline)"
+                "something required is not known any more; more time may help (--timeout, --deadline)"
             }
             Self::Unconfirmed(why) => why,
         };

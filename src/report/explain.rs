@@ -94,7 +94,7 @@ fn list(page: &mut Page) {
     page.paragraph(
         2,
         "",
-        "`tunnelcheck explain CODE` tells more about one of them.",
+        "For details about one of them: `tunnelcheck explain CODE`.",
     );
 }
 

@@ -23,10 +23,12 @@ pub enum ReadError {
     #[error("cannot be read: {0}")]
     Io(#[from] io::Error),
     /// The file is larger than [`MAX_REPORT_BYTES`].
-    #[error("is larger than {} MiB, so it is no report of tunnelcheck", MAX_REPORT_BYTES >> 20)]
+    #[error("is larger than {} MiB, so it is not a report of tunnelcheck", MAX_REPORT_BYTES >> 20)]
     TooLarge,
     /// Not JSON, or not an object with a schema version.
-    #[error("is no JSON report of tunnelcheck: {0}; `tunnelcheck --output FILE.json` writes one")]
+    #[error(
+        "is not a JSON report of tunnelcheck: {0}; `tunnelcheck --output FILE.json` writes one"
+    )]
     NotAReport(String),
     /// Written by a version of the program that knows more.
     #[error(
@@ -248,20 +250,20 @@ mod tests {
                 "",
                 "it is empty; `tunnelcheck --output FILE.json` writes one",
             ),
-            ("hello \x1b[31m", "no JSON report"),
-            ("[]", "no JSON report"),
+            ("hello \x1b[31m", "not a JSON report"),
+            ("[]", "not a JSON report"),
             ("{}", "missing field `schema_version`"),
-            (r#"{"schema_version": "1"}"#, "no JSON report"),
-            (r#"{"schema_version": 0}"#, "no JSON report"),
-            (r#"{"schema_version": -1}"#, "no JSON report"),
-            (r#"{"schema_version": 1e400}"#, "no JSON report"),
+            (r#"{"schema_version": "1"}"#, "not a JSON report"),
+            (r#"{"schema_version": 0}"#, "not a JSON report"),
+            (r#"{"schema_version": -1}"#, "not a JSON report"),
+            (r#"{"schema_version": 1e400}"#, "not a JSON report"),
             (r#"{"schema_version": 1}"#, "is damaged: missing field"),
             (
                 r#"{"schema_version": 1, "outcome": "worse"}"#,
                 "it is a comparison of two",
             ),
             (huge, "number out of range"),
-            (deep.as_str(), "no JSON report"),
+            (deep.as_str(), "not a JSON report"),
             (nested.as_str(), "recursion limit"),
         ] {
             let error = read(text.as_bytes()).unwrap_err().to_string();

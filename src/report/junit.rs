@@ -21,7 +21,7 @@ pub(super) fn write(
 ) -> io::Result<String> {
     let mut document = quick_junit::Report::new("tunnelcheck");
     if let Some(report) = report {
-        document.set_time(seconds(report.duration_ms.secs()));
+        document.set_time(seconds(report.duration_ms.duration().as_secs_f64()));
         document.add_test_suite(of_report(report, difference.is_some()));
     }
     if let Some(difference) = difference {
@@ -32,7 +32,7 @@ pub(super) fn write(
 
 fn of_report(report: &Report, is_compared: bool) -> TestSuite {
     let mut suite = TestSuite::new("tunnelcheck");
-    suite.set_time(seconds(report.duration_ms.secs()));
+    suite.set_time(seconds(report.duration_ms.duration().as_secs_f64()));
     // A saved report may hold anything; readers of timestamps are strict.
     if report.started_at.parse::<jiff::Timestamp>().is_ok() {
         add(&mut suite, "timestamp", &report.started_at);
@@ -65,7 +65,7 @@ fn of_verdict(report: &Report, is_compared: bool) -> TestCase {
     let mut lines: Vec<_> = findings.flat_map(rows::finding_lines).collect();
     lines.extend([report.scope.clone(), table::provenance(report)]);
     let mut test = case("verdict", "tunnelcheck", status, &lines);
-    test.set_time(seconds(report.duration_ms.secs()));
+    test.set_time(seconds(report.duration_ms.duration().as_secs_f64()));
     let verdict = report.verdict.to_string().to_uppercase();
     test.set_system_out(format!("{verdict}  {}", report.summary));
     test
@@ -104,9 +104,10 @@ fn of_row(row: &Destination, report: &Report, is_compared: bool) -> TestCase {
 
 /// From the start of the first attempt to the end of the last, in seconds.
 fn lasted(attempts: &[Attempt]) -> f64 {
-    let started = attempts.iter().map(|attempt| attempt.started_ms.secs());
-    let ended = attempts.iter().map(Attempt::ended);
-    ended.fold(0.0, f64::max) - started.reduce(f64::min).unwrap_or(0.0)
+    let started = attempts.iter().map(Attempt::started).min();
+    let ended = attempts.iter().map(Attempt::ended).max();
+    let ended = ended.unwrap_or_default();
+    ended.since(started.unwrap_or_default()).as_secs_f64()
 }
 
 fn of_difference(difference: &Difference) -> TestSuite {

@@ -47,7 +47,7 @@ fn of_run(text: &mut Exposition, report: &Report) {
     let code = f64::from(report.exit_code);
     let help = "The exit code that goes with the verdict; 0 is good.";
     text.gauge("exit_code", help, [(NONE, code)]);
-    let duration = report.duration_ms.secs();
+    let duration = report.duration_ms.duration().as_secs_f64();
     let help = "How long the check took.";
     text.gauge("duration_seconds", help, [(NONE, duration)]);
     // A saved report may hold anything.
@@ -137,7 +137,7 @@ fn of_rows(text: &mut Exposition, report: &Report) {
             range.flat_map(|rtt| [("min", rtt.min), ("median", rtt.median), ("max", rtt.max)]);
         times.map(|(stat, time)| {
             let labels = row.labels().into_iter().chain([("stat", stat)]);
-            (labels.collect::<Vec<_>>(), time.secs())
+            (labels.collect::<Vec<_>>(), time.duration().as_secs_f64())
         })
     });
     text.gauge(

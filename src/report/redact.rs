@@ -4,11 +4,11 @@
 
 mod open;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::catalog;
-use crate::model::{Report, Via};
+use crate::model::{OwnFate, OwnRules, Report, Via};
 
 /// What stands for the host's name.
 const HOST: &str = "redacted-host";
@@ -48,6 +48,7 @@ impl Masks {
         for address in own_addresses(report).chain(resolvers(report)) {
             masks.add(address);
         }
+        masks.add_of_rules(report);
         for host in report.host.proxies.iter().filter_map(|p| p.host.as_ref()) {
             match host.parse() {
                 Ok(address) => masks.add(address),
@@ -76,6 +77,32 @@ impl Masks {
     fn word(&mut self, word: &str, mask: &str) {
         if !word.is_empty() && word != "localhost" {
             self.words.push((word.to_owned(), mask.to_owned()));
+        }
+    }
+
+    /// The addresses in this host's own rules, but for those of the destinations.
+    fn add_of_rules(&mut self, report: &Report) {
+        let destinations = report.destinations.iter().flat_map(|row| &row.probes);
+        let known: BTreeSet<_> = destinations.map(|probe| probe.address).collect();
+        let flows = report.own_rules.iter().flat_map(OwnRules::flows);
+        let texts = flows.flat_map(|flow| match &flow.fate {
+            OwnFate::Closed { rule, .. }
+            | OwnFate::Redirected { rule }
+            | OwnFate::Conditional { rule, .. } => [Some(&rule.text), rule.comment.as_ref()],
+            OwnFate::Route { text } => [Some(text), None],
+            OwnFate::Unclear { reason } => [Some(reason), None],
+            OwnFate::Passes => [None, None],
+        });
+        let is_part = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.');
+        for text in texts.flatten() {
+            let words = text.split(|c: char| !is_part(c));
+            let bare = words.map(|word| word.trim_end_matches(['.', ':']));
+            let named = bare.filter_map(|word| {
+                let with_port = || word.parse::<SocketAddr>().ok().map(|server| server.ip());
+                word.parse::<IpAddr>().ok().or_else(with_port)
+            });
+            let foreign = named.filter(|ip| !ip.is_unspecified() && !known.contains(ip));
+            foreign.for_each(|address| self.add(address));
         }
     }
 

@@ -321,6 +321,7 @@ fn base(verdict: Verdict, summary: &str) -> Report {
         protocols: Protocols { quic: protocol(Verdict::Ready), http2: protocol(verdict) },
         dns: dns(),
         destinations: Vec::new(),
+        own_rules: None,
         sni: vec![SniReport {
             name: "quic.cftunnel.com".to_owned(),
             transport: Transport::Udp,
@@ -470,6 +471,8 @@ fn with_optional(report: &mut Report, status: impl Fn(Family) -> Status) {
 /// An attempt that passed, or did not.
 pub(crate) fn attempt(service: Service, family: Family, number: u32, outcome: Outcome) -> Attempt {
     Attempt {
+        host: "region1.v2.argotunnel.com".to_owned(),
+        role: Role::Probe,
         address: address(if family == Family::Ipv4 {
             "198.41.192.7"
         } else {

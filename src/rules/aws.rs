@@ -37,7 +37,7 @@ permission() {
         "$protocol" "$port" "$port" "$v4" "$v6"
 }
 
-# authorize DIRECTION PERMISSION: adds a rule; fails where it is there already.
+# authorize DIRECTION PERMISSION: adds a rule; fails if it exists already.
 authorize() {
     if answer=$(aws ec2 "authorize-security-group-$1" --group-id "$GROUP_ID" \
         --ip-permissions "$2" 2>&1); then
@@ -50,7 +50,7 @@ authorize() {
     exit 1
 }
 
-# add DIRECTION PROTOCOL PORT DESCRIPTION CIDR...: adds what is not there yet.
+# add DIRECTION PROTOCOL PORT DESCRIPTION CIDR...: adds the missing rules.
 add() {
     direction=$1 protocol=$2 port=$3 description=$4
     shift 4
@@ -68,7 +68,7 @@ allow() { add egress "$@"; }
 
 const REVOKE: &str = r#"ingress() { add ingress "$@"; }
 
-# revoke PERMISSION: removes a rule that lets everything out, where there is one.
+# revoke PERMISSION: removes a rule that lets everything out, if there is one.
 revoke() {
     if answer=$(aws ec2 revoke-security-group-egress --group-id "$GROUP_ID" \
         --ip-permissions "$1" 2>&1); then
@@ -128,12 +128,15 @@ fn count(flows: &[Flow<'_>], family: Family, closed: bool) -> usize {
 fn quota(flows: &[Flow<'_>], closed: bool) -> String {
     let [v4, v6] = Family::BOTH.map(|family| count(flows, family, closed));
     let advice = if v4.max(v6) > QUOTA {
-        " That is too much for one group: ask for a higher quota (Service Quotas, `Inbound or outbound rules per security group`), or leave out what you do not need with --protocol, --edge-ip-version or --no-optional."
+        "  That is too much for one group: ask for a higher quota (Service Quotas, `Inbound or outbound \
+         rules per security group`). Or leave out what you do not need with --protocol, --edge-ip-version \
+         or --no-optional."
     } else {
         ""
     };
     format!(
-        "These are {v4} rules for IPv4 and {v6} for IPv6; {QUOTA} of each is the usual quota of a group, with the rules that it has already.{advice}"
+        "These are {v4} rules for IPv4 and {v6} for IPv6. The usual quota of a group is {QUOTA} of each, \
+         including the rules that it has already.{advice}"
     )
 }
 
@@ -142,7 +145,7 @@ fn words(flows: &[Flow<'_>], closed: bool) -> Words {
         Advice::command("GROUP_ID=sg-0123456789abcdef0 sh FILE"),
         Advice::Text(quota(flows, closed)),
         Advice::text(
-            "A second run adds what is missing and removes nothing. To remove a rule, take its id from the list:",
+            "A second run adds missing rules and removes none. To remove a rule, take its id from the list:",
         ),
         Advice::command(
             "aws ec2 describe-security-group-rules --filters Name=group-id,Values=GROUP_ID > group.json",
@@ -151,12 +154,16 @@ fn words(flows: &[Flow<'_>], closed: bool) -> Words {
             "aws ec2 revoke-security-group-egress --group-id GROUP_ID --security-group-rule-ids sgr-ID",
         ),
         Advice::text(
-            "The list can be compared with what is needed as well: `--check-drift group.json`. Security groups keep track of connections, so that answers need no rules; network ACLs do not, and come on top. What Amazon's own resolver, time service and DHCP carry is never filtered.",
+            "The list can also be compared with today's needs: `--check-drift group.json`. Security groups \
+             are stateful, so replies need no rules; network ACLs are stateless and apply in addition. \
+             Traffic of Amazon's own resolver, time service and DHCP is never filtered.",
         ),
     ];
     if closed {
         apply.push(Advice::text(
-            "The rules that let everything out are removed last. Groups only allow: other rules of this group, those that let something in too, and other groups of the same machine go on allowing what they allow. Without --ssh-from the rule for SSH lets in everybody, which may be more than now.",
+            "The rules that let everything out are removed last. Groups only allow: what other rules of \
+             this group or other groups of the same machine let in or out stays allowed. Without \
+             --ssh-from the rule for SSH lets in everyone, which may be more than now.",
         ));
     } else {
         apply.push(Advice::text(
@@ -166,9 +173,7 @@ fn words(flows: &[Flow<'_>], closed: bool) -> Words {
     Words {
         what: "a shell script for the aws command line",
         apply,
-        permanent: vec![Advice::text(
-            "nothing is to be done, the group keeps its rules.",
-        )],
+        permanent: vec![Advice::text("nothing to do: the group keeps its rules.")],
     }
 }
 

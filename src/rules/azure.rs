@@ -135,18 +135,27 @@ fn words(closed: bool) -> Words {
     let mut apply = vec![
         Advice::command("RESOURCE_GROUP=mine NSG=cloudflared-nsg sh FILE"),
         Advice::text(
-            "The rules have the first priorities from PRIORITY on (1000 unless set) that no other rule of the same direction has; a rule that denies with a smaller one comes before them. A second run renews rules of the same name, at the priorities that they have. Rules for hosts that are no longer on the list stay. To remove a rule:",
+            "The rules get the first free priorities of their direction, from PRIORITY on (1000 unless \
+             set). A rule that denies with a smaller priority comes before them. A second run renews rules \
+             of the same name and keeps their priorities. Rules for hosts that are no longer on the list \
+             stay. To remove a rule:",
         ),
         Advice::command(
             "az network nsg rule delete --resource-group mine --nsg-name cloudflared-nsg --name NAME",
         ),
         Advice::text(
-            "IPv4 and IPv6 have rules of their own, because one rule must not mix them. Security groups keep track of connections, so that answers need no rules. Where the subnet and the network interface both have a group, both have to let it out. Azure's own resolver and DHCP (168.63.129.16) are not filtered unless a rule names their service tags.",
+            "IPv4 and IPv6 have separate rules, because one rule must not mix them. Security groups are \
+             stateful, so replies need no rules. If both the subnet and the network interface have a \
+             group, both must let the traffic out. Azure's own resolver and DHCP (168.63.129.16) are not \
+             filtered unless a rule names their service tags.",
         ),
     ];
     if closed {
         apply.push(Advice::text(
-            "Rules with priorities below 4096 that allow something go on allowing it. The rule that denies what comes in also keeps out other machines of the virtual network and the probes of load balancers, which every group lets in else. Flow logs show what is dropped. Without --ssh-from the rule for SSH lets in everybody, which may be more than now.",
+            "Rules with priorities below 4096 that allow something still allow it. The rule that denies \
+             inbound traffic also stops other machines of the virtual network and load balancer probes, \
+             which groups let in by default. Flow logs show what is dropped. Without --ssh-from the rule \
+             for SSH lets in everyone, which may be more than now.",
         ));
     } else {
         apply.push(Advice::text(
@@ -156,9 +165,7 @@ fn words(closed: bool) -> Words {
     Words {
         what: "a shell script for the az command line",
         apply,
-        permanent: vec![Advice::text(
-            "nothing is to be done, the group keeps its rules.",
-        )],
+        permanent: vec![Advice::text("nothing to do: the group keeps its rules.")],
     }
 }
 

@@ -108,27 +108,34 @@ fn words(closed: bool) -> Words {
         Advice::command("kubectl apply --namespace NAMESPACE -f FILE"),
         Advice::command("kubectl delete --namespace NAMESPACE -f FILE    # removes it"),
         Advice::text(
-            "Write the labels of your pods into endpointSelector, and those of your DNS into the first rule. Names follow what DNS answers the pods, through the proxy that the first rule puts between them (l7Proxy has to be on); it lets all names pass, because the services behind the tunnel have names too. The rules by address hold where the proxy has seen no answer, as after a restart of the agent.",
+            "Write the labels of your pods into endpointSelector, and those of your DNS into the first \
+             rule. Rules by name follow the DNS answers to the pods, which pass the proxy of the first \
+             rule (l7Proxy must be on). The proxy lets all names pass, because the services behind the \
+             tunnel have names too. The rules by address hold when the proxy has seen no answer, such as \
+             after a restart of the agent.",
         ),
         Advice::text(
-            "A pod that a policy selects is cut off from all that none allows: also from the services that the tunnel leads to. Add a rule for each of them, such as:",
+            "A pod that a policy selects can reach only what some policy allows. Add a rule for each \
+             service that the tunnel leads to, such as:",
         ),
         Advice::command("- toEndpoints: [{matchLabels: {app: web}}]"),
         Advice::command("  toPorts: [{ports: [{port: \"8080\", protocol: TCP}]}]"),
         Advice::text(
-            "Answers need no rules. `hubble observe --verdict DROPPED` shows what is dropped.",
+            "Replies need no rules. `hubble observe --verdict DROPPED` shows what is dropped.",
         ),
     ];
     if closed {
         apply.push(Advice::text(
-            "The lock-down closes the pods to all that comes in, probes of their own node excepted; SSH, NTP, DHCP and the host's resolvers are the node's and not the pods', so that there are no rules for them here. Where metrics are collected, add a rule under `ingress`.",
+            "The lock-down closes the pods to all inbound traffic except probes of their own node. It has \
+             no rules for SSH, NTP, DHCP and the host's resolvers: those belong to the node, not to the \
+             pods. If metrics are collected, add a rule under `ingress`.",
         ));
     }
     Words {
         what: "a CiliumNetworkPolicy",
         apply,
         permanent: vec![Advice::text(
-            "nothing is to be done, the cluster keeps its policies.",
+            "nothing to do: the cluster keeps its policies.",
         )],
     }
 }

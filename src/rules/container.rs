@@ -103,7 +103,9 @@ impl Container {
         if closed {
             apply.push(Advice::text("The table `inet tunnelcheck-container` is replaced as a whole. A packet has to pass all tables, so what Docker drops stays dropped. `nft delete table inet tunnelcheck-container` removes the rules."));
         } else {
-            apply.push(Advice::text("The chain `tunnelcheck-container` in the table `inet filter` is replaced. The chain that drops what is forwarded has to jump there, which is to be said once:"));
+            apply.push(Advice::text("The chain `tunnelcheck-container` in the table `inet filter` is \
+                                     replaced. Add a jump from the chain that drops forwarded packets \
+                                     (once):"));
             apply.extend(from.iter().map(|rule| {
                 Advice::Command(format!("nft insert rule inet filter forward {rule}"))
             }));
@@ -124,7 +126,7 @@ impl Container {
         let body = if closed {
             let jumps = from.join("\n\t\t");
             format!(
-                "# Removes the table, should it be there.\nadd table inet tunnelcheck-container\n\
+                "# Removes the table if it exists.\nadd table inet tunnelcheck-container\n\
                  delete table inet tunnelcheck-container\n\ntable inet tunnelcheck-container {{\n\
                  \tchain forward {{\n\t\ttype filter hook forward priority filter - 5; policy accept;\n\t\t{jumps}\n\t}}\n\n{}",
                 chain("\t\tcounter drop comment \"everything else\"\n")

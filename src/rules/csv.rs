@@ -104,7 +104,7 @@ fn own_needs(text: &mut String, lockdown: &Lockdown) {
         add(
             flow,
             "",
-            "everything else; answers to what is permitted pass",
+            "everything else; replies to permitted traffic pass",
         );
     }
 }

@@ -107,11 +107,11 @@ impl Egress {
         let (today, why) = if self.surroundings.offline {
             (Today::NotAsked, "DNS was not asked")
         } else {
-            (Today::NotTold, "DNS has not told any address")
+            (Today::NotTold, "DNS gave no address")
         };
         self.today = today;
         self.notes.push(format!(
-            "{why}: the documented addresses alone are listed, and some of them may be out of date."
+            "{why}: only the documented addresses are listed, and some of them may be out of date."
         ));
     }
 
@@ -128,7 +128,8 @@ impl Egress {
         let is_stub = |server: &SocketAddr| server.ip().is_loopback();
         if resolvers.iter().all(is_stub) {
             self.notes.push(
-                "This host asks a resolver on itself, and whom that one asks in turn is not known here: add a rule for its upstream resolvers, UDP and TCP 53."
+                "This host asks a resolver on itself, and which servers that one asks is not known here. \
+                 Add a rule for its upstream resolvers, UDP and TCP 53."
                     .to_owned(),
             );
         }
@@ -214,7 +215,7 @@ impl Egress {
             if found.iter().all(Vec::is_empty) {
                 let name = HostName::sanitised(&host);
                 self.notes.push(format!(
-                    "{name} ({}) has no documented addresses and DNS has told none: it has no rule here.",
+                    "{name} ({}) has no documented addresses and DNS gave none: it has no rule here.",
                     catalog::purpose(&host)
                 ));
             }

@@ -162,9 +162,15 @@ const fn word(family: Family) -> &'static str {
 
 fn words(closed: bool) -> Words {
     let touched = if closed {
-        "The policies `tunnelcheck-in` and `tunnelcheck-out` are replaced and come before all zones, whose open services count no longer; forwarding stays as it is, for containers and virtual machines. firewalld counts nothing: `firewall-cmd --set-log-denied=all` logs what is dropped. To open the host again: firewall-cmd --permanent --delete-policy=NAME for both, then firewall-cmd --reload."
+        "The policies `tunnelcheck-in` and `tunnelcheck-out` are replaced. They come before all zones, so \
+         services that a zone opens are no longer open. Forwarding, for containers and virtual machines, \
+         stays as it is. firewalld counts nothing: `firewall-cmd --set-log-denied=all` logs dropped \
+         packets. To open the host again: firewall-cmd --permanent --delete-policy=NAME for both, then \
+         firewall-cmd --reload."
     } else {
-        "The policy `tunnelcheck-out` is replaced; it only accepts, and comes before policies with a higher priority, such as the one that lets nothing out. firewalld's own way to filter what leaves a host is such a policy from HOST to ANY."
+        "The policy `tunnelcheck-out` is replaced. It only accepts, and comes before policies with a \
+         higher priority number, such as the one that lets nothing out. firewalld's own way to filter what \
+         leaves a host is such a policy from HOST to ANY."
     };
     Words {
         what: "a shell script for firewalld 0.9 or newer",

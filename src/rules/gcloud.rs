@@ -41,7 +41,7 @@ TARGET_TAGS=\"${TARGET_TAGS:?names the network tags of the machines that are to 
 ";
 
 const EGRESS: &str = "
-# there NAME: the network of the rule, nothing where there is no such rule.
+# there NAME: the network of the rule, or nothing if there is no such rule.
 there() {
     gcloud compute firewall-rules describe \"$1\" --format='value(network.basename())' 2>/dev/null || :
 }
@@ -174,9 +174,7 @@ fn words(closed: bool) -> Words {
     Words {
         what: "a shell script for the gcloud command line",
         apply,
-        permanent: vec![Advice::text(
-            "nothing is to be done, the network keeps its rules.",
-        )],
+        permanent: vec![Advice::text("nothing to do: the network keeps its rules.")],
     }
 }
 

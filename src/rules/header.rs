@@ -15,7 +15,10 @@ pub(super) enum Advice {
 }
 
 /// For rules that firewalld knows nothing of.
-pub(super) const BESIDE_FIREWALLD: &str = "Where firewalld runs (`firewall-cmd --state`), it loads its own rules at boot and at each reload, and what it drops stays dropped: take --format firewalld there, or `systemctl disable --now firewalld` first.";
+pub(super) const BESIDE_FIREWALLD: &str = "If firewalld runs (`firewall-cmd --state`), it loads its own \
+                                           rules at boot and at each reload, and what it drops stays \
+                                           dropped. In that case use --format firewalld, or first run \
+                                           `systemctl disable --now firewalld`.";
 
 impl Advice {
     pub(super) fn text(text: &str) -> Self {
@@ -99,9 +102,9 @@ fn opening(
     lockdown: Option<&Lockdown>,
 ) -> Vec<Advice> {
     let purpose = if lockdown.is_some() {
-        "Lock-down: this host lets in SSH and lets out what cloudflared and the host itself need"
+        "Lock-down: this host lets in SSH and lets out only what cloudflared and the host itself need"
     } else {
-        "What cloudflared needs to get out, to be added to a firewall that lets nothing out"
+        "Rules that let cloudflared out, for a firewall that blocks outbound traffic"
     };
     let offline = match egress.today {
         Today::NotAsked => " --offline",
@@ -123,7 +126,7 @@ fn ssh(dialect: Dialect, lockdown: &Lockdown) -> Vec<Advice> {
     let ports: Vec<_> = ssh.ports.iter().map(ToString::to_string).collect();
     let ports = ports.join(", ");
     let from = match ssh.from.as_slice() {
-        [] => "from everywhere; --ssh-from NETWORK narrows it".to_owned(),
+        [] => "from everywhere; restrict it with --ssh-from NETWORK".to_owned(),
         some => {
             let some: Vec<_> = some.iter().map(ToString::to_string).collect();
             format!("from {}", some.join(", "))
@@ -137,12 +140,16 @@ fn ssh(dialect: Dialect, lockdown: &Lockdown) -> Vec<Advice> {
             "This session comes from {} to port {}.",
             session.peer, session.port
         ),
-        None if dialect.is_for_this_host() && ssh.guessed => "No SSH session is known here, neither from SSH_CONNECTION nor from the processes around this one: should sshd listen on another port, give it with --ssh-port, or this locks you out.".to_owned(),
-        None => "Whether that is how you come in was not checked: no SSH session is known here.".to_owned(),
+        None if dialect.is_for_this_host() && ssh.guessed => "No SSH session was found, neither in \
+                                                              SSH_CONNECTION nor in the processes around \
+                                                              this one. If sshd listens on another port, \
+                                                              give it with --ssh-port, or this locks you \
+                                                              out.".to_owned(),
+        None => "No SSH session was found, so it was not checked whether this is how you log in.".to_owned(),
     }));
     for family in Family::BOTH {
         if ssh.sources(family) == Sources::Nobody {
-            advice.push(Advice::Text(format!("Nobody can come in over {family}.")));
+            advice.push(Advice::Text(format!("No one can come in over {family}.")));
         }
     }
     advice
@@ -151,7 +158,8 @@ fn ssh(dialect: Dialect, lockdown: &Lockdown) -> Vec<Advice> {
 fn refresh(dialect: Dialect, egress: &Egress, lockdown: Option<&Lockdown>) -> Vec<Advice> {
     vec![
         Advice::text(
-            "A packet filter matches addresses, not names: once the addresses behind a name change, these rules have to change too. To see whether they have:",
+            "A packet filter matches addresses, not names: when the addresses of a name change, these \
+             rules must change too. To check:",
         ),
         Advice::Command(format!(
             "{} --check-drift FILE",

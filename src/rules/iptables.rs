@@ -154,9 +154,13 @@ pub(super) fn destinations(egress: &Egress, family: Family, chain: &str) -> Stri
 
 fn words(distribution: Distribution, closed: bool) -> Words {
     let touched = if closed {
-        "INPUT and OUTPUT of both families are emptied and filled anew, each family in one step; FORWARD and all other chains and tables stay as they are, for containers and virtual machines. What fail2ban, ufw or firewalld keep in their own chains is no longer asked. `iptables -vnL` counts what was dropped. Keep a way back: iptables-save > before4; ip6tables-save > before6."
+        "INPUT and OUTPUT of both families are replaced, each family in one step. FORWARD and all other \
+         chains and tables, for containers and virtual machines, stay as they are. Packets no longer reach \
+         the chains of fail2ban, ufw or firewalld. `iptables -vnL` counts dropped packets. Keep a way \
+         back: iptables-save > before4; ip6tables-save > before6."
     } else {
-        "The chain TUNNELCHECK of both families is replaced, each in one step, and OUTPUT jumps there first; nothing else is touched."
+        "The chain TUNNELCHECK of both families is replaced, each in one step, and OUTPUT jumps there \
+         first. Nothing else is touched."
     };
     Words {
         what: "a shell script for iptables-restore and ip6tables-restore",

@@ -71,27 +71,33 @@ fn words(closed: bool) -> Words {
         Advice::command("kubectl apply --namespace NAMESPACE -f FILE"),
         Advice::command("kubectl delete --namespace NAMESPACE -f FILE    # removes it"),
         Advice::text(
-            "Write the labels of your pods into podSelector, and those of your DNS into the first rule (NodeLocal DNSCache answers at 169.254.20.10: an ipBlock). The network plug-in of the cluster has to enforce policies; where it does not, the policy is taken and does nothing.",
+            "Write the labels of your pods into podSelector, and those of your DNS into the first rule \
+             (NodeLocal DNSCache answers at 169.254.20.10: an ipBlock). The network plug-in of the cluster \
+             must enforce policies; if it does not, the policy is accepted and does nothing.",
         ),
         Advice::text(
-            "Policies only allow, and a pod that one selects is cut off from all that none allows: also from the services that the tunnel leads to. Add a rule for each of them, such as:",
+            "Policies only allow: a pod that a policy selects can reach only what some policy allows. Add \
+             a rule for each service that the tunnel leads to, such as:",
         ),
         Advice::command("- to: [{podSelector: {matchLabels: {app: web}}}]"),
         Advice::command("  ports: [{protocol: TCP, port: 8080}]"),
         Advice::text(
-            "Pods with hostNetwork are the host to most plug-ins: policies do not hold for them. Answers need no rules. What the policy drops is counted by the plug-in at best.",
+            "To most plug-ins, pods with hostNetwork are the host: policies do not apply to them. Replies \
+             need no rules. At best the plug-in counts what the policy drops.",
         ),
     ];
     if closed {
         apply.push(Advice::text(
-            "The lock-down closes the pods to all that comes in, probes of the node's kubelet excepted; SSH, NTP, DHCP and the host's resolvers are the node's and not the pods', so that there are no rules for them here. Where metrics are collected, add a rule under `ingress`.",
+            "The lock-down closes the pods to all inbound traffic except probes of the node's kubelet. It \
+             has no rules for SSH, NTP, DHCP and the host's resolvers: those belong to the node, not to \
+             the pods. If metrics are collected, add a rule under `ingress`.",
         ));
     }
     Words {
         what: "a NetworkPolicy for Kubernetes",
         apply,
         permanent: vec![Advice::text(
-            "nothing is to be done, the cluster keeps its policies.",
+            "nothing to do: the cluster keeps its policies.",
         )],
     }
 }

@@ -183,7 +183,7 @@ impl FromStr for Cidr {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!("`{text}` is no network, such as 192.0.2.0/24, 2001:db8::/32 or one address")
+            format!("`{text}` is not a network, such as 192.0.2.0/24, 2001:db8::/32 or one address")
         };
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address, Some(length)),
@@ -262,7 +262,7 @@ mod tests {
             "/24",
         ] {
             assert!(
-                wrong.parse::<Cidr>().unwrap_err().contains("no network"),
+                wrong.parse::<Cidr>().unwrap_err().contains("not a network"),
                 "{wrong}"
             );
         }

@@ -35,7 +35,7 @@ fn accepts(egress: &Egress) -> String {
 /// A table of its own, made anew each time.
 fn closed(egress: &Egress, lockdown: &Lockdown) -> String {
     format!(
-        "# Removes the table, should it be there.\n\
+        "# Removes the table if it exists.\n\
          add table inet tunnelcheck\n\
          delete table inet tunnelcheck\n\n\
          table inet tunnelcheck {{\n\
@@ -144,7 +144,11 @@ fn rule(text: &mut String, entry: &Entry, family: Family) {
 }
 
 /// What the service of nftables does to tables of others.
-pub(super) const FLUSHES_DOCKER: &str = "Debian's /etc/nftables.conf begins with `flush ruleset`: each start, reload and stop of the service nftables also removes Docker's and Podman's tables, and containers lose their network until Docker is restarted. On a host with containers take that line out, and have the file replace only its own tables.";
+pub(super) const FLUSHES_DOCKER: &str = "Debian's /etc/nftables.conf begins with `flush ruleset`: each \
+                                         start, reload and stop of the service nftables also removes \
+                                         Docker's and Podman's tables. Containers then lose their network \
+                                         until Docker is restarted. On a host with containers remove that \
+                                         line, and let the file replace only its own tables.";
 
 /// In octets, of a rule's comment (nft(8)).
 const LONGEST_COMMENT: usize = 120;
@@ -166,18 +170,23 @@ fn words(distribution: Distribution, closed: bool) -> Words {
         vec![
             Advice::command("nft --check --file FILE && nft --file FILE"),
             Advice::text(
-                "The table `inet tunnelcheck` is replaced as a whole; other tables, and forwarding, stay as they are, for containers and virtual machines. A packet has to pass all tables, so where another one closes the host already, both count. `nft list table inet tunnelcheck` shows what was dropped; `nft delete table inet tunnelcheck` opens the host again.",
+                "The table `inet tunnelcheck` is replaced as a whole; other tables, and forwarding, stay \
+                 as they are, for containers and virtual machines. A packet must pass all tables, so if \
+                 another one closes the host already, both apply. `nft list table inet tunnelcheck` shows \
+                 what was dropped; `nft delete table inet tunnelcheck` opens the host again.",
             ),
         ]
     } else {
         vec![
             Advice::command("nft --check --file FILE && nft --file FILE"),
             Advice::text(
-                "The chain `tunnelcheck` in the table `inet filter` is replaced as a whole. The chain that drops has to jump there, which is to be said once:",
+                "The chain `tunnelcheck` in the table `inet filter` is replaced as a whole. Add a jump \
+                 from the chain that drops packets (once):",
             ),
             Advice::command("nft insert rule inet filter output jump tunnelcheck"),
             Advice::text(
-                "Where your table is called otherwise (`nft list ruleset` shows it), write its name in the place of `inet filter`: in nftables an accept in one table does not outweigh a drop in another.",
+                "If your table has another name (`nft list ruleset` shows it), write that instead of `inet \
+                 filter`. In nftables an accept in one table does not override a drop in another.",
             ),
         ]
     };
@@ -198,7 +207,8 @@ fn permanent(distribution: Distribution) -> Vec<Advice> {
     };
     let drops = |file: &str| {
         Advice::Text(format!(
-            "before that, take the table `inet filter` out of {file}, which {} ships: its chains drop by themselves, and an accept in another table does not outweigh that.",
+            "before that, remove the table `inet filter` from {file}, which {} ships: its chains drop, and \
+             an accept in another table does not override that.",
             distribution.name()
         ))
     };
@@ -255,7 +265,7 @@ mod tests {
             egress.surroundings.distribution = distribution;
             let text = render(&egress, Some(&samples::lockdown())).replace("\n# ", " ");
             assert!(
-                text.contains(file) && text.contains("Where firewalld runs"),
+                text.contains(file) && text.contains("If firewalld runs"),
                 "{text}"
             );
         }

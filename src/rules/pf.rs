@@ -108,7 +108,9 @@ fn words(closed: bool) -> Words {
     ];
     if closed {
         apply.push(Advice::text(
-            "pf also filters what this host forwards, for jails and virtual machines: name their interfaces before the last rule where there are such. States that exist stay, so that flows that are open go on: check with new ones.",
+            "pf also filters what this host forwards for jails and virtual machines. If there are such, \
+             name their interfaces before the last rule. Existing states stay, so open flows continue: \
+             check with new ones.",
         ));
     }
     Words {

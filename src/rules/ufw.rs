@@ -42,7 +42,7 @@ pub(super) fn render(egress: &Egress, lockdown: Option<&Lockdown>) -> String {
 /// Without it ufw takes rules for IPv6 and leaves that family alone.
 const IPV6: &str = "\
 if ! grep -Eqi '^IPV6=\"?yes' /etc/default/ufw; then
-    echo 'ufw leaves IPv6 alone here: set IPV6=yes in /etc/default/ufw first' >&2
+    echo 'ufw does not filter IPv6 here: set IPV6=yes in /etc/default/ufw first' >&2
     exit 1
 fi
 
@@ -97,9 +97,11 @@ fn destinations(text: &mut String, entry: &Entry, family: Family) {
 
 fn words(closed: bool) -> Words {
     let touched = if closed {
-        "What is to stay open comes first, then the defaults are set to deny, and then ufw is enabled. Rules that ufw has already stay in force (`ufw status numbered`); forwarding stays as it is. What is dropped is logged, some of it, and counted: iptables -vnL, ip6tables -vnL."
+        "The script adds the rules that allow, then sets the defaults to deny, then enables ufw. Existing \
+         rules of ufw stay in force (`ufw status numbered`); forwarding stays as it is. Dropped packets \
+         are counted (iptables -vnL, ip6tables -vnL), and some of them are logged."
     } else {
-        "The rules are added to those that ufw has; one that is there already is not added twice."
+        "The rules are added to those that ufw has; an existing rule is not added twice."
     };
     Words {
         what: "a shell script of ufw commands",

@@ -24,12 +24,12 @@ const BEGIN: &str = "\
 $ErrorActionPreference = 'Stop'
 $group = 'tunnelcheck'
 
-# The rules of an earlier run, which stay until the new ones stand.
+# The rules of an earlier run, which stay until the new ones exist.
 $old = @(Get-NetFirewallRule -Group $group -ErrorAction SilentlyContinue)
 ";
 
 const END: &str = "\
-# The new rules stand.
+# The new rules exist.
 if ($old) { $old | Remove-NetFirewallRule }
 ";
 
@@ -165,9 +165,7 @@ fn words(closed: bool) -> Words {
     Words {
         what: "a script for PowerShell 5.1 or newer",
         apply,
-        permanent: vec![Advice::text(
-            "nothing is to be done, Windows keeps its rules.",
-        )],
+        permanent: vec![Advice::text("nothing to do: Windows keeps its rules.")],
     }
 }
 

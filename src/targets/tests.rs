@@ -1,7 +1,7 @@
 //! What lookups mean, where no resolver of the laboratory answers so.
 
 use super::*;
-use crate::model::{Observations, Report};
+use crate::model::{Lookup, LookupStatus, Observations, Profile, RecordType, Report, Via};
 
 const REGION: &str = "region1.v2.argotunnel.com";
 

@@ -35,11 +35,22 @@ pub(crate) struct Expect {
     lookups: Vec<LookupRule>,
     /// The codes of all findings of severity error or warning, where the scenario is about them.
     findings: Option<Vec<String>>,
+    /// What findings have to say, somewhere in their text.
+    #[serde(default)]
+    says: Vec<Says>,
     /// What the forecast has to say, where the scenario is about it.
     forecast: Option<ForecastRule>,
     /// The longest that the whole run may take.
     #[serde(default = "twelve_seconds")]
     within_ms: u64,
+}
+
+/// A part of the text of a finding: of its evidence or its remedy.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Says {
+    code: String,
+    text: String,
 }
 
 /// The truth about a start of cloudflared, from the measurements in `docs/cloudflared.md`.
@@ -163,6 +174,9 @@ pub(crate) fn differences(scenario: &Scenario, run: &Run) -> Vec<String> {
     );
     names(&expect.sni, list(&run.report["sni"]), &mut found);
     findings(expect, list(&run.report["findings"]), &mut found);
+    if !windows::is_tested() {
+        says(&expect.says, list(&run.report["findings"]), &mut found);
+    }
     if let Some(rule) = &expect.forecast {
         forecast(rule, &run.report["forecast"], &mut found);
     }
@@ -271,6 +285,33 @@ fn names(rules: &[NameRule], actual: &[Value], found: &mut Differences) {
             &wanted,
             &said,
         );
+    }
+}
+
+/// Whether a finding with each code has each text somewhere.
+fn says(rules: &[Says], actual: &[Value], found: &mut Differences) {
+    for Says { code, text } in rules {
+        let mut meant = actual.iter().filter(|said| said["code"] == code.as_str());
+        let holds = |said: &Value| {
+            let parts = [&said["detail"], &said["evidence"], &said["remedy"]];
+            parts
+                .iter()
+                .flat_map(|part| strings(part))
+                .any(|s| s.contains(text))
+        };
+        if !meant.any(holds) {
+            found.0.push(format!("no finding {code} says `{text}`"));
+        }
+    }
+}
+
+/// Every string in a value.
+fn strings(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(list) => list.iter().flat_map(strings).collect(),
+        Value::Object(members) => members.values().flat_map(strings).collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Runs the product inside the world of a scenario and holds its report against the truth.
 
 use std::fs::File;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -122,6 +124,12 @@ fn check(scenario: &Scenario, world: &World) -> Outcome<(Run, String)> {
         .args(["--format", "json"])
         .args(&scenario.args)
         .envs(&scenario.env);
+    if let Some(user) = scenario.client.user {
+        // The trust store is in a folder that only root may enter.
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(world.files.path(), open)?;
+        command.uid(user).gid(user);
+    }
     let begun = Instant::now();
     let output = world.output(command)?;
     let elapsed_ms = u64::try_from(begun.elapsed().as_millis())?;

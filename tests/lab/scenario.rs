@@ -64,6 +64,8 @@ pub(crate) struct Client {
     pub(crate) output: Vec<String>,
     /// Its own iptables rules, each beginning with `iptables` or `ip6tables`.
     pub(crate) iptables: Vec<String>,
+    /// The number of the user who runs the product, if not root.
+    pub(crate) user: Option<u32>,
     /// Whether the corporate inspector's CA is in its trust store.
     pub(crate) trusts_inspector: bool,
     /// Whether systemd runs its services. It does not, whatever the machine has.
@@ -82,6 +84,7 @@ impl Default for Client {
             hosts: Vec::new(),
             output: Vec::new(),
             iptables: Vec::new(),
+            user: None,
             trusts_inspector: false,
             systemd: false,
             unit: None,

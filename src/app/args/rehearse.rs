@@ -10,11 +10,11 @@ use super::CheckArgs;
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub struct RehearseArgs {
-    /// The new rules: a file for nft, what iptables-save prints, or a script of such commands
+    /// The new rules: a file for nft, the output of iptables-save, or a script of such commands
     #[arg(value_name = "RULES", required_unless_present = "restore")]
     pub rules: Option<PathBuf>,
 
-    /// What ip6tables-save prints, where RULES is what iptables-save prints
+    /// The output of ip6tables-save, if RULES is the output of iptables-save
     #[arg(long, value_name = "FILE", help_heading = "The rehearsal")]
     pub ipv6: Option<PathBuf>,
 
@@ -28,7 +28,7 @@ pub struct RehearseArgs {
     #[arg(help_heading = "The rehearsal")]
     pub deadline: String,
 
-    /// Keep rules that lose nothing without asking
+    /// Do not ask: keep the rules if nothing is lost
     #[arg(short, long, help_heading = "The rehearsal")]
     pub yes: bool,
 
@@ -44,28 +44,28 @@ pub struct RehearseArgs {
     #[arg(long, value_name = "NAME", help_heading = "The rehearsal")]
     pub as_user: Option<String>,
 
-    /// Bring back what a rehearsal that was killed together with its guard has left
+    /// Restore the old rules after a rehearsal that was killed together with its guard
     #[arg(long, help_heading = "The rehearsal")]
     #[arg(conflicts_with_all = ["rules", "ipv6", "yes", "may_remove", "may_close_ssh", "as_user"])]
     pub restore: bool,
 
-    /// What is checked before and after.
+    /// The check before and after.
     #[command(flatten)]
     pub check: CheckArgs,
 }
 
 const HELP: &str = "\
-The old rules come back unless nothing required was lost and you confirm:
-at the deadline, when this process or its terminal is gone, when it is
-killed. A process of its own sees to that. Rules that are kept last until
-the next boot, as long as you do not make them permanent.
+The old rules come back unless nothing required was lost and you
+confirm. They come back at the deadline, and when this process is
+killed or its terminal is gone; a separate process sees to that.
+New rules that are kept last until the next boot, unless you make
+them permanent.
 
 Exit codes:
   0  kept: nothing required was lost (--restore: the old rules are back)
   1  something required was lost; the old rules are back
-  2  wrong usage, or rules that cannot be applied, do nothing, delete
-     tables for good, or close what cloudflared needs, DNS or SSH; the old
-     rules are in force
+  2  wrong usage, or refused rules: not valid, without effect, or closing
+     what cloudflared needs, DNS or SSH; the old rules are in force
   4  not confirmed, interrupted, out of time, or something required is not
      known any more; the old rules are back
   5  the old rules could NOT be brought back: look at once";

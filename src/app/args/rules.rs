@@ -20,13 +20,13 @@ pub struct RulesArgs {
     #[arg(long, value_name = "FORMAT", help_heading = "The rules")]
     pub format: Option<Dialect>,
 
-    /// Everything that a host lets in and out, not what is to be added: SSH comes in, what cloudflared
-    /// needs goes out, and so do DNS, NTP and DHCP
+    /// Print a whole rule set instead of rules to add. It lets in SSH, and lets out cloudflared, DNS, NTP
+    /// and DHCP
     #[arg(long, help_heading = "The rules")]
     pub lockdown: bool,
 
-    /// Keep this port open for SSH; repeatable. Usually that of this session (`sudo` does not hide it),
-    /// else 22
+    /// Keep this port open for SSH; repeatable. By default the port of this SSH session (also under
+    /// `sudo`), otherwise 22
     #[arg(
         long,
         value_name = "PORT",
@@ -35,7 +35,7 @@ pub struct RulesArgs {
     )]
     pub ssh_port: Vec<String>,
 
-    /// Let SSH in from this network alone; repeatable
+    /// Let SSH in only from this network; repeatable
     #[arg(
         long,
         value_name = "NETWORK",
@@ -44,17 +44,17 @@ pub struct RulesArgs {
     )]
     pub ssh_from: Vec<String>,
 
-    /// Send nothing: list the documented addresses alone
+    /// Send nothing: list only the documented addresses
     #[arg(long, help_heading = "The rules")]
     pub offline: bool,
 
-    /// Compare rules that are there with what is needed today: files, or without FILE what is in force on
-    /// this host (root). Exit 0 when all that is required is let out, 1 when something is missing or
-    /// closed, 4 when that is not clear, 2 when the rules cannot be read; `-` reads standard input
+    /// Compare existing rules with today's needs: files, or without FILE the rules in force on this host
+    /// (root). `-` reads standard input. Exit 0: everything required is let out. Exit 1: something is
+    /// missing or closed. Exit 4: that is not clear. Exit 2: the rules cannot be read
     #[arg(long, value_name = "FILE", num_args = 0.., help_heading = "The rules")]
     pub check_drift: Option<Vec<PathBuf>>,
 
-    /// Judge what this user sends (a name or a number), as rules may look at the user
+    /// Judge the traffic of this user (a name or a number), since rules may match the user
     #[arg(
         long,
         value_name = "NAME",
@@ -63,7 +63,7 @@ pub struct RulesArgs {
     )]
     pub as_user: Option<String>,
 
-    /// Judge what the host forwards for this address, instead of what it sends itself
+    /// Judge the traffic that the host forwards for this address, instead of its own
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -73,8 +73,8 @@ pub struct RulesArgs {
     )]
     pub source: Option<IpAddr>,
 
-    /// Rules for what is forwarded for a container of Docker or Podman (nftables, iptables); with
-    /// --check-drift, judge that
+    /// Rules for the forwarded traffic of a Docker or Podman container (nftables, iptables); with
+    /// --check-drift, judge that traffic
     #[arg(
         long,
         value_name = "NAME|ADDRESS",
@@ -83,7 +83,7 @@ pub struct RulesArgs {
     )]
     pub for_container: Option<String>,
 
-    /// Of csv: a row for each address
+    /// With csv: one row for each address
     #[arg(long, help_heading = "The rules")]
     pub each_address: bool,
 }

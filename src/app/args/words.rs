@@ -45,9 +45,7 @@ impl ValueEnum for Format {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let help = match self {
-            Self::Table => {
-                "For people: the verdict, the destinations, what is wrong and what to do"
-            }
+            Self::Table => "For people: the verdict, the destinations, the faults and what to do",
             Self::Json => "For programs: everything, as docs/json.md describes it",
             Self::Junit => {
                 "For CI systems: a test case for the verdict and one for each destination, as JUnit XML"

@@ -112,7 +112,7 @@ fn task(args: &RulesArgs) -> Result<RulesTask, UsageError> {
         None => Ok(RulesTask::Print(dialect)),
         Some(_) if !matches!(dialect, Dialect::Nftables | Dialect::Iptables) => {
             Err(UsageError::Container(format!(
-                "there are no rules of {} for what is forwarded; give --format nftables or iptables",
+                "{} has no rules for forwarded traffic; give --format nftables or iptables",
                 dialect.as_str()
             )))
         }
@@ -131,7 +131,7 @@ fn compare(args: &RulesArgs, paths: &[PathBuf]) -> Result<RulesTask, UsageError>
     };
     let given = if paths.is_empty() {
         in_force().map_err(|why| UsageError::Drift {
-            name: "what is in force".to_owned(),
+            name: "the rules in force".to_owned(),
             why,
         })?
     } else {
@@ -209,7 +209,7 @@ fn in_force() -> Result<Given, String> {
 
 #[cfg(not(target_os = "linux"))]
 fn in_force() -> Result<Given, String> {
-    Err("without a file it compares what is in force on Linux only; give a file".to_owned())
+    Err("without a file it compares the rules in force, on Linux only; give a file".to_owned())
 }
 
 /// Rules that cannot be tried are refused before anything is sent.

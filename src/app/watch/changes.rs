@@ -111,7 +111,7 @@ fn matters(change: &Change, quiet: bool) -> bool {
 /// When a check was over, to the second; as the report has it where that is no time.
 fn ended_at(report: &Report) -> String {
     let end = |began: Timestamp| {
-        let length = SignedDuration::try_from_secs_f64(report.duration_ms.secs()).ok()?;
+        let length = SignedDuration::try_from(report.duration_ms.duration()).ok()?;
         Timestamp::from_second(began.checked_add(length).ok()?.as_second()).ok()
     };
     let began = report.started_at.parse().ok();

@@ -63,7 +63,7 @@ fn suspicious(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
         ),
         (false, _) => (
             Severity::Warning,
-            "Only optional hosts are concerned: what needs them goes astray, the tunnel does not.",
+            "Only optional hosts are affected; the tunnel itself is not.",
         ),
     };
     Some(
@@ -133,7 +133,7 @@ fn one_family(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
         (
             Severity::Error,
             format!(
-                "These options and this host leave cloudflared {absent} alone, so it has no address of \
+                "These options and this host leave cloudflared with {absent} only, so it has no address of \
                  these names to connect to. The {absent} rows show the documented addresses."
             ),
         )
@@ -253,11 +253,13 @@ fn partial(seen: &Observations, discovery: &Discovery) -> Option<Finding> {
             code: FindingCode::DnsDrift,
             severity: Severity::Info,
             title: "DNS answers with a part of the documented addresses".to_owned(),
-            detail: "cloudflared tries these alone, and so did this check. A hosts file, split DNS or a \
+            detail:
+                "cloudflared tries only these, and so did this check. A hosts file, split DNS or a \
                      filter shortens answers, and so does a record that has changed."
-                .to_owned(),
+                    .to_owned(),
             evidence,
-            summary: "Nothing where that is meant; else compare with a public resolver.".to_owned(),
+            summary: "If this is intended, do nothing. Otherwise compare with a public resolver."
+                .to_owned(),
             commands: vec![Platform::of(&seen.host).ask(
                 Some(catalog::DOT_SERVER.ip()),
                 "region1.v2.argotunnel.com",

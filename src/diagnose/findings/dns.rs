@@ -172,8 +172,8 @@ fn srv(seen: &Observations, discovery: &Discovery, forecast: Option<&Forecast>) 
             severity: Severity::Error,
             title: format!("The SRV record names {targets} target, and cloudflared wants two"),
             detail:
-                "cloudflared refuses to start with fewer than two regions, and does so within a \
-                     second; DNS over TLS is not asked, since the resolver did answer."
+                "cloudflared refuses to start with fewer than two regions, within a second. It does not \
+                 try DNS over TLS, because the resolver did answer."
                     .to_owned(),
             evidence: seen
                 .lookups
@@ -239,7 +239,7 @@ fn wait_for_srv(seen: &Observations) -> String {
     } else if ended(LookupStatus::Unreachable) {
         "does not reach the resolver, then ".to_owned()
     } else {
-        "is told so at once, then ".to_owned()
+        "gets that answer at once, then ".to_owned()
     }
 }
 

@@ -50,7 +50,7 @@ fn proxy_ignored(seen: &Observations, rows: &[JudgedRow]) -> Option<Finding> {
             "A proxy is configured, which cloudflared ignores for the tunnel",
             "The tunnel connects directly to port 7844 whatever these variables say. cloudflared's \
              updater honours HTTPS_PROXY, so updates go through the proxy.",
-            "Nothing is to be done for the tunnel.",
+            "The tunnel needs no action.",
         )
     };
     let draft = Draft {
@@ -95,8 +95,8 @@ fn local_stub(seen: &Observations) -> Option<Finding> {
     } else {
         (
             "The resolver is a stub on this host; the resolvers behind it are not seen",
-            "cloudflared asks the stub as well, so what is reported holds for it. But failures and \
-             delays of DNS may come from the resolvers behind the stub, which this report cannot name.",
+            "cloudflared asks the stub as well, so this report holds for it. But failures and delays of \
+             DNS may come from the resolvers behind the stub, which this report cannot name.",
         )
     };
     Some(
@@ -141,7 +141,7 @@ fn udp_buffers(seen: &Observations, conclusion: &Conclusion) -> Option<Finding> 
                      fails."
                 .to_owned(),
             evidence: vec![format!(
-                "net.core.rmem_max is {} KiB and net.core.wmem_max {} KiB; {} KiB suffice",
+                "net.core.rmem_max is {} KiB and net.core.wmem_max {} KiB; {} KiB is enough",
                 receive_max / 1024,
                 send_max / 1024,
                 catalog::QUIC_BUFFER_LIMIT / 1024

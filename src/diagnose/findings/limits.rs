@@ -33,9 +33,9 @@ pub(super) fn findings(rows: &[JudgedRow], rate_limits: &RateLimits) -> Option<F
             code: FindingCode::RateLimited,
             severity: Severity::Warning,
             title: format!("New flows to port {port} are limited in number ({})", names.join(" and ")),
-            detail: "cloudflared opens four connections, one after the other, and gets them; it may wait for \
-                     them after an outage, when other tunnels behind the same firewall come back as well. What \
-                     failed in the burst is held against nobody."
+            detail: "cloudflared opens four connections, one after the other, and gets them. It may wait \
+                     for them after an outage, when other tunnels behind the same firewall reconnect too. \
+                     Failures during the burst are not counted as blocked."
                 .to_owned(),
             evidence: evidence.collect(),
             summary: format!("Raise the limit on new flows to port {port} of this host ({}).", names.join(" and ")),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Draft, Platform, remedies};
 use crate::diagnose::verdict::Conclusion;
-use crate::diagnose::{Diagnosis, JudgedRow, causes, words};
+use crate::diagnose::{Diagnosis, JudgedRow, causes, experiment_words, own_rules, words};
 use crate::model::{
     Attempt, Cause, DistrustKind, Evidence, Finding, FindingCode, Forecast, Outcome, Requirement,
     Service, Severity, Status, Transport, Verdict,
@@ -31,7 +31,9 @@ pub(super) fn findings(diagnosis: Diagnosis<'_>) -> Vec<Finding> {
         }
         finding
     });
-    blocked.collect()
+    let mut blocked: Vec<_> = blocked.collect();
+    own_rules::say_why_not(&mut blocked, seen.own_rules.as_ref());
+    blocked
 }
 
 /// The finding that stands for a cause.
@@ -291,7 +293,7 @@ fn evidence(group: &[&JudgedRow], rows: &[JudgedRow], platform: Platform) -> Vec
         .iter()
         .map(|(cause, rows)| format!("{}: {cause}", tried(rows)))
         .collect();
-    lines.extend(causes::experiment_results(group));
+    lines.extend(experiment_words::experiment_results(group));
     let other = rows.iter().find(|row| {
         group.iter().any(|blocked| {
             blocked.target.host == row.target.host
@@ -321,8 +323,8 @@ fn tried(rows: &[&JudgedRow]) -> String {
     let ran = attempts()
         .filter(|a| !matches!(a.outcome, Outcome::Abandoned))
         .count();
-    let end = attempts().map(Attempt::ended).fold(0.0, f64::max);
-    let start = attempts().map(|a| a.started_ms.secs()).fold(end, f64::min);
+    let end = attempts().map(Attempt::ended).max().unwrap_or_default();
+    let start = attempts().map(Attempt::started).min().unwrap_or(end);
     let sent = match attempts().filter_map(|a| a.sent).sum::<u32>() {
         0 => String::new(),
         sent => format!(", {sent} datagrams"),
@@ -332,7 +334,7 @@ fn tried(rows: &[&JudgedRow]) -> String {
     format!(
         "{}: {blocked} of {total} addresses blocked, {ran} attempts{sent} in {:.1} s",
         named(rows),
-        end - start,
+        end.since(start).as_secs_f64(),
     )
 }
 

@@ -35,7 +35,7 @@ impl Port53 {
                 "the answers of {via} over UDP are truncated, and over TCP it does not answer"
             ));
             self.advice
-                .push(format!("Allow TCP 53 to {via} beside UDP 53."));
+                .push(format!("Allow TCP 53 to {via} in addition to UDP 53."));
         } else if silent && uses_tcp(seen) {
             self.evidence.push(format!(
                 "resolv.conf asks for TCP from the start (options use-vc), and {via} does not answer \

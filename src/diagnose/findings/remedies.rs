@@ -1,8 +1,8 @@
 //! What to do about a finding on what stands between this host and the edge.
 
 use super::Platform;
-use crate::diagnose::{JudgedRow, causes, words};
-use crate::model::{Cause, Family, FindingCode, Service};
+use crate::diagnose::{JudgedRow, causes, own_rules, words};
+use crate::model::{Cause, Family, FindingCode, OwnFate, OwnRule, Service};
 
 /// Whether the addresses follow, for whoever makes the rule; where the rule itself is given they stand
 /// in it.
@@ -37,19 +37,23 @@ pub(super) fn remedy(
              look again. What has to be allowed:",
             platform.firewall_rules(),
         ),
+        FindingCode::LocalFirewall if !own_rules(group).is_empty() => {
+            let (summary, commands) = by_own_rule(&own_rules(group));
+            return (summary, [commands, flows].concat());
+        }
         FindingCode::LocalFirewall => local_firewall(group, platform),
         FindingCode::NoRoute => (
             platform.pick(
-                "Add or mend the route; look for unreachable, prohibit and blackhole routes and for the \
+                "Add or fix the route; look for unreachable, prohibit and blackhole routes and for the \
                  gateway.",
-                "Add or mend the route; look for the gateway, and for a VPN client that has taken the \
-                 route away.",
+                "Add or fix the route; look for the gateway, and for a VPN client that has taken the route \
+                 away.",
             ),
             platform.routes(),
         ),
         FindingCode::TlsIntercepted => (
             "Exempt the tunnel from TLS inspection: cloudflared trusts the system's authorities and \
-             Cloudflare's own, or those of --cacert alone.",
+             Cloudflare's own, or with --cacert only those.",
             Vec::new(),
         ),
         FindingCode::CertificateTime if clock_is_right(rows) => (
@@ -81,8 +85,8 @@ pub(super) fn remedy(
         ),
         FindingCode::Mtu => mtu(group, rows),
         FindingCode::LargeHelloDropped if group.iter().any(|row| causes::loses_segments(row)) => (
-            "Let ICMP fragmentation-needed and ICMPv6 packet-too-big through, or clamp the MSS where \
-             the path narrows; cloudflared's ClientHello cannot be made smaller.",
+            "Let ICMP fragmentation-needed and ICMPv6 packet-too-big through, or clamp the MSS at the link \
+             with the smaller MTU; cloudflared's ClientHello cannot be made smaller.",
             platform.segments(),
         ),
         FindingCode::Interrupted | FindingCode::QuicFiltered | FindingCode::LargeHelloDropped => (
@@ -92,14 +96,15 @@ pub(super) fn remedy(
         FindingCode::UdpDropped | FindingCode::TcpDropped if !flows.is_empty() => (
             platform.pick(
                 ASK,
-                "Let this host's own firewall log what it drops (as administrator), check again, and look \
-                 whether it is there; if not, ask for this rule (replies to established flows included):",
+                "Let this host's own firewall log what it drops (as administrator), check again, and read \
+                 the log. If it has no such drop, ask for this rule (replies to established flows \
+                 included):",
             ),
             [platform.try_connection(group), platform.firewall_log()].concat(),
         ),
         FindingCode::Unexplained => (
-            "Look up the error itself, which the report holds under `probes`, and tell the maintainers of \
-             tunnelcheck (`--redact --output report.json`).",
+            "Look up the error itself, which the report holds under `probes`, and report it to the \
+             maintainers of tunnelcheck (`--redact --output report.json`).",
             platform.try_connection(group),
         ),
         _ if flows.is_empty() => (
@@ -114,13 +119,66 @@ pub(super) fn remedy(
 
 const ASK: &str = "Ask for this rule (replies to established flows included):";
 
+/// The rules of this host that close or redirect what is in a group, each once.
+fn own_rules<'a>(group: &[&'a JudgedRow]) -> Vec<&'a OwnRule> {
+    let mut rules: Vec<&OwnRule> = Vec::new();
+    for flow in group.iter().flat_map(|row| own_rules::deciding(row)) {
+        if let OwnFate::Closed { rule, .. } | OwnFate::Redirected { rule } = &flow.fate
+            && !rules.contains(&rule)
+        {
+            rules.push(rule);
+        }
+    }
+    rules
+}
+
+/// What this host's administrator changes, and how to look at it.
+fn by_own_rule(rules: &[&OwnRule]) -> (String, Vec<String>) {
+    const MOST: usize = 3;
+    let named: Vec<_> = rules.iter().take(MOST).map(ToString::to_string).collect();
+    let more = match rules.len().saturating_sub(MOST) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let summary = format!(
+        "As this host's administrator, change or remove what closes it: {}{more}. What has to be allowed:",
+        named.join("; ")
+    );
+    let mut commands: Vec<_> = rules.iter().map(|rule| shows(rule)).collect();
+    commands.dedup();
+    (summary, commands)
+}
+
+/// The command that shows a rule in its chain.
+fn shows(rule: &OwnRule) -> String {
+    let OwnRule {
+        family,
+        table,
+        chain,
+        text,
+        ..
+    } = rule;
+    let plain = |name: &str| {
+        name.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+    };
+    if !plain(table) || !plain(chain) {
+        return "nft -a list ruleset".to_owned();
+    }
+    match (text.starts_with("-A "), family.as_str()) {
+        (true, "ip6") => format!("ip6tables -t {table} -S {chain}"),
+        (true, _) => format!("iptables -t {table} -S {chain}"),
+        (false, _) => format!("nft -a list chain {family} {table} {chain}"),
+    }
+}
+
 /// On Windows a rule that blocks outweighs every rule that allows.
 fn local_firewall(group: &[&JudgedRow], platform: Platform) -> (&'static str, Vec<String>) {
     let summary = platform.pick(
         "Allow it in this host's own firewall (OUTPUT); `nft list ruleset` or `iptables-save` shows \
          the rule.",
         "Find the rule that blocks it in this host's own firewall, and disable it: a rule that blocks \
-         outweighs every rule that allows. Where a profile blocks outbound by default, allow it, as the \
+         outweighs every rule that allows. If a profile blocks outbound by default, allow it, as the \
          New-NetFirewallRule below does (as administrator).",
     );
     let rules = platform.firewall_rules();
@@ -137,14 +195,15 @@ fn mtu(group: &[&JudgedRow], rows: &[JudgedRow]) -> (&'static str, Vec<String>) 
     });
     if ipv6_only && ipv4_passes {
         (
-            "Let cloudflared use IPv4, where its packets have 1260 octets, or raise the MTU of the path: \
-             over IPv6 they have 1300, more than the 1280 of WARP and of many VPNs.",
+            "Let cloudflared use IPv4, or raise the MTU of the path. cloudflared's packets have 1260 bytes over IPv4 \
+             and 1300 over IPv6, and WARP and many VPNs pass only 1280.",
             vec!["cloudflared tunnel --edge-ip-version 4".to_owned()],
         )
     } else {
         (
-            "Raise the MTU of the path to 1300 octets or more (cloudflared's QUIC packets have 1260 over \
-             IPv4 and 1300 over IPv6), or let cloudflared use http2 (TUNNEL_TRANSPORT_PROTOCOL=http2).",
+            "Raise the MTU of the path to 1300 bytes or more, or let cloudflared use http2 \
+             (TUNNEL_TRANSPORT_PROTOCOL=http2). cloudflared's QUIC packets have 1260 bytes over IPv4 and 1300 over \
+             IPv6.",
             vec!["cloudflared tunnel --protocol http2".to_owned()],
         )
     }

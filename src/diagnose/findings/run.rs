@@ -29,7 +29,7 @@ fn ended(seen: &Observations) -> Option<Finding> {
             code: FindingCode::RunInterrupted,
             severity: Severity::Warning,
             title: "The check was interrupted".to_owned(),
-            detail: "What had been learned by then is shown; it is no verdict.".to_owned(),
+            detail: "Partial results only; not a verdict.".to_owned(),
             evidence: vec![after],
             summary: "Run it again and let it finish.".to_owned(),
             commands: Vec::new(),
@@ -38,8 +38,7 @@ fn ended(seen: &Observations) -> Option<Finding> {
             code: FindingCode::BudgetEnded,
             severity: Severity::Warning,
             title: "The time budget ended before every question was settled".to_owned(),
-            detail: "Rows without sufficient evidence are inconclusive and accuse nobody."
-                .to_owned(),
+            detail: "Rows without enough evidence are shown as inconclusive.".to_owned(),
             evidence: vec![after],
             summary: "Give it more time.".to_owned(),
             commands: vec!["tunnelcheck --timeout 30".to_owned()],
@@ -112,8 +111,8 @@ fn no_roots(seen: &Observations) -> Option<Finding> {
             severity: Severity::Warning,
             title: "This host trusts no certificate authority".to_owned(),
             detail:
-                "cloudflared then trusts Cloudflare's own three only, and its updater nobody. A \
-                     certificate that is called untrusted here may be a good one."
+                "cloudflared then trusts only Cloudflare's own three, and its updater trusts none. A \
+                 certificate that is called untrusted here may be a good one."
                     .to_owned(),
             evidence: vec!["the system's store of authorities is empty or unreadable".to_owned()],
             summary: platform
@@ -145,7 +144,7 @@ fn undecided(seen: &Observations, rows: &[JudgedRow]) -> Option<Finding> {
             target.service,
             target.family,
             row.attempts.len(),
-            row.estimate.loss * 100.0
+            row.estimate.loss_rate * 100.0
         )
     });
     let port = open
@@ -155,7 +154,7 @@ fn undecided(seen: &Observations, rows: &[JudgedRow]) -> Option<Finding> {
         Draft {
             code: FindingCode::Undecided,
             severity: Severity::Warning,
-            title: format!("The evidence on port {port} does not suffice"),
+            title: format!("There is not enough evidence on port {port}"),
             detail:
                 "Some destinations neither answered nor stayed silent for long enough to be called \
                      blocked. Loss, a limit on new connections or a short --timeout do that."

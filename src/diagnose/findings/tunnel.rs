@@ -102,7 +102,7 @@ fn inspected(rows: &[JudgedRow]) -> Option<Finding> {
         Draft {
             code: FindingCode::TlsInspected,
             severity: Severity::Info,
-            title: "A TLS inspector that this host trusts stands in front of the edge".to_owned(),
+            title: "A TLS inspector that this host trusts sits in front of the edge".to_owned(),
             detail: "The handshake completes, and cloudflared accepts the certificate because the \
                      system trusts its issuer. A tunnel through an inspector lives only if it passes \
                      on what the edge says first."

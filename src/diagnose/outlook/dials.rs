@@ -1,11 +1,11 @@
 //! PURE: how an address takes a dial of cloudflared, by the attempts of the check.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use crate::diagnose::JudgedRow;
-use crate::diagnose::row::{AddressState, belongs};
+use crate::diagnose::{AddressState, JudgedRow};
 use crate::forecast::{Dial, QUIC_DIAL_S, TCP_DIAL_S};
-use crate::model::{Attempt, Cause, ContactFailure, HandshakeFailure, Outcome, Service};
+use crate::model::{Attempt, Cause, ContactFailure, HandshakeFailure, Outcome, Role, Service};
 
 /// How an address takes a dial, by what is known of it.
 pub(super) fn dial(row: &JudgedRow, address: IpAddr, state: AddressState) -> Dial {
@@ -28,12 +28,11 @@ pub(super) fn dial(row: &JudgedRow, address: IpAddr, state: AddressState) -> Dia
 fn telling(row: &JudgedRow, address: IpAddr) -> Vec<&Attempt> {
     let own = row.attempts.iter().filter(|attempt| {
         attempt.address == address
-            && belongs(attempt, &row.target)
+            && row.target.includes(attempt)
             && !attempt.profile.is_experiment()
             && !matches!(attempt.outcome, Outcome::Abandoned)
     });
-    let (tunnel, other): (Vec<_>, Vec<_>) =
-        own.partition(|attempt| attempt.sni == row.target.deciding_sni());
+    let (tunnel, other): (Vec<_>, Vec<_>) = own.partition(|attempt| attempt.role == Role::Tunnel);
     if tunnel.is_empty() { other } else { tunnel }
 }
 
@@ -55,13 +54,13 @@ fn hangs_after_tls(row: &JudgedRow, address: IpAddr) -> bool {
 /// Only what ends the dial itself ends it before its time: an ICMP error of another machine does not.
 fn quic_fails_after(cause: Cause, attempts: &[&Attempt]) -> f64 {
     /// A refusal of the routing decision comes at once, a next hop that does not answer takes longer.
-    const AT_ONCE_S: f64 = 0.5;
+    const AT_ONCE: Duration = Duration::from_millis(500);
     let at_once = |attempt: &&Attempt| match &attempt.outcome {
         Outcome::Unanswered { failure } => match failure {
             // The packet filter makes `sendmsg` fail, whether it drops or rejects: the ICMP error that
             // comes of a reject is one more sign, and not the one that cloudflared sees.
             ContactFailure::LocalFirewall { .. } => true,
-            ContactFailure::NoRoute { .. } => attempt.elapsed_ms.secs() < AT_ONCE_S,
+            ContactFailure::NoRoute { .. } => attempt.elapsed() < AT_ONCE,
             _ => false,
         },
         Outcome::Unsecured { failure } => matches!(
@@ -97,7 +96,7 @@ fn http2_fails_after(cause: Cause, attempts: &[&Attempt]) -> Option<f64> {
             failure: HandshakeFailure::Silent,
         } => Some(TCP_DIAL_S),
         Outcome::Unanswered { .. } | Outcome::Unsecured { .. } => {
-            Some(attempt.elapsed_ms.secs().min(TCP_DIAL_S))
+            Some(attempt.elapsed().as_secs_f64().min(TCP_DIAL_S))
         }
         Outcome::Secured { .. } | Outcome::Abandoned => None,
     };

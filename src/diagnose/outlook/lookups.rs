@@ -104,7 +104,7 @@ impl View<'_> {
         if self.seen.host.asks_all_resolvers() {
             let given = own.iter().find(|l| is_usable(l)).or(own.first())?;
             return Some(Lookup {
-                seconds: given.elapsed_ms.secs(),
+                seconds: given.elapsed_ms.duration().as_secs_f64(),
                 found: is_usable(given),
             });
         }
@@ -132,7 +132,7 @@ impl View<'_> {
     fn cost(&self, lookup: &model::Lookup, server: SocketAddr, timeout: f64) -> Option<f64> {
         /// An error of this host comes with the first datagram, which is not waited for.
         const AT_ONCE_S: f64 = 0.1;
-        let own = lookup.elapsed_ms.secs();
+        let own = lookup.elapsed_ms.duration().as_secs_f64();
         match lookup.status {
             status if status.is_final() => Some(self.quickest(server).min(timeout)),
             LookupStatus::TimedOut | LookupStatus::Malformed => Some(timeout),
@@ -145,7 +145,7 @@ impl View<'_> {
     fn quickest(&self, server: SocketAddr) -> f64 {
         let all = self.seen.lookups.iter();
         let answers = all.filter(|l| l.via == Via::Resolver(server) && l.status.is_final());
-        let times = answers.map(|l| l.elapsed_ms.secs());
+        let times = answers.map(|l| l.elapsed_ms.duration().as_secs_f64());
         times.fold(f64::INFINITY, f64::min)
     }
 
@@ -168,7 +168,7 @@ impl View<'_> {
         let rounds = f64::from(options.timeout_s * options.attempts.max(1) * servers);
         let seconds = match lookup.status {
             LookupStatus::TimedOut => rounds.min(DOT_S),
-            _ => lookup.elapsed_ms.secs(),
+            _ => lookup.elapsed_ms.duration().as_secs_f64(),
         };
         Some(Lookup { seconds, found })
     }
@@ -179,7 +179,7 @@ impl View<'_> {
         let answered = self.seen.lookups.iter().filter(|l| l.status.is_final());
         let late = answered
             .clone()
-            .filter(|lookup| lookup.elapsed_ms.secs() > 0.3)
+            .filter(|lookup| lookup.elapsed_ms.duration().as_secs_f64() > 0.3)
             .count();
         let all = answered.count();
         // Where most are late the resolver is slow, and nothing is lost.

@@ -4,6 +4,7 @@ use super::*;
 use crate::diagnose::diagnose;
 use crate::forecast::Dial::{Fails, Passes};
 use crate::model::Family::{Ipv4, Ipv6};
+use crate::model::Millis;
 use crate::model::{Prospect, RecordType, Report, StepKind};
 
 /// A recorded network.

@@ -58,7 +58,7 @@ impl Hosts {
             return None;
         }
         let denied = pinned.is_empty().then(|| {
-            "nsswitch.conf lets addresses come from the hosts file alone (`hosts:` without `dns`)"
+            "nsswitch.conf lets addresses come from the hosts file only (`hosts:` without `dns`)"
                 .to_owned()
         });
         let answers: Vec<_> = pinned

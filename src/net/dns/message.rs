@@ -75,14 +75,14 @@ pub(super) fn decode(octets: &[u8], id: u16, question: &Question) -> Received {
         Ok(message) => message,
         Err(error) => {
             return Received::Foreign(format!(
-                "{} octets are no DNS message: {error}",
+                "{} bytes are not a DNS message: {error}",
                 octets.len()
             ));
         }
     };
     let header = &message.metadata;
     if header.message_type != MessageType::Response || header.id != id {
-        return Received::Foreign("a message that is no response to this query".to_owned());
+        return Received::Foreign("a message that is not a response to this query".to_owned());
     }
     let asks_the_same = |query: &Query| {
         same_name(&query.name().to_ascii(), &question.name)

@@ -66,7 +66,7 @@ pub fn failure_from_errors(state: &TraceState) -> ContactFailure {
     let silent = ContactFailure::Silent;
     let failures = state.stray.iter().map(|stray| match &stray.icmp {
         Some(icmp) => {
-            let waited = Duration::from_secs_f64(stray.at_ms.secs());
+            let waited = stray.at_ms.duration();
             classify::icmp_failure(icmp.clone(), stray.local, waited, stray.error.clone())
         }
         None => stray.error.code.map_or(silent.clone(), |code| {

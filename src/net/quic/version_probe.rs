@@ -2,8 +2,6 @@
 //! it does speak (RFC 9000, section 6). So it shows whether UDP reaches a QUIC server where no
 //! handshake comes about.
 
-use std::time::Duration;
-
 use rustls::crypto::aws_lc_rs;
 use tokio::time::{Instant, timeout_at};
 
@@ -41,10 +39,10 @@ pub(super) async fn ping(socket: &ProbeSocket, size: u16, trace: &Trace) -> Outc
 /// Returns once the answer has come.
 async fn exchange(socket: &ProbeSocket, ping: &Ping) {
     let started = Instant::now();
-    let mut schedule = catalog::QUIC_SCHEDULE.iter().skip(1);
+    let mut schedule = catalog::QUIC_SCHEDULE.iter().copied().skip(1);
     loop {
         socket.send(&ping.datagram).await;
-        let next = schedule.next().map(|after| Duration::from_secs_f64(*after));
+        let next = schedule.next();
         let until = started + next.unwrap_or(super::HANDSHAKE_IDLE);
         let mut answer = [0; 2048];
         while let Ok(length) = timeout_at(until, socket.recv(&mut answer)).await {

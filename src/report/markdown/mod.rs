@@ -45,7 +45,7 @@ fn of_report(report: &Report, verbosity: Verbosity) -> Vec<String> {
     }
     if let Some(first) = findings.first() {
         blocks.push(format!(
-            "`tunnelcheck explain {}` tells more about a finding.",
+            "For details about a finding: `tunnelcheck explain {}`.",
             first.code
         ));
     }

@@ -38,7 +38,7 @@ pub(super) fn write(page: &mut Page, report: &Report, verbosity: Verbosity) {
     if let Some(first) = findings.first() {
         page.blank();
         let more = format!(
-            "`tunnelcheck explain {}` tells more about a finding.",
+            "For details about a finding: `tunnelcheck explain {}`.",
             first.code
         );
         page.paragraph(2, "", &more);

@@ -337,7 +337,7 @@ impl Policy {
         }
         // A proxy that reads what is spoken there may end it.
         if sets.clone().any(PortRule::is_read_by_a_proxy) {
-            let doubt = Some("a proxy reads what is spoken there, and may refuse it".to_owned());
+            let doubt = Some("a proxy reads that traffic and may refuse it".to_owned());
             for service in &mut services {
                 service.doubt.clone_from(&doubt);
             }

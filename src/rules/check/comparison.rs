@@ -209,7 +209,7 @@ impl Comparison {
 
     fn headline(&self) -> String {
         let rules = if self.subject.in_force {
-            "What is in force on this host"
+            "The rule set in force on this host"
         } else {
             "The file"
         };

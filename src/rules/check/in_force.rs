@@ -13,14 +13,19 @@ use super::filters::{Filter, FilterFormat, Filters};
 pub fn in_force() -> Result<Filters, String> {
     if !nix::unistd::geteuid().is_root() {
         return Err(
-            "what is in force can be read by root only: run it with sudo, or give a file"
-                .to_owned(),
+            "only root can read the rules in force: run it with sudo, or give a file".to_owned(),
         );
     }
     let mut parts = Vec::new();
     match output("nft", &["list", "ruleset"])? {
         Some(text) => parts.push(part("nft list ruleset", FilterFormat::Nft, text)),
-        None => return Err("nft is missing, and without it what is in force is not known: install the package nftables".to_owned()),
+        None => {
+            return Err(
+                "nft is missing, and without it the rules in force are not known: install the \
+                            package nftables"
+                    .to_owned(),
+            );
+        }
     }
     for (format, tool, old) in [
         (
@@ -124,5 +129,5 @@ fn output(tool: &str, args: &[&str]) -> Result<Option<String>, String> {
     }
     String::from_utf8(output.stdout)
         .map(Some)
-        .map_err(|_| format!("{tool} prints what is not text"))
+        .map_err(|_| format!("the output of {tool} is not text"))
 }

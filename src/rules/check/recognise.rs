@@ -308,7 +308,8 @@ fn instead(text: &str) -> String {
         || lower.contains("nft ")
         || lower.contains("ufw ")
     {
-        "is a script: apply it in a scratch host and give `nft list ruleset`, or run `--check-drift` without a file where it is in force"
+        "is a script: apply it in a scratch host and give `nft list ruleset`, or run `--check-drift` \
+         without a file on the host that has these rules"
     } else {
         "is of a form that is not known: give `nft list ruleset`, `iptables-save` or a cloud's list as JSON, or run `--check-drift` without a file"
     };

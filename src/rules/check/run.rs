@@ -78,7 +78,7 @@ impl Check {
         }
         if !filters.in_force {
             comparison.notes.push(
-                "Whether the file is what is applied, and the whole of it, was not judged."
+                "This does not check whether the file is complete or is what the system has loaded."
                     .to_owned(),
             );
         }
@@ -133,7 +133,8 @@ impl Check {
             ),
         }
         comparison.notes.push(
-            "Whether the file is what is applied, and the whole of it, was not judged.".to_owned(),
+            "This does not check whether the file is complete or is what the system has loaded."
+                .to_owned(),
         );
         comparison
     }

@@ -116,7 +116,7 @@ fn options_decide_what_is_listed() {
             .iter()
             .all(|a| a.origin == Origin::Documented)
     );
-    assert!(egress.notes[0].contains("documented addresses alone"));
+    assert!(egress.notes[0].contains("only the documented addresses"));
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn wrong_options_are_refused() {
         (&["show"], "REPORT.json"),
         (
             &["--strict", "rehearse", "x"],
-            "`--strict` stands before `rehearse`",
+            "`--strict` comes before `rehearse`",
         ),
         (&["--format", "json", "rehearse", "x"], "`--format` is for"),
         (&["rehearse"], "RULES"),

@@ -106,7 +106,7 @@ fn the_manual_page_has_what_the_help_has() {
     for word in [
         ".TH tunnelcheck 1",
         ".SH NAME",
-        "tunnelcheck \\- Tells in seconds",
+        "tunnelcheck \\- Checks in seconds",
         ".SH \"EXIT CODES\"",
         "TUNNEL_TRANSPORT_PROTOCOL",
         "tunnelcheck\\-rehearse(1)",

@@ -9,7 +9,7 @@ fn without_a_network_the_documented_addresses_are_printed_with_a_warning() {
     for format in FORMATS {
         for (way, why) in [
             (&["--offline"][..], "DNS was not asked"),
-            (&["--timeout", "0.5"], "DNS has not told any address"),
+            (&["--timeout", "0.5"], "DNS gave no address"),
         ] {
             let output = run(&[&["rules", "--format", format], way].concat());
             let (rules, warning) = (text(&output.stdout), text(&output.stderr));
@@ -132,7 +132,7 @@ fn a_port_that_is_guessed_is_told() {
         ];
         text(&run(&[&fixed[..], args].concat()).stderr)
     };
-    assert!(said(&[]).contains("no SSH session is known here: SSH stays open on port 22 alone"));
+    assert!(said(&[]).contains("no SSH session was found: SSH stays open on port 22 only"));
     assert!(!said(&["--ssh-port", "22"]).contains("SSH"));
 }
 
@@ -181,11 +181,11 @@ fn what_makes_no_sense_is_refused() {
         (&["rules", "--format", "ufw", "--strict"], "--strict"),
         (
             &["--protocol", "quic", "rules", "--format", "ufw"],
-            "`--protocol` stands before `rules`; write it behind",
+            "`--protocol` comes before `rules`; write it after",
         ),
         (
             &["--format", "json", "rules"],
-            "`--format` stands before `rules`; write it behind",
+            "`--format` comes before `rules`; write it after",
         ),
         (
             &["--strict", "rules", "--format", "ufw"],

@@ -131,12 +131,12 @@ fn other_files_are_refused() {
         (
             "garbage.json",
             "\x1b]0;title\x07 \0\u{feff}",
-            "is no JSON report",
+            "is not a JSON report",
         ),
         (
             "huge-number.json",
             r#"{"schema_version": 1e999}"#,
-            "is no JSON report",
+            "is not a JSON report",
         ),
         (
             "newer.json",
@@ -148,7 +148,7 @@ fn other_files_are_refused() {
             r#"{"name": "package"}"#,
             "missing field `schema_version`",
         ),
-        ("deep.json", &deep, "is no JSON report"),
+        ("deep.json", &deep, "is not a JSON report"),
         ("balanced.json", &balanced, "is damaged"),
     ] {
         let path = folder.path().join(name).display().to_string();

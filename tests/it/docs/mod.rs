@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod ci;
+#[cfg(target_os = "linux")]
+mod language;
 
 use std::collections::BTreeSet;
 use std::fs;

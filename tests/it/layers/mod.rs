@@ -11,7 +11,7 @@ use source::{Modules, parent};
 
 /// From the bottom up. A module may import those of the lines above its own, and none of its own line. The
 /// root of the crate (`lib.rs`) and the program (`main.rs`) import what they like.
-const LAYERS: [&[&str]; 12] = [
+const LAYERS: [&[&str]; 13] = [
     &["encoding", "model"],
     &["catalog", "oracle"],
     &["targets", "net", "evidence", "forecast"],
@@ -20,6 +20,7 @@ const LAYERS: [&[&str]; 12] = [
     &["observe"],
     &["report"],
     &["rules"],
+    &["own_rules"],
     &["check"],
     &["blocking"],
     &["rehearse"],
@@ -27,10 +28,7 @@ const LAYERS: [&[&str]; 12] = [
 ];
 
 /// Modules that still import each other. A new circle is a failure; one that is gone should leave this list.
-const KNOWN_CIRCLES: [&[&str]; 2] = [
-    &["diagnose::experiments", "diagnose::row"],
-    &["diagnose::path_estimates", "diagnose::rate_limit"],
-];
+const KNOWN_CIRCLES: [&[&str]; 0] = [];
 
 fn modules() -> Modules {
     Modules::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))

@@ -4,7 +4,6 @@
 mod world;
 
 use proptest::prelude::*;
-use tunnelcheck::internal::diagnose::service_of;
 use tunnelcheck::internal::model::{Cause, Profile, Service, Status};
 
 use world::{Answer, Flight, Limit, Outcome, World};
@@ -179,7 +178,7 @@ proptest! {
             let outcome = world.outcome(service);
             let accused = matches!(outcome.status, Status::Blocked | Status::Partial);
             let what = format!("{}: {service} {:?} {:?}", case.name, outcome.status, outcome.cause);
-            let passes = world.attempts().any(|a| a.passed() && service_of(&a) == service);
+            let passes = world.attempts().any(|a| a.passed() && a.service() == service);
             prop_assert!(expected.is_some() || !accused || !passes, "{}", what);
             prop_assert!(expected.is_none() || outcome.status != Status::Reachable, "{}", what);
         }

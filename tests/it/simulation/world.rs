@@ -1,12 +1,13 @@
 //! A network of two rows at the edge and one HTTPS host, and a run of the plan in it.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use tunnelcheck::internal::catalog;
 use tunnelcheck::internal::diagnose::{RateLimits, RowVerdict};
 use tunnelcheck::internal::model::{
-    Attempt, Cause, ContactFailure, Family, HandshakeFailure, Millis, Outcome as Ending, Profile,
-    Requirement, Secured, Service, Source, Status, Transport,
+    Attempt, Cause, ContactFailure, Family, HandshakeFailure, Millis, Moment, Outcome as Ending,
+    Profile, Requirement, Secured, Service, Source, Status, Transport,
 };
 use tunnelcheck::internal::plan::{Cancel, Launch, Seen, Step};
 use tunnelcheck::internal::targets::{Target, TargetState};
@@ -159,7 +160,7 @@ impl World {
             .collect();
         let attempts: Vec<_> = seen.iter().map(|seen| seen.attempt).collect();
         let rate_limits = RateLimits::of(&attempts, &self.targets);
-        let step = Step::of(&self.targets, &seen, &rate_limits, self.now);
+        let step = Step::of(&self.targets, &seen, &rate_limits, moment(self.now));
         self.judgements = step.judgements;
         for (number, why) in step.given_up {
             self.flows[number].give_up(why, self.now);
@@ -196,7 +197,7 @@ impl World {
             self.flows[number].tries += 1;
             let Flow { start, answer, .. } = &self.flows[number];
             let (answer, profile) = (*answer, start.profile);
-            let after = sent - start.started_ms.secs();
+            let after = sent - seconds(start.started_ms);
             let limited = match &mut self.limit {
                 Some(limit) if profile != Profile::Https => !limit.takes(sent),
                 _ => false,
@@ -221,8 +222,8 @@ impl World {
                 Transport::Tcp => catalog::SYN_SCHEDULE,
                 Transport::Udp => catalog::QUIC_SCHEDULE,
             };
-            let after = schedule.get(flow.tries)?;
-            Some((flow.start.started_ms.secs() + after, number))
+            let after = schedule.get(flow.tries)?.as_secs_f64();
+            Some((seconds(flow.start.started_ms) + after, number))
         });
         tries.min_by(|a, b| a.0.total_cmp(&b.0))
     }
@@ -263,13 +264,13 @@ impl Flow {
             Cancel::Settled => Ending::Abandoned,
             Cancel::Silent => attempt.outcome,
         };
-        self.contact = attempt.contact_ms.map(Millis::secs);
-        self.end = Some((attempt.elapsed_ms.secs(), outcome));
+        self.contact = attempt.contact_ms.map(seconds);
+        self.end = Some((seconds(attempt.elapsed_ms), outcome));
     }
 
     /// The attempt as it stands now, and whether it goes on.
     fn at(&self, now: f64) -> (Attempt, bool) {
-        let age = now - self.start.started_ms.secs();
+        let age = now - seconds(self.start.started_ms);
         let contact = self.contact.filter(|contact| *contact <= age);
         let end = self.end.as_ref().filter(|(at, _)| *at <= age);
         let outcome = match (end, contact) {
@@ -293,6 +294,14 @@ impl Flow {
         };
         (attempt, end.is_none())
     }
+}
+
+fn seconds(time: Millis) -> f64 {
+    time.duration().as_secs_f64()
+}
+
+fn moment(seconds: f64) -> Moment {
+    Moment::after(Duration::from_secs_f64(seconds))
 }
 
 fn passed() -> Ending {

@@ -313,7 +313,7 @@ fn time_runs_out() -> Outcome {
     let said = stage.rehearse(cuts_one, &hasty)?.ends(Some(4))?;
     tells(
         &said,
-        &["no longer certain", "198.41.192.7", "more time may tell"],
+        &["no longer certain", "198.41.192.7", "more time may help"],
     )?;
     stage.is_as_before()?;
     let said = stage.rehearse(cuts_one, &short)?.ends(Some(1))?;

@@ -150,7 +150,7 @@ fn file((name, options, code, says, says_not): &Case) -> Outcome {
 fn in_force() -> Outcome {
     let world = world()?;
     let open = compare(&world, &["--check-drift"])?;
-    expect_said(&open, 0, &["What is in force on this host"], &[])?;
+    expect_said(&open, 0, &["The rule set in force on this host"], &[])?;
     let host = Host::start(&world, Firewall::Nftables)?;
     host.apply(&rules(&world, Firewall::Nftables, &["--lockdown"])?)?;
     expect_said(&compare(&world, &["--check-drift"])?, 0, &[], &[])?;
