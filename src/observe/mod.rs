@@ -2,27 +2,27 @@
 //! decided by the pure stages; this one carries it out.
 
 mod attempts;
+mod lookups;
 mod names;
 mod udp_blocked;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use tokio_util::task::JoinMap;
 
 pub use self::names::resolve_all;
 
 use self::attempts::AttemptPool;
+use self::lookups::Lookups;
 use crate::catalog;
 use crate::model::{
     Ended, Event, Lookup, LookupStatus, Millis, Observations, Options, RecordType, Via,
 };
 use crate::net::awake;
-use crate::net::dns::{self, Hosts, Progress, Question, Resolvers};
+use crate::net::dns::{self, Progress, Resolvers};
 use crate::net::host;
 use crate::net::trust::Trust;
 use crate::targets::{Asked, Names, Resolution, optional_hosts};
@@ -54,7 +54,7 @@ pub async fn observe(
         let known = run.board.ended().len();
         let mut end = None;
         tokio::select! {
-            progress = run.answers.recv() => run.learn(progress, on_event),
+            progress = run.questions.next() => run.learn(progress, on_event),
             () = run.board.next_end() => {}
             _ = tick.tick() => {}
             () = sleep_until(deadline) => end = Some(Ended::Budget),
@@ -73,7 +73,7 @@ pub async fn observe(
         ended,
         host: run.host,
         options: run.options,
-        resolvers: run.resolvers.servers.to_vec(),
+        resolvers: run.questions.resolvers.servers.to_vec(),
         lookups: run.lookups,
         over_tcp: run.over_tcp,
         attempts: run.board.into_attempts(),
@@ -108,21 +108,14 @@ const DOT_PATIENCE: Duration = Duration::from_secs(1);
 struct Run {
     options: Options,
     host: crate::model::Host,
-    hosts: Hosts,
-    resolvers: Resolvers,
     trust: Arc<Trust>,
     started: Instant,
     board: AttemptPool,
     lookups: Vec<Lookup>,
     over_tcp: Vec<Lookup>,
-    unsettled: HashSet<Asked>,
-    /// When each question was asked, less the time in which this process did not run since then.
-    asked: HashMap<Asked, Instant>,
     asked_over_tcp: HashSet<SocketAddr>,
     over_tls: OverTls,
-    tell: UnboundedSender<Progress>,
-    answers: UnboundedReceiver<Progress>,
-    questions: JoinMap<Asked, ()>,
+    questions: Lookups,
 }
 
 /// Where the question over TLS stands.
@@ -136,26 +129,19 @@ enum OverTls {
 impl Run {
     fn begin(options: Options, trust: Arc<Trust>, started: Instant) -> Self {
         let host = host::describe(&options, dns::system_options(), trust.system_roots);
-        let resolvers = Resolvers::of(&options);
-        let (tell, answers) = unbounded_channel();
+        let questions = Lookups::new(Resolvers::of(&options));
         let board = AttemptPool::new(options.edge_bind_address, Arc::clone(&trust), started);
         let mut run = Self {
             options,
             host,
-            hosts: Hosts::load(),
-            resolvers,
             trust,
             started,
             board,
             lookups: Vec::new(),
             over_tcp: Vec::new(),
-            unsettled: HashSet::new(),
-            asked: HashMap::new(),
             asked_over_tcp: HashSet::new(),
             over_tls: OverTls::NotAsked,
-            tell,
-            answers,
-            questions: JoinMap::new(),
+            questions,
         };
         run.ask_first();
         run
@@ -164,11 +150,12 @@ impl Run {
     /// The SRV record, and at the same time the addresses of the targets that it usually names.
     fn ask_first(&mut self) {
         if self.options.edge.is_empty() {
-            self.ask(&catalog::srv_name(self.options.region), RecordType::Srv);
+            let name = catalog::srv_name(self.options.region);
+            self.questions.ask(&name, RecordType::Srv);
         }
         self.ask_edge_addresses();
         for name in optional_hosts(&self.options) {
-            self.ask_addresses(&name);
+            self.questions.ask_addresses(&name);
         }
     }
 
@@ -179,42 +166,12 @@ impl Run {
         let unused = names.unused_edge_hosts(&self.options);
         let hosts: Vec<String> = used.map(|(host, _)| host).chain(unused).collect();
         for name in hosts {
-            self.ask_addresses(&name);
-        }
-    }
-
-    fn ask_addresses(&mut self, name: &str) {
-        if name.parse::<std::net::IpAddr>().is_ok() {
-            return;
-        }
-        for family in crate::model::Family::BOTH {
-            self.ask(name, RecordType::of(family));
-        }
-    }
-
-    fn ask(&mut self, name: &str, record_type: RecordType) {
-        let asked = (name.to_owned(), record_type);
-        if !self.asked.contains_key(&asked) {
-            self.asked.insert(asked.clone(), Instant::now());
-            self.unsettled.insert(asked.clone());
-            let question = Question {
-                name: name.to_owned(),
-                record_type,
-            };
-            // As in Go's resolver DNS is not asked for a name that the hosts file has.
-            if let Some(lookup) = self.hosts.answer(&question) {
-                drop(self.tell.send(Progress::Lookup(lookup)));
-                drop(self.tell.send(Progress::Settled(question)));
-                return;
-            }
-            let resolvers = self.resolvers.clone();
-            self.questions
-                .spawn(asked, dns::resolve(question, resolvers, self.tell.clone()));
+            self.questions.ask_addresses(&name);
         }
     }
 
     fn names(&self) -> Names<'_> {
-        self.names_but(&self.unsettled)
+        self.names_but(self.questions.unsettled())
     }
 
     /// What is known where only these questions may still be answered.
@@ -236,11 +193,7 @@ impl Run {
                 self.insert_in_order(lookup);
             }
             Some(Progress::OverTcp(lookup)) => self.over_tcp.push(lookup),
-            Some(Progress::Settled(question)) => {
-                self.unsettled
-                    .remove(&(question.name, question.record_type));
-            }
-            None => {}
+            Some(Progress::Settled(_)) | None => {}
         }
     }
 
@@ -248,10 +201,8 @@ impl Run {
     /// resolver that speaks is the one that cloudflared hears. The hosts file comes before them all.
     fn insert_in_order(&mut self, lookup: Lookup) {
         let rank = |via: Via| {
-            self.resolvers
-                .servers
-                .iter()
-                .position(|server| Via::Resolver(*server) == via)
+            let mut servers = self.questions.resolvers.servers.iter();
+            servers.position(|server| Via::Resolver(*server) == via)
         };
         let follows = |other: &Lookup| {
             other.name == lookup.name
@@ -271,15 +222,13 @@ impl Run {
     async fn look(&mut self, before: Instant, known: usize, on_event: &mut OnEvent<'_>) -> Instant {
         let now = awake::catch_up(before).await;
         self.board.note_ends();
-        while let Ok(progress) = self.answers.try_recv() {
+        while let Some(progress) = self.questions.next_now() {
             self.learn(Some(progress), on_event);
         }
         let since = now.duration_since(before);
         if since > awake::GAP {
             self.board.forget_silence(known, now);
-            for asked in self.asked.values_mut() {
-                *asked += since;
-            }
+            self.questions.forget_silence(since);
         }
         now
     }
@@ -291,7 +240,11 @@ impl Run {
         // A name that takes long is probed at its documented addresses in the meantime.
         let hurried = HashSet::new();
         let patient = self.started.elapsed() < DNS_PATIENCE;
-        let unsettled = if patient { &self.unsettled } else { &hurried };
+        let unsettled = if patient {
+            self.questions.unsettled()
+        } else {
+            &hurried
+        };
         let targets = crate::targets::targets(&self.options, &self.host, self.names_but(unsettled));
         self.board.advance(targets, now, on_event);
     }
@@ -300,29 +253,18 @@ impl Run {
     /// counts only if theirs does not come.
     fn ask_over_tls(&mut self, on_event: &mut OnEvent<'_>) {
         let name = catalog::srv_name(self.options.region);
-        let system = match self.names().resolution(&name, RecordType::Srv) {
+        let failed = match self.names().resolution(&name, RecordType::Srv) {
             _ if !self.options.edge.is_empty() => return,
             Resolution::Found(_) => return,
-            Resolution::Waiting => None,
-            Resolution::Failed(_) | Resolution::Undecided => Some(()),
+            Resolution::Waiting => false,
+            Resolution::Failed(_) | Resolution::Undecided => true,
         };
-        match (&self.over_tls, system) {
-            (OverTls::NotAsked, failed)
-                if failed.is_some() || self.started.elapsed() > DOT_PATIENCE =>
-            {
+        match &self.over_tls {
+            OverTls::NotAsked if failed || self.started.elapsed() > DOT_PATIENCE => {
                 self.over_tls = OverTls::Asked;
-                let question = Question {
-                    name: name.clone(),
-                    record_type: RecordType::Srv,
-                };
-                let (trust, tell) = (Arc::clone(&self.trust), self.tell.clone());
-                self.questions
-                    .spawn((format!("{name} over TLS"), RecordType::Srv), async move {
-                        let lookup = dns::resolve_over_tls(question, &trust).await;
-                        drop(tell.send(Progress::Lookup(lookup)));
-                    });
+                self.questions.ask_over_tls(&name, &self.trust);
             }
-            (OverTls::Answered(lookup), Some(())) => {
+            OverTls::Answered(lookup) if failed => {
                 let lookup = lookup.as_ref().clone();
                 if !self.lookups.contains(&lookup) {
                     on_event(Event::LookedUp(lookup.clone()));
@@ -341,26 +283,20 @@ impl Run {
         let Some((name, _)) = edge.iter().find(named) else {
             return;
         };
-        if self.resolvers.over_tcp {
+        if self.questions.resolvers.over_tcp {
             return;
         }
-        for (index, server) in (0..).zip(self.resolvers.servers.iter().copied()) {
-            let (elapsed, waiting) = (self.started.elapsed(), !self.unsettled.is_empty());
+        let servers = Arc::clone(&self.questions.resolvers.servers);
+        for (index, server) in (0..).zip(servers.iter().copied()) {
+            let (elapsed, waiting) = (
+                self.started.elapsed(),
+                !self.questions.unsettled().is_empty(),
+            );
             let udp_blocked =
                 udp_blocked::fails_over_udp(&self.lookups, (index, server), elapsed, waiting);
-            if !udp_blocked || !self.asked_over_tcp.insert(server) {
-                continue;
+            if udp_blocked && self.asked_over_tcp.insert(server) {
+                self.questions.ask_over_tcp(name, server);
             }
-            let question = Question {
-                name: name.clone(),
-                record_type: RecordType::A,
-            };
-            let tell = self.tell.clone();
-            let key = (format!("{name} over TCP of {server}"), RecordType::A);
-            self.questions.spawn(key, async move {
-                let lookup = dns::resolve_over_tcp(question, server).await;
-                drop(tell.send(Progress::OverTcp(lookup)));
-            });
         }
     }
 
@@ -368,29 +304,23 @@ impl Run {
     fn forget_over_tcp(&mut self, via: Via) {
         self.over_tcp.retain(|lookup| lookup.via != via);
         if let Via::Resolver(server) = via {
-            let own = format!(" over TCP of {server}");
-            self.questions
-                .abort_matching(|(key, _)| key.ends_with(&own));
+            self.questions.cancel_over_tcp(server);
         }
     }
 
     /// Questions that the run does not wait for any longer: asked, and not answered so far.
     fn give_up_questions(&mut self, now: Instant) {
-        let Some(server) = self.resolvers.servers.first().copied() else {
+        let Some(server) = self.questions.resolvers.servers.first().copied() else {
             return;
         };
-        let mut open: Vec<_> = self.unsettled.drain().collect();
-        open.sort_by(|a, b| (&a.0, a.1.to_string()).cmp(&(&b.0, b.1.to_string())));
-        for (name, record_type) in open {
+        for ((name, record_type), asked) in self.questions.give_up() {
             let known = |l: &Lookup| {
                 l.name == name && l.record_type == record_type && l.via == Via::Resolver(server)
             };
             if self.lookups.iter().any(known) {
                 continue;
             }
-            let asked = (name, record_type);
-            let since = self.asked.get(&asked).copied().unwrap_or(now);
-            let (name, record_type) = asked;
+            let since = asked.unwrap_or(now);
             self.lookups.push(Lookup {
                 name,
                 record_type,
@@ -407,8 +337,7 @@ impl Run {
 
     /// True when DNS is settled, silent resolvers have been given their time, and so have all rows.
     fn is_complete(&mut self) -> bool {
-        while self.questions.try_join_next().is_some() {}
-        if !self.answers.is_empty() {
+        if self.questions.has_news() {
             return false;
         }
         // An answer of the second resolver is none where the first one has denied the record.
@@ -416,14 +345,7 @@ impl Run {
         let found = self.names().resolution(&srv, RecordType::Srv);
         let srv_found = matches!(found, Resolution::Found(_));
         let over_tls_pending = self.over_tls == OverTls::Asked && !srv_found;
-        let names_pending = !self.unsettled.is_empty() || over_tls_pending;
-        !names_pending && self.board.is_complete() && self.no_resolver_pending()
-    }
-
-    /// Resolvers that are still asked although another one has answered.
-    fn no_resolver_pending(&self) -> bool {
-        self.questions
-            .keys()
-            .all(|(name, _)| name.ends_with(" over TLS"))
+        let names_pending = !self.questions.unsettled().is_empty() || over_tls_pending;
+        !names_pending && self.board.is_complete() && !self.questions.waits_for_resolvers()
     }
 }

@@ -1,15 +1,14 @@
 //! Lookups alone: what cloudflared would ask of DNS, and not one packet to the edge.
 
-use std::collections::HashSet;
 use std::env::consts::OS;
 use std::time::Duration;
 
-use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::{Instant, sleep_until};
 
+use super::lookups::Lookups;
 use crate::catalog;
 use crate::model::{Family, Lookup, Options, RecordType, asks_all_resolvers};
-use crate::net::dns::{self, Hosts, Progress, Question, Resolvers};
+use crate::net::dns::{Progress, Resolvers};
 use crate::targets::{Asked, Names, hosts_with_a_rule};
 
 /// Asks for the names of the edge, and of the optional hosts that get a rule, until all questions are settled, or the
@@ -20,34 +19,20 @@ pub async fn resolve_all(
     interrupted: impl Future<Output = ()>,
 ) -> Option<Vec<Lookup>> {
     let deadline = Instant::now() + Duration::from_secs_f64(options.timeout_s);
-    let (tell, mut answers) = unbounded_channel();
-    let hosts = Hosts::load();
+    let mut questions = Lookups::new(resolvers.clone());
     let mut lookups = Vec::new();
-    let mut asked: HashSet<Asked> = HashSet::new();
-    let mut unsettled: HashSet<Asked> = HashSet::new();
     tokio::pin!(interrupted);
     loop {
-        for (name, record_type) in questions(options, &lookups) {
-            if !asked.insert((name.clone(), record_type)) {
-                continue;
-            }
-            let question = Question { name, record_type };
-            if let Some(lookup) = hosts.answer(&question) {
-                lookups.push(lookup);
-                continue;
-            }
-            unsettled.insert((question.name.clone(), record_type));
-            tokio::spawn(dns::resolve(question, resolvers.clone(), tell.clone()));
+        for (name, record_type) in to_ask(options, &lookups) {
+            questions.ask(&name, record_type);
         }
-        if unsettled.is_empty() {
+        if questions.unsettled().is_empty() {
             return Some(lookups);
         }
         tokio::select! {
-            Some(progress) = answers.recv() => match progress {
-                Progress::Lookup(lookup) | Progress::OverTcp(lookup) => lookups.push(lookup),
-                Progress::Settled(question) => {
-                    unsettled.remove(&(question.name, question.record_type));
-                }
+            progress = questions.next() => match progress {
+                Some(Progress::Lookup(lookup) | Progress::OverTcp(lookup)) => lookups.push(lookup),
+                Some(Progress::Settled(_)) | None => {}
             },
             () = sleep_until(deadline) => return Some(lookups),
             () = &mut interrupted => return None,
@@ -57,7 +42,7 @@ pub async fn resolve_all(
 
 /// What is to be asked, as far as the answers so far tell: the targets of the SRV record, and the
 /// usual ones, whose addresses are wanted at once.
-fn questions(options: &Options, lookups: &[Lookup]) -> Vec<Asked> {
+fn to_ask(options: &Options, lookups: &[Lookup]) -> Vec<Asked> {
     let names = Names::settled(lookups, &[]).where_any_counts(asks_all_resolvers(OS));
     let edge = names.edge_hosts(options).into_iter().map(|(host, _)| host);
     let mut hosts: Vec<String> = edge.chain(hosts_with_a_rule(options)).collect();
@@ -66,8 +51,8 @@ fn questions(options: &Options, lookups: &[Lookup]) -> Vec<Asked> {
         questions.push((catalog::srv_name(options.region), RecordType::Srv));
         hosts.extend(catalog::usual_targets(options.region));
     }
-    let to_ask = |host: &String| host.parse::<std::net::IpAddr>().is_err();
-    for host in hosts.into_iter().filter(to_ask) {
+    let is_name = |host: &String| host.parse::<std::net::IpAddr>().is_err();
+    for host in hosts.into_iter().filter(is_name) {
         questions.extend(Family::BOTH.map(|family| (host.clone(), RecordType::of(family))));
     }
     questions

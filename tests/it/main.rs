@@ -11,6 +11,7 @@ mod cli;
 mod docs;
 mod layers;
 mod program;
+mod replay;
 mod simulation;
 #[cfg(target_os = "linux")]
 mod tool;

@@ -7,7 +7,7 @@ use proptest::sample::Index;
 use tunnelcheck::internal::diff::{Change, Difference, Outcome, Subject, compare};
 use tunnelcheck::internal::model::{Report, Status, Verdict};
 
-use crate::recorded;
+use super::recorded;
 
 fn case(name: &str) -> Report {
     let found = recorded().iter().find(|(known, _)| known == name);

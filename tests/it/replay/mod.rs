@@ -3,14 +3,8 @@
 //! A case is the report of a lab run whose verdict the laboratory had confirmed. Diagnosing its
 //! observations again must give the same report, in whatever order the attempts are listed. After
 //! a change of the diagnosis that is meant, read what changes and accept it with `BLESS=1 cargo test
-//! --profile ci --test replay`: observations stay as they are. `TUNNELCHECK_LAB_RECORD=1 cargo test
+//! --profile ci --test it replay`: observations stay as they are. `TUNNELCHECK_LAB_RECORD=1 cargo test
 //! --profile ci --test lab` makes new observations.
-
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test that cannot go on says so in the shortest way"
-)]
 
 mod diff;
 
