@@ -59,10 +59,6 @@ const RESERVE: Duration = Duration::from_secs(2);
 const AMPLE: f64 = 10.0;
 
 /// What is rehearsed, and how.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is an option of the command line"
-)]
 #[derive(Debug, Clone)]
 #[expect(
     clippy::struct_excessive_bools,
