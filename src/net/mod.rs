@@ -1,4 +1,35 @@
 //! The only place that opens sockets. Everything it learns leaves it as words of the model.
+//!
+//! - **The first flight is cloudflared's** (key exchange groups, server name, application protocol,
+//!   length of the ClientHello, size of the datagrams, don't-fragment): a smaller probe would pass
+//!   middleboxes that drop the real one. `tests/it/wire` measures it.
+//! - **The hello over QUIC is cut into pieces as cloudflared's library cuts it**
+//!   (`net/quic/hello_split.rs`): the second half of the server name travels last, in the second
+//!   datagram. A filter that puts nothing together treats both alike, so no doubt is left when one is
+//!   accused.
+//! - **Experiments** (`Profile`) differ from the tunnel's first flight in one thing each: a small
+//!   hello, small packets, another server name, another QUIC version.
+//! - **An ICMP error ends no established flow.** It may be forged; cloudflared does not even see it.
+//! - **UDP errors surface.** quinn's own socket logs send errors and reports success, so `EPERM` would
+//!   look like silence. `net/quic/socket.rs` is a socket of our own under quinn that keeps every send
+//!   error and drains the kernel's error queue (`IP_RECVERR`), where ICMP errors carry the address of
+//!   their sender.
+//! - **Handshakes complete with anyone**, and the chain is judged afterwards (`net/trust.rs`): only so
+//!   is an interceptor seen with proof that it holds its key.
+//! - **DNS exchanges are our own**, because a library resolver hides which server answered, what it
+//!   said, and truncation. The library gives the configuration and the message format;
+//!   `net/dns/system.rs` reads resolv.conf itself where the library gives up on a line that Go skips,
+//!   or loses the zone of a link-local address. A resolver that gives nothing over UDP is asked one
+//!   question over TCP (`observe/udp_blocked.rs`), which is kept apart from the lookups, so that it can
+//!   never count as an answer. `options use-vc` and the sources of nsswitch.conf are followed as Go's
+//!   resolver does. Answers to one question are kept in the order of the resolvers, because the first
+//!   one that speaks is the one that cloudflared hears.
+//! - **Windows' sockets have no error queue**, and tell of an ICMP error the kind at best
+//!   (`net/windows.rs`). quinn's socket options are set as on Linux, and where the system has none of
+//!   them, which is so under Wine, plain datagrams stand in (`net/quic/datagrams.rs`): one binary for
+//!   both.
+//! - **What others wrote is escaped** (`report/escape.rs`): no control character of a resolver, a
+//!   certificate or a server reaches a terminal.
 
 pub mod awake;
 pub mod classify;

@@ -5,8 +5,44 @@
 //!      -> guard -> apply -> check -> difference -> keep, or restore
 //! ```
 //!
-//! Two processes share the work. The rehearsal checks and asks; the [`guard`] alone changes rules.
-//! Each brings the old rules back when the other one goes, and the guard also at the deadline.
+//! `tunnelcheck rehearse` is two processes, so that no single loss leaves untried rules in force. The
+//! rehearsal checks, compares and asks; its guard (the same program, a hidden subcommand, in a session
+//! of its own) alone changes rules. They hold each other by two pipes: the guard brings the old rules
+//! back when its input closes, at the deadline and on SIGTERM; the rehearsal does when the guard's
+//! output closes. Only the guard knows whether the deadline came before the answer, so `kept` is its
+//! word.
+//!
+//! - **Nothing runs on.** Both processes inherit what processes below them leave behind (`kin.rs`, a
+//!   subreaper), so whoever brings the old rules back first ends every tool that is still at work: one
+//!   whose guard was killed or hangs. Every tool has a time, and a group of its own that Ctrl-C does
+//!   not reach. A guard that restores says so every second; one that is silent for ten is ended.
+//! - **The lock is a file that both have open** (it is the guard's standard error), so it is free
+//!   exactly when both are gone. A mark among the files says whether rules were ever touched: without
+//!   it a leftover is swept away, with it the next rehearsal refuses.
+//! - **Saved rules are tried first**, in an empty network namespace with interfaces of this host's
+//!   names: tables that iptables made come back by iptables, all others by nft, and which is which is
+//!   found by trying. Rules that do not come back exactly there are a reason not to begin. iptables
+//!   never gets a table with sets, which it misreads.
+//! - **New rules are made before they are applied**, from a copy of the present ones. So it is known
+//!   which tables and chains they change or delete (`effect.rs`), and the oracle says which flows they
+//!   close (`closed.rs`). A file of nft or iptables is applied as it is. Of a script only the outcome
+//!   is applied, by the way from the present rules to it.
+//! - **A script is run, not read** (`script.rs`). No reader of a shell language is exact, and
+//!   namespaces are. Its users are mapped to numbers that nobody has outside (0x70000000 and up); where
+//!   that is not possible, in a user namespace, its root is the one who runs the program. The programs
+//!   that it can run are bound one by one into a root in memory, all of it read-only but `/run` and
+//!   `/tmp`. What the shell complains of by itself (a program that is not there, a file that cannot be
+//!   written) refuses the script, even if the script goes on. A script that hides such a complaint
+//!   (`2>/dev/null || true`) has chosen to do without, and its outcome is what is rehearsed.
+//! - **A check as another user** runs on a thread with that user's file-system ids: the kernel notes
+//!   them in each socket, and rules about users look at nothing else.
+//! - **A restoration tries everything** (`mend.rs`): at once, then table by table, then a table without
+//!   the lines that its tool refuses. A tool that shows nothing keeps nothing from coming back. What is
+//!   missing afterwards, or cannot be seen, is named, and exit code 5 says so. Rules that were never
+//!   touched are left alone.
+//! - **Rules are kept on proof.** What passed before and is undecided after is no proof; where the time
+//!   ran out, the check is made again with what is left before the deadline.
+//! - **The state is in `/run`**, in memory as the kernel's rules are: a reboot forgets both.
 
 mod closed;
 pub mod effect;

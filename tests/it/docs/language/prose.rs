@@ -7,9 +7,6 @@ use std::str::FromStr;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
 
-/// Pages that are being rewritten: take them off this list with the rewrite.
-const NOT_YET: &[&str] = &["docs/ARCHITECTURE.md"];
-
 /// A piece of prose, and its place for the message.
 pub(super) struct Prose {
     pub(super) place: String,
@@ -22,7 +19,6 @@ pub(super) fn pages() -> Vec<Prose> {
     let mut pages = vec![root.join("README.md"), root.join("CHANGELOG.md")];
     pages.extend(files(&root.join("docs"), "md"));
     pages.extend(files(&root.join("tests/lab"), "md"));
-    pages.retain(|page| !NOT_YET.iter().any(|name| page.ends_with(name)));
     let mut prose = Vec::new();
     for page in pages {
         let text = fs::read_to_string(&page).unwrap_or_default();
