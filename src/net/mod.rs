@@ -1,7 +1,7 @@
 //! The only place that opens sockets. Everything it learns leaves it as words of the model.
 //!
 //! - **The first flight is cloudflared's** (key exchange groups, server name, application protocol,
-//!   length of the ClientHello, size of the datagrams, don't-fragment): a smaller probe would pass
+//!   length of the `ClientHello`, size of the datagrams, don't-fragment): a smaller probe would pass
 //!   middleboxes that drop the real one. `tests/it/wire` measures it.
 //! - **The hello over QUIC is cut into pieces as cloudflared's library cuts it**
 //!   (`net/quic/hello_split.rs`): the second half of the server name travels last, in the second

@@ -25,7 +25,6 @@ const MOST_FLOWS: usize = 120;
 
 /// A flow that failed in a way that this host could cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(not(any(target_os = "linux", test)), expect(dead_code))]
 struct Failed {
     transport: Transport,
     to: SocketAddr,
