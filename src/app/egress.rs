@@ -34,7 +34,7 @@ pub enum EgressError {
     Trial(String),
 }
 
-/// Whether nobody but resolvers on this host itself is known: whom they ask in turn would be cut off.
+/// Whether only resolvers on this host itself are known: those that they ask in turn would be cut off.
 fn are_stubs(servers: &[SocketAddr]) -> bool {
     servers.iter().all(|server| server.ip().is_loopback())
 }

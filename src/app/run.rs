@@ -23,8 +23,8 @@ pub fn check(settings: &Settings, on_event: &mut OnEvent<'_>) -> Result<Report, 
 ///
 /// `interval` counts from the start of a check to the start of the next. Where a check takes longer,
 /// the next begins when it has ended; what was missed is not made up for. A check that is interrupted
-/// tells nothing, unless it is the first: then there is no other answer. A check that cannot be made at
-/// all is told as well, and the next one is tried all the same.
+/// is not passed on, unless it is the first: then there is no other answer. A check that cannot be made at
+/// all is passed on as its error, and the next one is tried all the same.
 ///
 /// # Errors
 /// Only what keeps the process from hearing that it is asked to stop, or from waiting.
@@ -47,7 +47,7 @@ pub fn watch(
     Ok(())
 }
 
-/// One check after the other. `asked_until` waits, and tells whether the process was asked to stop before.
+/// One check after the other. `asked_until` waits, and returns whether the process was asked to stop before.
 fn repeat(
     interval: Duration,
     mut check: impl FnMut() -> Result<Report, RunError>,

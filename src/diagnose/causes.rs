@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::JudgedRow;
-use super::experiment_words::{experiments, made_in_vain};
+use super::experiment_words::{experiments, without_success};
 use super::own_rules;
 use super::platform::Platform;
 use crate::catalog;
@@ -84,7 +84,7 @@ fn dropped(row: &JudgedRow, platform: Platform) -> String {
             return format!("no reply, no ICMP, no reset; {own}");
         }
     };
-    let experiments = made_in_vain(row);
+    let experiments = without_success(row);
     let in_vain = if experiments.is_empty() {
         String::new()
     } else {
@@ -322,7 +322,7 @@ fn local_refusal(row: &JudgedRow) -> Option<String> {
 
 fn interrupted(row: &JudgedRow) -> Option<String> {
     let how = tunnel_fails(row)?;
-    let alike = match made_in_vain(row) {
+    let alike = match without_success(row) {
         experiments if experiments.is_empty() => String::new(),
         experiments => format!("; so does it with {}", experiments.join(", ")),
     };

@@ -158,7 +158,7 @@ pub(super) fn discovery(options: &Options, names: Names<'_>) -> Discovery {
         .edge_hosts(options)
         .into_iter()
         .map(|(name, _)| edge_host(name, names));
-    // Reports of older versions say nothing of them: nobody asked.
+    // Reports of older versions do not have them: they were not asked.
     let unused = names.unused_edge_hosts(options).into_iter();
     let unused = unused.filter(|name| names.was_asked(name));
     Discovery {

@@ -9,8 +9,8 @@ pub(super) fn experiments(row: &JudgedRow) -> Experiments<'_> {
     Experiments::of(&row.target, &attempts)
 }
 
-/// What the experiments differ in that were made in vain.
-pub(super) fn made_in_vain(row: &JudgedRow) -> Vec<&'static str> {
+/// What the experiments without success differ in.
+pub(super) fn without_success(row: &JudgedRow) -> Vec<&'static str> {
     let experiments = experiments(row);
     super::experiments(row.target.service.transport())
         .iter()
@@ -50,8 +50,8 @@ pub(super) fn experiment_results(rows: &[&JudgedRow]) -> Vec<String> {
         .collect()
 }
 
-/// Where a row's experiments were made, and what became of them; nothing where all of them were in
-/// vain, which the detail of the cause tells.
+/// Where a row's experiments were made, and what became of them; nothing if none of them
+/// passed, which the detail of the cause says.
 fn results(row: &JudgedRow) -> Option<(String, String)> {
     let experiments = experiments(row);
     let (mut address, mut any_passed) = (None, false);

@@ -20,7 +20,7 @@ use crate::targets::Target;
 /// A stretch of new flows that failed where earlier ones had passed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RateLimit {
-    /// When it shows: what is under way by then goes on in vain.
+    /// When it shows: flows that are under way by then prove nothing.
     pub shows: Moment,
     /// From when on flows are started one by one, and their failures count.
     pub resume_at: Moment,

@@ -106,8 +106,8 @@ pub fn judge(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> RowV
     }
 }
 
-/// Whether a suspicious answer has neither passed nor failed yet. It takes less than to accuse: it is accused of
-/// nothing that its address does not say already.
+/// Whether a suspicious answer has neither passed nor failed yet. This takes less evidence
+/// than other blocks do: that it is blocked is what its address says already.
 fn suspicious_answers_open(target: &Target, attempts: &[&Attempt], test: &SilenceTest) -> bool {
     target.suspicious_answers.iter().any(|address| {
         let own = || attempts.iter().filter(|a| a.address == *address);

@@ -26,7 +26,7 @@ pub(super) struct RowEvidence<'a> {
     by_address: BTreeMap<(IpAddr, Role), Vec<&'a Attempt>>,
     /// The failures of all addresses.
     failures: Failures,
-    /// Whether the next hop was waited for in vain: errors of this host itself are no firewall's then.
+    /// Whether the next hop does not answer: then errors of this host itself come from no firewall.
     silent_next_hop: bool,
     pub(super) transport: Transport,
     pub(super) tunnel_proven: bool,
@@ -133,7 +133,7 @@ impl<'a> RowEvidence<'a> {
         }
     }
 
-    /// The failures that accuse an address.
+    /// The failures that count against an address.
     fn failures_at(&self, address: IpAddr, test: &SilenceTest) -> Failures {
         let names = self.telling_names().iter();
         let failed = names.flat_map(|role| self.attempts(address, *role));

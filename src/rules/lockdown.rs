@@ -49,7 +49,7 @@ pub struct Ssh {
     pub from: Vec<Cidr>,
     /// The session in which the rules were printed, where there is one.
     pub session: Option<Session>,
-    /// Whether the port is the usual one because nothing tells another.
+    /// Whether the port is the usual one because no other one is known.
     pub guessed: bool,
 }
 

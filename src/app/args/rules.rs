@@ -8,7 +8,7 @@ use clap::Args;
 use super::EdgeArgs;
 use crate::rules::Dialect;
 
-/// What `rules` is told.
+/// The options of `rules`.
 #[derive(Debug, Args)]
 pub struct RulesArgs {
     /// What the tunnel needs.

@@ -91,7 +91,7 @@ impl RulesSettings {
         }
     }
 
-    /// Whether the port of SSH is the usual one because nothing tells another.
+    /// Whether the port of SSH is the usual one because no other one is known.
     #[must_use]
     pub fn guesses_ssh(&self) -> bool {
         let guessed = self
