@@ -11,8 +11,7 @@ use thiserror::Error;
 use crate::catalog;
 use crate::diagnose::diagnose;
 use crate::model::{
-    EdgeAddress, IpVersionChoice, Observations, OptionalHost, Options, ProtocolChoice, Region,
-    Report,
+    EdgeAddress, IpVersionChoice, Observations, Options, ProtocolChoice, Region, Report,
 };
 use crate::net::dns::{self, Resolvers};
 use crate::net::trust::{self, Trust};
@@ -49,22 +48,7 @@ impl Check {
     /// Everything that cloudflared may use, for at most 10 s.
     #[must_use]
     pub const fn new() -> Self {
-        Self::with_options(Options {
-            protocol: ProtocolChoice::Auto,
-            edge_ip_version: IpVersionChoice::Auto,
-            region: None,
-            edge: Vec::new(),
-            edge_bind_address: None,
-            cacert: None,
-            team: None,
-            optional: true,
-            optional_hosts: None,
-            post_quantum: false,
-            resolver: Vec::new(),
-            timeout_s: 10.0,
-            allow_degraded: false,
-            strict: false,
-        })
+        Self::with_options(Options::new())
     }
 
     /// A check with these options, such as those of a report. Without a list of optional hosts it gets the
@@ -198,16 +182,11 @@ impl Check {
 
     fn settled_options(&self) -> Options {
         let mut options = self.options.clone();
-        let usual = || {
-            let names = catalog::optional_hosts(options.region);
-            let names = names.into_iter().filter(|_| options.optional);
-            let host = |name: &str| OptionalHost {
-                name: name.to_owned(),
-                asked: false,
-            };
-            names.map(host).collect()
-        };
-        options.optional_hosts = Some(self.options.optional_hosts.clone().unwrap_or_else(usual));
+        if options.optional_hosts.is_none() {
+            let usual = catalog::usual_optional_hosts(options.region);
+            let wanted = usual.into_iter().filter(|_| options.optional);
+            options.optional_hosts = Some(wanted.collect());
+        }
         options
     }
 }

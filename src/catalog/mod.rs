@@ -15,7 +15,7 @@ pub use addresses::{documented, is_documented};
 pub use optional::{
     API_HOST, DOWNLOAD_HOST, FED_API_HOST, FED_MANAGEMENT_HOST, FORMER_OPTIONAL_HOSTS,
     MANAGEMENT_HOST, QUICK_TUNNEL_HOST, RESEARCH_HOST, UPDATE_HOST, access_host,
-    counts_when_strict, has_rule, is_optional_host, optional_hosts, purpose,
+    counts_when_strict, has_rule, is_optional_host, optional_hosts, purpose, usual_optional_hosts,
 };
 pub use roots::{cloudflare_roots, trust_anchor};
 pub use special_use::made_up_by;

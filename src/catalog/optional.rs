@@ -4,7 +4,7 @@
 //! update, which is on another), `credentials` (the hosts of fed accounts), `cmd/cloudflared/tail`,
 //! and Cloudflare's documentation, "Tunnel with firewall".
 
-use crate::model::Region;
+use crate::model::{OptionalHost, Region};
 
 /// Where cloudflared looks for a new version of itself (cloudflared `cmd/cloudflared/updater`).
 pub const UPDATE_HOST: &str = "update.argotunnel.com";
@@ -45,6 +45,15 @@ pub const fn optional_hosts(region: Option<Region>) -> [&'static str; 5] {
         management,
         QUICK_TUNNEL_HOST,
     ]
+}
+
+/// The same as hosts of a run, which the user did not name.
+#[must_use]
+pub fn usual_optional_hosts(region: Option<Region>) -> [OptionalHost; 5] {
+    optional_hosts(region).map(|name| OptionalHost {
+        name: name.to_owned(),
+        asked: false,
+    })
 }
 
 /// The optional hosts of a report that does not list its own: those that this program probed before

@@ -48,6 +48,35 @@ pub struct Options {
     pub strict: bool,
 }
 
+impl Options {
+    /// Everything that cloudflared may use, for at most 10 s; the optional hosts are not listed yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            protocol: ProtocolChoice::Auto,
+            edge_ip_version: IpVersionChoice::Auto,
+            region: None,
+            edge: Vec::new(),
+            edge_bind_address: None,
+            cacert: None,
+            team: None,
+            optional: true,
+            optional_hosts: None,
+            post_quantum: false,
+            resolver: Vec::new(),
+            timeout_s: 10.0,
+            allow_degraded: false,
+            strict: false,
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// An optional host of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OptionalHost {

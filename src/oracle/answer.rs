@@ -134,3 +134,19 @@ pub enum On {
     /// The time of day, or the date.
     Time,
 }
+
+impl On {
+    /// What an answer depends on, as a noun.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Limit => "how much was sent before",
+            Self::Mark => "a mark",
+            Self::Cgroup => "a control group",
+            Self::User => "the user",
+            Self::Interface => "the interface",
+            Self::Set => "a set that is filled from elsewhere",
+            Self::Time => "the time",
+        }
+    }
+}

@@ -32,6 +32,10 @@ pub use answer::{
     Answer, Answers, Closing, Condition, Direction, On, Rule, Silence, StandIn, What,
 };
 pub use error::OracleError;
+pub(crate) use question::way_out;
 pub use question::{Context, Entry, Flow, Format, Part, Question, User};
 pub(crate) use run::can_be_asked;
 pub use run::{ask, serve_if_asked};
+#[cfg(feature = "cli")]
+pub(crate) use tools::PATH;
+pub(crate) use tools::find as program;

@@ -160,15 +160,11 @@ impl Context {
 const ELSEWHERE: [&str; 2] = ["198.41.192.7:7844", "[2606:4700:a0::1]:7844"];
 
 fn own_context(user: User) -> Context {
-    let [ipv4, ipv6] = ELSEWHERE.map(own_address);
-    let first = ipv4.or(ipv6);
-    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    let interface = interfaces.into_iter().find_map(|interface| {
-        let address = interface.address?;
-        let ip = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-        let ip = ip.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())));
-        (ip.is_some() && ip == first).then_some(interface.interface_name)
+    let [ipv4, ipv6] = ELSEWHERE.map(|to| {
+        let own = own_address(to.parse().ok()?, None)?;
+        (!own.is_loopback() && !own.is_unspecified()).then_some(own)
     });
+    let interface = ipv4.or(ipv6).and_then(interface_of);
     let default = (
         Ipv4Addr::new(192, 0, 2, 2),
         Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2),
@@ -188,12 +184,33 @@ fn own_context(user: User) -> Context {
     }
 }
 
-/// The address from which this host would reach another.
-fn own_address(to: &str) -> Option<IpAddr> {
-    let to: SocketAddr = to.parse().ok()?;
-    let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(from).ok()?;
+/// The interface by which a flow of this host leaves, and its source address: `from` if that is given and of
+/// the family. Nothing is sent.
+pub(crate) fn way_out(to: SocketAddr, from: Option<IpAddr>) -> Option<(String, IpAddr)> {
+    let own = own_address(to, from)?;
+    Some((interface_of(own)?, own))
+}
+
+/// The address from which this host would reach another: the kernel looks up the route.
+fn own_address(to: SocketAddr, from: Option<IpAddr>) -> Option<IpAddr> {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = from.filter(|from| from.is_ipv4() == to.is_ipv4());
+    let socket = UdpSocket::bind((from.unwrap_or(any), 0)).ok()?;
     socket.connect(to).ok()?;
-    let ip = socket.local_addr().ok()?.ip();
-    (!ip.is_loopback() && !ip.is_unspecified()).then_some(ip)
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// The interface that has this address of the host.
+fn interface_of(own: IpAddr) -> Option<String> {
+    let mut interfaces = nix::ifaddrs::getifaddrs().ok()?;
+    let found = interfaces.find(|interface| {
+        let address = interface.address;
+        let v4 = address.and_then(|a| a.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip())));
+        let v6 = address.and_then(|a| a.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())));
+        v4.or(v6) == Some(own)
+    });
+    Some(found?.interface_name)
 }

@@ -15,7 +15,7 @@ use super::OracleError;
 use super::question::Format;
 
 /// The search path: that of an ordinary user often lacks the `sbin` directories.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long a tool may take. Rulesets of ten thousand rules take a second or two.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -97,7 +97,8 @@ fn need(tool: &str, package: &str) -> Result<PathBuf, OracleError> {
     })
 }
 
-fn find(name: &str) -> Option<PathBuf> {
+/// Where a program of the system is, if it is installed.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let mut candidates = PATH
         .split(':')
         .map(|directory| Path::new(directory).join(name));

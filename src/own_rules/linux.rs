@@ -1,16 +1,14 @@
 //! The rules in force, tried by the kernel.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
 use super::Failed;
 use super::routes::Routing;
 use crate::model::{OwnFate, OwnFlow, OwnRule, OwnRules};
-use crate::oracle::{
-    self, Answer, Closing, Context, Direction, Flow, Format, On, Part, Question, Rule, User, What,
-};
-use crate::rules::check::{FilterFormat, Filters, in_force};
+use crate::oracle::{self, Answer, Closing, Context, Direction, Flow, Question, Rule, User, What};
+use crate::rules::check::{Filters, in_force};
 
 /// What is known of the flows. The thread that calls must live as long as the trial does.
 pub(super) fn ask(failed: &[Failed], bind: Option<IpAddr>) -> OwnRules {
@@ -31,27 +29,6 @@ pub(super) fn ask(failed: &[Failed], bind: Option<IpAddr>) -> OwnRules {
     }
 }
 
-/// The interface and the source address of a flow: rules may look at both.
-type WayOut = (String, IpAddr);
-
-fn way_out(to: SocketAddr, bind: Option<IpAddr>) -> Option<WayOut> {
-    let bind = bind.filter(|own| own.is_ipv4() == to.is_ipv4());
-    let any = if to.is_ipv4() { "0.0.0.0" } else { "::" };
-    let from = bind.or_else(|| any.parse().ok())?;
-    let socket = UdpSocket::bind((from, 0)).ok()?;
-    // Nothing is sent: the kernel looks up the route.
-    socket.connect(to).ok()?;
-    let own = socket.local_addr().ok()?.ip();
-    let interfaces = nix::ifaddrs::getifaddrs().ok()?;
-    let mut named = interfaces.filter(|interface| {
-        let address = interface.address;
-        let v4 = address.and_then(|a| a.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip())));
-        let v6 = address.and_then(|a| a.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())));
-        v4.or(v6) == Some(own)
-    });
-    Some((named.next()?.interface_name, own))
-}
-
 /// One trial for each interface by which flows leave.
 fn tried(
     filters: &Filters,
@@ -64,7 +41,7 @@ fn tried(
     }
     let mut groups = BTreeMap::<String, Vec<(&Failed, IpAddr)>>::new();
     for flow in failed {
-        if let Some((interface, own)) = way_out(flow.to, bind) {
+        if let Some((interface, own)) = oracle::way_out(flow.to, bind) {
             groups.entry(interface).or_default().push((flow, own));
         }
     }
@@ -80,15 +57,6 @@ fn tried(
 }
 
 fn question(filters: &Filters, interface: String, group: &[(&Failed, IpAddr)]) -> Question {
-    let parts = filters.parts.iter().map(|part| Part {
-        name: part.name.clone(),
-        format: match part.format {
-            FilterFormat::Nft => Format::Nft,
-            FilterFormat::Iptables => Format::Iptables,
-            FilterFormat::Ip6tables => Format::Ip6tables,
-        },
-        text: part.text.clone(),
-    });
     let mut context = Context::of_host(User::Own);
     context.interface = interface;
     for (_, own) in group {
@@ -102,7 +70,7 @@ fn question(filters: &Filters, interface: String, group: &[(&Failed, IpAddr)]) -
         to: flow.to,
     });
     Question {
-        parts: parts.collect(),
+        parts: filters.for_kernel(),
         context,
         flows: flows.collect(),
     }
@@ -140,16 +108,7 @@ fn fate(answer: Answer) -> OwnFate {
             },
         },
         Answer::Conditional(condition) => OwnFate::Conditional {
-            on: match condition.on {
-                On::Limit => "how much was sent before",
-                On::Mark => "a mark",
-                On::Cgroup => "a control group",
-                On::User => "the user",
-                On::Interface => "the interface",
-                On::Set => "a set that is filled from elsewhere",
-                On::Time => "the time",
-            }
-            .to_owned(),
+            on: condition.on.as_str().to_owned(),
             rule: own_rule(condition.rule),
         },
         Answer::Redirected(rule) => OwnFate::Redirected {
@@ -194,8 +153,7 @@ fn forbidden_by_routes(failed: &[Failed]) -> Vec<OwnFlow> {
 
 /// What `ip` prints; nothing if it is missing or fails.
 fn ip(arguments: &[&str]) -> String {
-    let folders = ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip", "/bin/ip"];
-    let output = folders.iter().find_map(|path| {
+    let output = oracle::program("ip").and_then(|path| {
         let mut command = Command::new(path);
         let command = command.args(arguments).env("LANG", "C");
         command.stdin(Stdio::null()).output().ok()

@@ -37,11 +37,11 @@ struct Failed {
 pub(crate) async fn ask(seen: &mut Observations) {
     let whole = Duration::try_from_secs_f64(seen.options.timeout_s).unwrap_or_default();
     let time = whole.saturating_sub(seen.duration.duration()).min(MOST);
-    if seen.ended == Ended::Interrupted || time < LEAST {
+    if !can_be_asked() || seen.ended == Ended::Interrupted || time < LEAST {
         return;
     }
     let failed = failed(seen);
-    if failed.is_empty() || !can_be_asked() {
+    if failed.is_empty() {
         return;
     }
     let started = tokio::time::Instant::now();

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::Failed;
 use crate::model::Transport;
+use crate::rules::Cidr;
 
 /// What `ip rule show` and `ip route show table all` print for the family of a flow.
 pub(super) struct Routing {
@@ -73,28 +74,7 @@ fn within(range: &str, number: u32) -> bool {
 }
 
 fn contains(prefix: &str, address: IpAddr) -> bool {
-    if prefix == "default" {
-        return true;
-    }
-    let (network, bits) = match prefix.split_once('/') {
-        Some((network, bits)) => (network, bits.parse::<u32>().ok()),
-        None => (prefix, Some(128)),
-    };
-    let (Ok(network), Some(bits)) = (network.parse::<IpAddr>(), bits) else {
-        return false;
-    };
-    let same = |own: u128, other: u128, width: u32| {
-        let ignored = width.saturating_sub(bits);
-        let shifted = |value: u128| value.checked_shr(ignored).unwrap_or(0);
-        shifted(own) == shifted(other)
-    };
-    match (network, address) {
-        (IpAddr::V4(own), IpAddr::V4(other)) => {
-            same(u32::from(own).into(), u32::from(other).into(), 32)
-        }
-        (IpAddr::V6(own), IpAddr::V6(other)) => same(own.into(), other.into(), 128),
-        _ => false,
-    }
+    prefix == "default" || Cidr::covering(prefix).is_some_and(|network| network.contains(address))
 }
 
 #[cfg(test)]

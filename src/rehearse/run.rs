@@ -11,8 +11,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use thiserror::Error;
 
-/// Where tools are beside `PATH`: the one of an ordinary user often lacks the `sbin` directories.
-const USUAL: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+use crate::oracle;
 
 /// How long a tool may take. Rulesets of ten thousand rules take a second or two.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -56,7 +55,7 @@ pub enum ToolError {
 
 fn search_path() -> String {
     let own = std::env::var("PATH").unwrap_or_default();
-    [&own, USUAL].join(":")
+    [&own, oracle::PATH].join(":")
 }
 
 /// Where a program is, if it is installed.

@@ -335,27 +335,8 @@ fn base(verdict: Verdict, summary: &str) -> Report {
 /// The options of a check without arguments.
 pub(crate) fn options() -> Options {
     Options {
-        protocol: ProtocolChoice::Auto,
-        edge_ip_version: IpVersionChoice::Auto,
-        region: None,
-        edge: Vec::new(),
-        edge_bind_address: None,
-        cacert: None,
-        team: None,
-        optional: true,
-        optional_hosts: Some(
-            catalog::optional_hosts(None)
-                .map(|name| OptionalHost {
-                    name: name.to_owned(),
-                    asked: false,
-                })
-                .into(),
-        ),
-        post_quantum: false,
-        resolver: Vec::new(),
-        timeout_s: 10.0,
-        allow_degraded: false,
-        strict: false,
+        optional_hosts: Some(catalog::usual_optional_hosts(None).into()),
+        ..Options::new()
     }
 }
 

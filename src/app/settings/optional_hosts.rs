@@ -14,10 +14,7 @@ use crate::model::{OptionalHost, Region, is_host_name};
 pub(super) fn of(edge: &EdgeArgs, region: Option<Region>) -> Result<Vec<OptionalHost>, UsageError> {
     let mut hosts = Vec::new();
     if !edge.no_optional {
-        hosts.extend(catalog::optional_hosts(region).map(|name| OptionalHost {
-            name: name.to_owned(),
-            asked: false,
-        }));
+        hosts.extend(catalog::usual_optional_hosts(region));
     }
     for text in &edge.optional_host {
         let name = host_name(text).map_err(UsageError::OptionalHost)?;

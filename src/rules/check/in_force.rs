@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::LONGEST;
 use super::filters::{Filter, FilterFormat, Filters};
+use crate::oracle;
 
 /// Reads what is in force: the rules of nftables, and those of iptables in both of its variants.
 ///
@@ -100,12 +101,7 @@ fn has_rules(text: &str) -> bool {
 
 /// What a tool prints; none if it is not installed.
 fn output(tool: &str, args: &[&str]) -> Result<Option<String>, String> {
-    let folders = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin"];
-    let path = folders
-        .map(|folder| format!("{folder}/{tool}"))
-        .into_iter()
-        .find(|path| fs::exists(path).unwrap_or(false));
-    let Some(path) = path else {
+    let Some(path) = oracle::program(tool) else {
         return Ok(None);
     };
     let run = Command::new(path)

@@ -40,20 +40,28 @@ pub(super) fn judge(
     Ok((fates, answers.stand_ins.iter().map(assumed).collect()))
 }
 
+impl Filters {
+    /// The parts as the kernel is asked about them.
+    #[must_use]
+    pub fn for_kernel(&self) -> Vec<Part> {
+        let parts = self.parts.iter().map(|part| Part {
+            name: part.name.clone(),
+            format: match part.format {
+                FilterFormat::Nft => Format::Nft,
+                FilterFormat::Iptables => Format::Iptables,
+                FilterFormat::Ip6tables => Format::Ip6tables,
+            },
+            text: part.text.clone(),
+        });
+        parts.collect()
+    }
+}
+
 fn ask(
     filters: &Filters,
     viewpoint: &Viewpoint,
     flows: Vec<Flow>,
 ) -> Result<oracle::Answers, OracleError> {
-    let parts = filters.parts.iter().map(|part| Part {
-        name: part.name.clone(),
-        format: match part.format {
-            FilterFormat::Nft => Format::Nft,
-            FilterFormat::Iptables => Format::Iptables,
-            FilterFormat::Ip6tables => Format::Ip6tables,
-        },
-        text: part.text.clone(),
-    });
     let user = viewpoint
         .user
         .as_ref()
@@ -71,7 +79,7 @@ fn ask(
         ..Context::of_host(user)
     };
     oracle::ask(&Question {
-        parts: parts.collect(),
+        parts: filters.for_kernel(),
         context,
         flows,
     })
@@ -142,14 +150,10 @@ fn by_what(filters: &Filters, closing: &Closing) -> String {
 }
 
 fn conditional(filters: &Filters, condition: &Condition) -> String {
-    let on = match condition.on {
-        On::Limit => "how much was sent before",
-        On::Mark => "a mark",
-        On::Cgroup => "a control group",
-        On::User => "the user (--as-user NAME asks for another)",
-        On::Interface => "the interface",
-        On::Set => "a set that is filled from elsewhere",
-        On::Time => "the time",
+    let on = condition.on.as_str();
+    let hint = match condition.on {
+        On::User => " (--as-user NAME asks for another)",
+        _ => "",
     };
     let otherwise = condition
         .otherwise
@@ -157,7 +161,7 @@ fn conditional(filters: &Filters, condition: &Condition) -> String {
         .map(|closing| by_what(filters, closing));
     let otherwise = otherwise.map_or_else(String::new, |by| format!("; otherwise closed: {by}"));
     format!(
-        "depends on {on}: {}{otherwise}",
+        "depends on {on}{hint}: {}{otherwise}",
         named(filters, &condition.rule)
     )
 }

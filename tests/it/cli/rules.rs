@@ -55,19 +55,21 @@ fn options_and_variables_are_those_of_a_check() {
     );
 }
 
+/// A lock-down that needs no network.
+const LOCKDOWN: [&str; 7] = [
+    "rules",
+    "--format",
+    "nftables",
+    "--offline",
+    "--lockdown",
+    "--resolver",
+    "9.9.9.9",
+];
+
 #[test]
 fn the_session_stays_open() {
     let lockdown = |args: &[&str], session: &str| {
-        let fixed = [
-            "rules",
-            "--format",
-            "nftables",
-            "--offline",
-            "--lockdown",
-            "--resolver",
-            "9.9.9.9",
-        ];
-        let mut command = tunnelcheck(&[&fixed, args].concat());
+        let mut command = tunnelcheck(&[&LOCKDOWN, args].concat());
         command.env("SSH_CONNECTION", session).output().unwrap()
     };
     let ports = |args: &[&str], session: &str| {
@@ -120,18 +122,7 @@ fn a_session_that_sudo_hides_is_found() {
 
 #[test]
 fn a_port_that_is_guessed_is_told() {
-    let said = |args: &[&str]| {
-        let fixed = [
-            "rules",
-            "--format",
-            "nftables",
-            "--offline",
-            "--lockdown",
-            "--resolver",
-            "9.9.9.9",
-        ];
-        text(&run(&[&fixed[..], args].concat()).stderr)
-    };
+    let said = |args: &[&str]| text(&run(&[&LOCKDOWN[..], args].concat()).stderr);
     assert!(said(&[]).contains("no SSH session was found: SSH stays open on port 22 only"));
     assert!(!said(&["--ssh-port", "22"]).contains("SSH"));
 }
