@@ -65,6 +65,15 @@ pub enum User {
     Name(String),
 }
 
+impl User {
+    /// The user of an option: a number, or else a name.
+    #[must_use]
+    pub fn named(text: &str) -> Self {
+        text.parse()
+            .map_or_else(|_| Self::Name(text.to_owned()), Self::Id)
+    }
+}
+
 /// A container's way into the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {

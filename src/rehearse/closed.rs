@@ -24,7 +24,7 @@ pub(super) fn judge(
     before: &Report,
     rehearsal: &Rehearsal,
 ) -> Result<Vec<String>, RehearsalError> {
-    let user = rehearsal.as_user.clone().map_or(User::Own, User::Name);
+    let user = rehearsal.as_user.as_deref().map_or(User::Own, User::named);
     let tunnel = tunnel(before);
     let resolvers = resolvers(rehearsal);
     let session = rehearsal.session;

@@ -62,13 +62,7 @@ fn ask(
     viewpoint: &Viewpoint,
     flows: Vec<Flow>,
 ) -> Result<oracle::Answers, OracleError> {
-    let user = viewpoint
-        .user
-        .as_ref()
-        .map_or(User::Own, |user| match user.parse() {
-            Ok(number) => User::Id(number),
-            Err(_) => User::Name(user.clone()),
-        });
+    let user = viewpoint.user.as_deref().map_or(User::Own, User::named);
     let entry = viewpoint.container.as_ref().map(|container| Entry {
         interface: container.way_in(filters),
         ipv4: container.ipv4,

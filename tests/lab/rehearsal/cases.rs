@@ -67,7 +67,12 @@ fn by_user() -> Outcome {
     stage
         .rehearse(BY_USER, &as_user("cloudflared"))?
         .ends(Some(0))?;
-    stage.shows("table inet host")
+    stage.shows("table inet host")?;
+    // cloudflared by its number.
+    stage
+        .rehearse(BY_USER, &as_user("4711"))?
+        .ends(Some(0))
+        .map(drop)
 }
 
 /// Whether this laboratory, run without root, has a single user.
